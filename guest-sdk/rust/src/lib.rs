@@ -1,0 +1,40 @@
+//! Functions and device drivers for the Ledge edge gateway, in Rust.
+//!
+//! A function is one handler:
+//! ```
+//! use ledge_sdk::handler::Context;
+//!
+//! ledge_sdk::function!(handle);
+//!
+//! fn handle(event: Vec<u8>, context: Context) -> Result<String, ledge_sdk::Error> {
+//!     Ok(format!("{} was called with {} bytes", context.function, event.len()))
+//! }
+//! ```
+//! A driver is one type that implements [`device::Driver`], made known with [`driver!`].
+//!
+//! Each module carries the name of the WIT interface that it wraps. Build with
+//! `cargo build --release --target wasm32-wasip2` and `crate-type = ["cdylib"]`: the `.wasm` is the component.
+//! Deliberately absent: threads, and any way around the grants that `ledge.toml` gives a component.
+
+// The generated `export!` macros name this crate as their users see it.
+extern crate self as ledge_sdk;
+
+pub mod credentials;
+pub mod fc;
+pub mod handler;
+pub mod iot_data;
+
+pub mod clock;
+pub mod device;
+pub mod thing_access;
+
+mod types;
+pub mod value;
+
+#[doc(hidden)]
+pub mod bindings;
+
+/// The JSON of `compound` values and of driver configurations, so that a guest need not name a version of its own.
+pub use serde_json;
+
+pub use types::{Error, Fault, ThingId};

@@ -1,0 +1,75 @@
+//! What people and programs call over HTTP: the manual's OpenAPI, the invocation of functions, and Ledge's own API.
+//!
+//! It binds no sockets: `gateway` hands it requests.
+
+mod body;
+mod caller;
+mod error;
+mod event_stream;
+mod invoke;
+mod ledge;
+mod login;
+mod spaced_json;
+mod thing;
+mod v1;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+pub use caller::Peer;
+
+use crate::audit::Audit;
+use crate::auth::Auth;
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::deploy::Deploy;
+use crate::driver::Drivers;
+use crate::function::Functions;
+use crate::queue::Queue;
+use crate::shutdown::Shutdown;
+use crate::thing::Things;
+use crate::trigger::route::Routes;
+
+/// What the handlers work with.
+pub struct Api {
+    pub auth: Auth,
+    pub things: Arc<Things>,
+    pub functions: Arc<Functions>,
+    pub drivers: Arc<Drivers>,
+    pub routes: Arc<Routes>,
+    pub queue: Arc<Queue>,
+    pub bus: Arc<Bus>,
+    pub deploy: Arc<Deploy>,
+    pub audit: Audit,
+    pub clock: Clock,
+    pub shutdown: Shutdown,
+    /// Where guests run, so that a busy guest does not delay the API.
+    pub guests: tokio::runtime::Handle,
+}
+
+/// Every path of the API.
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/auth/login", post(login::login))
+        .route("/auth/logout", post(login::logout))
+        .route("/thing/device/count", post(thing::count))
+        .route("/thing/device/list-authed", post(thing::list))
+        .route("/thing/device/properties/set", post(thing::set_properties))
+        .route("/thing/device/property/query", post(thing::query_properties))
+        .route("/thing/device/service/invoke", post(thing::invoke_service))
+        .route("/thing/device/events/get", post(event_stream::get))
+        .route("/2020-04-30/functions/{arn}/invocations", post(invoke::invoke))
+        .route("/ledge/v1/gateway", get(ledge::gateway))
+        .route("/ledge/v1/functions", get(ledge::functions))
+        .route("/ledge/v1/drivers", get(ledge::drivers))
+        .route("/ledge/v1/things", get(ledge::things))
+        .route("/ledge/v1/products", get(ledge::products))
+        .route("/ledge/v1/routes", get(ledge::routes))
+        .route("/ledge/v1/components/{digest}", get(ledge::has_component).put(ledge::put_component))
+        .route("/ledge/v1/deployments", post(ledge::deploy))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .with_state(api)
+}

@@ -1,0 +1,58 @@
+//! Who calls: the local administrator over the gateway's own socket, or a user by cookie or HTTP Basic.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::request::Parts;
+
+use super::Api;
+use super::error::ApiError;
+use crate::auth::{LoginError, User};
+
+/// Where a request comes from. `gateway` puts it into each request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub enum Peer {
+    /// Somebody who may open the socket in the data directory, and so may do everything.
+    Local,
+    Remote {
+        address: SocketAddr,
+        tls: bool,
+    },
+}
+
+/// A caller who has proved who they are. A handler that takes one is closed to everybody else.
+pub struct Caller(pub User);
+
+pub const COOKIE_NAME: &str = "token";
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        if matches!(parts.extensions.get::<Peer>(), Some(Peer::Local)) {
+            return Ok(Self(User { name: "admin".to_owned() }));
+        }
+        if let Some(user) = token(&parts.headers).and_then(|token| api.auth.session(token)) {
+            return Ok(Self(user));
+        }
+        let basic = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
+            return Err(ApiError::unauthorized());
+        };
+        match api.auth.basic(header).await {
+            Ok(user) => Ok(Self(user)),
+            Err(LoginError::Invalid) => Err(ApiError::unauthorized()),
+            Err(busy @ LoginError::Busy) => Err(ApiError::unavailable(busy.to_string())),
+        }
+    }
+}
+
+/// The session's token, from the cookie.
+pub fn token(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
+}

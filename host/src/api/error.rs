@@ -1,0 +1,81 @@
+//! The one error of the API, and its one mapping to HTTP. The HTTP status equals `code` (manual 3.2).
+
+use axum::http::{Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value as Json, json};
+
+use super::spaced_json;
+use crate::function::InvokeError;
+use crate::thing::fault::{self, Fault};
+
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    message: String,
+    data: Json,
+}
+
+impl ApiError {
+    pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), data: Json::Null }
+    }
+
+    pub fn with_data(self, data: Json) -> Self {
+        Self { data, ..self }
+    }
+
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// The manual's own words for a missing or an expired cookie (3.4.1).
+    pub fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "resqust auth error")
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
+    }
+
+    pub fn internal(what: &str, error: &anyhow::Error) -> Self {
+        tracing::error!("{what}: {error:#}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{what}: {error:#}"))
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = json!({"code": self.status.as_u16(), "message": self.message, "data": self.data});
+        (self.status, spaced_json::Body(body)).into_response()
+    }
+}
+
+impl From<Fault> for ApiError {
+    fn from(fault: Fault) -> Self {
+        let status = match fault.code {
+            fault::DEVICE_OFFLINE | fault::TIMEOUT | fault::TOO_MANY | fault::DEADLINE => StatusCode::SERVICE_UNAVAILABLE,
+            fault::INVALID_PARAM | fault::PARAM_RANGE_OVERFLOW | fault::DEVICE_UNREGISTER..=fault::INVALID_TYPE => StatusCode::BAD_REQUEST,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, fault.to_string())
+    }
+}
+
+impl From<InvokeError> for ApiError {
+    fn from(error: InvokeError) -> Self {
+        let status = match error {
+            InvokeError::UnknownFunction(_) => StatusCode::NOT_FOUND,
+            InvokeError::Busy { .. } | InvokeError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
+            InvokeError::CallDepth { .. } => StatusCode::BAD_REQUEST,
+        };
+        Self::new(status, error.to_string())
+    }
+}
+
+pub async fn not_found(uri: Uri) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("there is no `{}` here; docs/compatibility.md lists the paths", uri.path()))
+}
+
+pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{}` does not answer {method}", uri.path()))
+}

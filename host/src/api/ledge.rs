@@ -1,0 +1,160 @@
+//! Ledge's own API, which the CLI speaks: what is deployed, and deploying.
+
+use std::sync::Arc;
+
+use axum::Json as JsonBody;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::caller::Caller;
+use super::error::ApiError;
+use super::{Api, body};
+use crate::deploy::{DeployError, PutError, Report};
+use crate::driver::Condition;
+use crate::limit::COMPONENT_BYTES_MAX;
+use crate::set::{Digest, Set};
+use crate::thing::Presence;
+
+/// The largest set, its models included and its components not.
+const SET_BYTES_MAX: usize = 8 << 20;
+
+pub async fn gateway(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
+    JsonBody(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "functions": api.functions.list().len(),
+        "things": api.things.list().len(),
+        "queue_rows": api.queue.rows(),
+    }))
+}
+
+pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let row = |function: &Arc<crate::function::Function>| {
+        json!({
+            "name": function.name.to_string(),
+            "component": function.digest.as_str(),
+            "running": function.gate.running(),
+            "limits": function.limits,
+            "grants": function.grants,
+        })
+    };
+    JsonBody(api.functions.list().iter().map(row).collect())
+}
+
+pub async fn drivers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let things = api.things.list();
+    let row = |(driver, condition, restarts): &(Arc<crate::driver::Deployed>, Condition, u64)| {
+        let own = || things.iter().filter(|thing| thing.row.driver == driver.row.name);
+        let (state, reason) = match condition {
+            Condition::Running => ("running", None),
+            Condition::Waiting { reason } => ("waiting to start again", Some(reason)),
+            Condition::Stopped => ("stopped", None),
+        };
+        json!({
+            "name": driver.row.name,
+            "component": driver.row.component.as_str(),
+            "state": state,
+            "reason": reason,
+            "restarts": restarts,
+            "things": own().count(),
+            "things_online": own().filter(|thing| thing.presence() == Presence::Online).count(),
+        })
+    };
+    JsonBody(api.drivers.list().iter().map(row).collect())
+}
+
+pub async fn things(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let row = |thing: &Arc<crate::thing::Thing>| {
+        let values: Map<String, Json> =
+            thing.values().into_iter().map(|(name, it)| (name, json!({"value": it.value.to_json(), "time": it.time_ms}))).collect();
+        let state = match thing.presence() {
+            Presence::Inactive => "inactive",
+            Presence::Online => "online",
+            Presence::Offline => "offline",
+        };
+        json!({
+            "product": thing.id.product_key,
+            "name": thing.id.device_name,
+            "driver": thing.row.driver,
+            "local_name": thing.row.local_name,
+            "state": state,
+            "tags": thing.row.tags,
+            "values": values,
+        })
+    };
+    JsonBody(api.things.list().iter().map(row).collect())
+}
+
+pub async fn products(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let things = api.things.list();
+    let row = |product: &Arc<crate::thing::Product>| {
+        let tsl = &product.tsl;
+        json!({
+            "key": product.row.key,
+            "name": product.row.name,
+            "properties": tsl.properties().map(|it| &it.identifier).collect::<Vec<_>>(),
+            "events": tsl.events().map(|it| &it.identifier).collect::<Vec<_>>(),
+            "services": tsl.services().map(|it| &it.identifier).collect::<Vec<_>>(),
+            "things": things.iter().filter(|thing| thing.id.product_key == product.row.key).count(),
+        })
+    };
+    JsonBody(api.things.products().iter().map(row).collect())
+}
+
+pub async fn routes(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
+    JsonBody(json!(api.routes.list()))
+}
+
+pub async fn has_component(State(api): State<Arc<Api>>, _: Caller, Path(digest): Path<String>) -> Result<StatusCode, ApiError> {
+    if api.deploy.components().has(&parse(digest)?) {
+        Ok(StatusCode::OK)
+    } else {
+        Err(ApiError::new(StatusCode::NOT_FOUND, "this component is not on this gateway"))
+    }
+}
+
+pub async fn put_component(State(api): State<Arc<Api>>, _: Caller, Path(digest): Path<String>, body: Body) -> Result<StatusCode, ApiError> {
+    let digest = parse(digest)?;
+    let component = body::read_at_most(body, COMPONENT_BYTES_MAX).await?;
+    let deploy = api.deploy.clone();
+    let put = tokio::task::spawn_blocking(move || deploy.components().put(&digest, &component)).await;
+    match put.map_err(|error| ApiError::internal("keeping a component", &error.into()))? {
+        Ok(()) => Ok(StatusCode::CREATED),
+        Err(PutError::Failed(error)) => Err(ApiError::internal("keeping a component", &error)),
+        Err(refused) => Err(ApiError::bad_request(refused.to_string())),
+    }
+}
+
+fn parse(digest: String) -> Result<Digest, ApiError> {
+    Digest::try_from(digest).map_err(ApiError::bad_request)
+}
+
+#[derive(Deserialize)]
+pub struct DeployOptions {
+    #[serde(default)]
+    prune: bool,
+}
+
+pub async fn deploy(
+    State(api): State<Arc<Api>>,
+    Caller(user): Caller,
+    Query(options): Query<DeployOptions>,
+    body: Body,
+) -> Result<impl IntoResponse, ApiError> {
+    let body = body::read_at_most(body, SET_BYTES_MAX).await?;
+    let set: Set = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a set: {error}")))?;
+    let work = {
+        let api = api.clone();
+        async move { api.deploy.apply(set, options.prune, &format!("user {}", user.name)).await }
+    };
+    // Not on the request's own task: a client that goes away must not stop a deployment half way.
+    let applied = tokio::spawn(work).await.map_err(|error| ApiError::internal("deploying", &error.into()))?;
+    let report: Report = applied.map_err(|error| match error {
+        DeployError::Refused(problems) => ApiError::bad_request(problems.join("\n")).with_data(json!({"problems": problems})),
+        DeployError::Failed(error) => ApiError::internal("deploying", &error),
+    })?;
+    Ok(JsonBody(report))
+}

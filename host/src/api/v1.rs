@@ -1,0 +1,71 @@
+//! The envelope of OpenAPI v1 (manual 3.3, 3.4): `{"request": ..., "params": {...}}` in, `{"code", "message", "data"}` out.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use serde_json::{Map, Value as Json, json};
+
+use super::error::ApiError;
+use super::{Api, body, spaced_json};
+use crate::name::ThingId;
+
+/// The member `params` of a request. The body is JSON whatever its Content-Type says: the manual's curl lines send
+/// form-urlencoded.
+pub struct Params(Map<String, Json>);
+
+impl FromRequest<Arc<Api>> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request<Body>, _: &Arc<Api>) -> Result<Self, ApiError> {
+        let body = body::read(request.into_body()).await?;
+        let envelope: Json =
+            serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
+        match envelope.get("params") {
+            Some(Json::Object(params)) => Ok(Self(params.clone())),
+            Some(_) => Err(ApiError::bad_request("`params` must be an object")),
+            None => {
+                Err(ApiError::bad_request("the body has no `params`; expected {\"request\": {\"apiVer\": \"0.6\"}, \"params\": {...}}"))
+            }
+        }
+    }
+}
+
+impl Params {
+    /// A member that may be missing; `null` counts as missing.
+    pub fn get(&self, name: &str) -> Option<&Json> {
+        self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    pub fn text(&self, name: &str) -> Result<&str, ApiError> {
+        match self.get(name) {
+            Some(Json::String(text)) => Ok(text),
+            Some(_) => Err(ApiError::bad_request(format!("`params.{name}` must be text"))),
+            None => Err(ApiError::bad_request(format!("`params.{name}` is missing"))),
+        }
+    }
+
+    /// A whole number, as a number or as text: the manual is not of one mind.
+    pub fn whole(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        number.map(Some).ok_or_else(|| ApiError::bad_request(format!("`params.{name}` must be a whole number, 0 or more")))
+    }
+
+    pub fn object(&self, name: &str) -> Result<&Map<String, Json>, ApiError> {
+        match self.get(name) {
+            Some(Json::Object(object)) => Ok(object),
+            Some(_) => Err(ApiError::bad_request(format!("`params.{name}` must be an object"))),
+            None => Err(ApiError::bad_request(format!("`params.{name}` is missing"))),
+        }
+    }
+
+    pub fn thing(&self) -> Result<ThingId, ApiError> {
+        Ok(ThingId::new(self.text("productKey")?, self.text("deviceName")?))
+    }
+}
+
+/// The answer when all went well.
+pub fn success(data: Json) -> spaced_json::Body {
+    spaced_json::Body(json!({"code": 200, "message": "success", "data": data}))
+}

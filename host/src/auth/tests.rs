@@ -1,0 +1,168 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::clock::Hands;
+
+const PASSWORD: &str = "correct horse";
+
+struct Opened {
+    auth: Auth,
+    first: FirstPassword,
+    hands: Hands,
+}
+
+fn open(store: &Arc<Store>, admin_password: Option<&str>, compat_default_login: bool) -> Opened {
+    let (clock, hands) = Clock::fixed(0);
+    let admin_password = admin_password.map(|password| Zeroizing::new(password.to_owned()));
+    let (auth, first) = Auth::open(store.clone(), clock, AuthOptions { admin_password, compat_default_login }).unwrap();
+    Opened { auth, first, hands }
+}
+
+fn given() -> Opened {
+    open(&Arc::new(Store::in_memory()), Some(PASSWORD), false)
+}
+
+fn header(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+#[tokio::test]
+async fn the_first_password_is_made_once_and_only_its_hash_is_kept() {
+    let store = Arc::new(Store::in_memory());
+    let FirstPassword::Generated(password) = open(&store, None, false).first else { panic!("not generated") };
+    let again = open(&store, None, false);
+    assert!(matches!(again.first, FirstPassword::Kept));
+    assert_eq!(again.auth.login("admin", &password).await.unwrap().user.name, "admin");
+    let rows = store.list(Table::Users).unwrap();
+    assert_eq!(rows.len(), 1);
+    assert!(!String::from_utf8_lossy(&rows[0].1).contains(password.as_str()));
+}
+
+#[tokio::test]
+async fn a_given_password_replaces_the_old_one_and_is_hashed_once() {
+    let store = Arc::new(Store::in_memory());
+    open(&store, Some(PASSWORD), false);
+    let before = store.list(Table::Users).unwrap();
+    assert!(matches!(open(&store, Some(PASSWORD), false).first, FirstPassword::Given));
+    assert_eq!(store.list(Table::Users).unwrap(), before);
+    let changed = open(&store, Some("another horse"), false).auth;
+    assert_eq!(changed.verify("admin", PASSWORD).await, Err(LoginError::Invalid));
+    assert!(changed.verify("admin", "another horse").await.is_ok());
+}
+
+#[test]
+fn a_given_password_that_is_too_short_stops_the_start() {
+    let options = AuthOptions { admin_password: Some(Zeroizing::new("admin1234".into())), compat_default_login: false };
+    let error = Auth::open(Arc::new(Store::in_memory()), Clock::system(), options).map(|_| ()).unwrap_err();
+    assert!(format!("{error:#}").contains("12 to 128"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_an_unknown_user_cost_one_hash_each_and_look_alike() {
+    let auth = given().auth;
+    let before = auth.hashes();
+    assert_eq!(auth.login("admin", "wrong horse!").await.map(|_| ()), Err(LoginError::Invalid));
+    assert_eq!(auth.login("nobody", PASSWORD).await.map(|_| ()), Err(LoginError::Invalid));
+    assert_eq!(auth.login("admin", "").await.map(|_| ()), Err(LoginError::Invalid));
+    assert_eq!(auth.hashes() - before, 3);
+}
+
+#[tokio::test]
+async fn a_session_lasts_until_logout_or_idleness_and_never_hashes() {
+    let Opened { auth, hands, .. } = given();
+    let (one, two) = (auth.login("admin", PASSWORD).await.unwrap(), auth.login("admin", PASSWORD).await.unwrap());
+    let before = auth.hashes();
+    assert_eq!(auth.session(&one.token), Some(one.user));
+    assert!(auth.logout(&one.token));
+    assert!(!auth.logout(&one.token));
+    assert_eq!(auth.session(&one.token), None);
+    assert!(auth.session(&two.token).is_some());
+    hands.advance(SESSION_IDLE_MAX);
+    assert_eq!(auth.session(&two.token), None);
+    assert_eq!(auth.hashes(), before);
+}
+
+#[tokio::test]
+async fn a_basic_header_is_hashed_once_until_it_is_idle() {
+    let Opened { auth, hands, .. } = given();
+    let before = auth.hashes();
+    for _ in 0..3 {
+        assert_eq!(auth.basic(&header("admin", PASSWORD)).await.unwrap().name, "admin");
+    }
+    assert_eq!(auth.hashes() - before, 1);
+    hands.advance(SESSION_IDLE_MAX);
+    assert!(auth.basic(&header("admin", PASSWORD)).await.is_ok());
+    assert_eq!(auth.hashes() - before, 2);
+    for _ in 0..2 {
+        assert_eq!(auth.basic(&header("admin", "wrong horse!")).await, Err(LoginError::Invalid));
+    }
+    assert_eq!(auth.hashes() - before, 4);
+    assert_eq!(auth.basic("Basic nonsense").await, Err(LoginError::Invalid));
+    assert_eq!(auth.hashes() - before, 4);
+}
+
+#[tokio::test]
+async fn many_connections_with_one_new_header_share_one_hash() {
+    let auth = given().auth;
+    let before = auth.hashes();
+    let value = header("admin", PASSWORD);
+    let answers = futures(64, || {
+        let (auth, value) = (auth.clone(), value.clone());
+        async move { auth.basic(&value).await }
+    });
+    for answer in answers.await {
+        assert!(answer.is_ok());
+    }
+    assert_eq!(auth.hashes() - before, 1);
+}
+
+#[tokio::test]
+async fn a_flood_of_logins_is_answered_busy() {
+    let auth = given().auth;
+    let answers = futures(64, || {
+        let auth = auth.clone();
+        async move { auth.verify("admin", "wrong horse!").await }
+    });
+    let busy = answers.await.into_iter().filter(|answer| *answer == Err(LoginError::Busy)).count();
+    // One is checked and sixteen wait; a few more come in as those end.
+    assert!((1..=64 - 1 - LOGINS_WAITING_MAX).contains(&busy), "{busy}");
+    assert!(auth.verify("admin", PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_new_password_ends_what_the_old_one_opened() {
+    let auth = given().auth;
+    let session = auth.login("admin", PASSWORD).await.unwrap();
+    let old = header("admin", PASSWORD);
+    auth.basic(&old).await.unwrap();
+    assert!(matches!(auth.set_password("admin", "short").await, Err(SetPasswordError::Length(_))));
+    assert!(matches!(auth.set_password("nobody", "another horse").await, Err(SetPasswordError::UnknownUser(_))));
+    assert!(auth.session(&session.token).is_some());
+    auth.set_password("admin", "another horse").await.unwrap();
+    assert_eq!(auth.session(&session.token), None);
+    assert_eq!(auth.basic(&old).await, Err(LoginError::Invalid));
+    assert!(auth.basic(&header("admin", "another horse")).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_manuals_login_is_accepted_only_where_it_was_asked_for_and_is_never_stored() {
+    let store = Arc::new(Store::in_memory());
+    let compat = open(&store, Some(PASSWORD), true).auth;
+    assert!(compat.login("admin", "admin1234").await.is_ok());
+    assert!(compat.basic(&header("admin", "admin1234")).await.is_ok());
+    assert!(compat.login("admin", PASSWORD).await.is_ok());
+    assert!(compat.login("root", "admin1234").await.is_err());
+    let strict = open(&store, None, false).auth;
+    assert_eq!(strict.verify("admin", "admin1234").await, Err(LoginError::Invalid));
+}
+
+/// Runs `count` futures at the same time.
+async fn futures<T: Send + 'static, F: Future<Output = T> + Send + 'static>(count: usize, one: impl Fn() -> F) -> Vec<T> {
+    let tasks: Vec<_> = (0..count).map(|_| tokio::spawn(one())).collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}

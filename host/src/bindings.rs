@@ -1,0 +1,31 @@
+//! Rust types and traits made from `wit/`. Nothing is written by hand here but the resource's host side.
+
+/// The world of functions: synchronous for the guest, asynchronous for the host.
+pub mod function {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "function",
+        imports: { default: async },
+        exports: { default: async },
+    });
+}
+
+/// The world of drivers: component-model async on both sides.
+pub mod driver {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "driver",
+        with: {
+            "ledge:edge/types": super::function::ledge::edge::types,
+            "ledge:edge/thing-access.thing": super::Registration,
+            "wasi": wasmtime_wasi::p3::bindings,
+        },
+    });
+}
+
+pub use function::ledge::edge::{credentials, fc, iot_data, types};
+
+/// The host side of a guest's `thing`.
+pub struct Registration {
+    pub thing: crate::name::ThingId,
+}

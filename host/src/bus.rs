@@ -1,0 +1,108 @@
+//! The bus: hands each message to those who want it, without ever waiting for one of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+
+use crate::call_path::CallPath;
+use crate::name::{FunctionName, ThingId};
+
+/// A message on its way.
+#[derive(Debug)]
+pub struct Message {
+    pub topic: String,
+    pub payload: Bytes,
+    pub source: Source,
+    pub kind: Kind,
+    /// The calls that led to it, so that a loop of publishers is cut at the call depth.
+    pub path: CallPath,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Thing(ThingId),
+    Function(FunctionName),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A report of properties; the payload is `{"<property>": {"value": v, "time": ms}}`.
+    Properties,
+    /// An event of the TSL; the payload is `{"params": {"value": {...}, "time": ms}}`.
+    Event(String),
+    /// Anything that a function published.
+    Message,
+}
+
+/// Somebody who is handed every message. It must take it or leave it at once.
+pub trait Sink: Send + Sync {
+    fn deliver(&self, message: &Arc<Message>);
+}
+
+#[derive(Default)]
+pub struct Bus {
+    sinks: RwLock<Vec<Weak<dyn Sink>>>,
+}
+
+impl Bus {
+    /// Hands messages to `sink` from now on, until its last `Arc` is dropped.
+    pub fn attach(&self, sink: &Arc<dyn Sink>) {
+        self.sinks.write().push(Arc::downgrade(sink));
+    }
+
+    pub fn publish(&self, message: Message) {
+        let message = Arc::new(message);
+        let mut gone = false;
+        for sink in self.sinks.read().iter() {
+            match sink.upgrade() {
+                Some(sink) => sink.deliver(&message),
+                None => gone = true,
+            }
+        }
+        if gone {
+            self.sinks.write().retain(|sink| sink.strong_count() > 0);
+        }
+    }
+
+    /// A bounded stream of the messages that `wanted` picks. A reader who is slow misses messages and can say how many.
+    pub fn subscribe(&self, wanted: impl Fn(&Message) -> bool + Send + Sync + 'static, capacity: usize) -> Subscription {
+        let (sender, messages) = mpsc::channel(capacity);
+        let mailbox = Arc::new(Mailbox { wanted: Box::new(wanted), sender, missed: AtomicU64::new(0) });
+        let sink: Arc<dyn Sink> = mailbox.clone();
+        self.attach(&sink);
+        Subscription { mailbox, messages }
+    }
+}
+
+pub struct Subscription {
+    mailbox: Arc<Mailbox>,
+    messages: mpsc::Receiver<Arc<Message>>,
+}
+
+impl Subscription {
+    pub async fn next(&mut self) -> Option<Arc<Message>> {
+        self.messages.recv().await
+    }
+
+    /// How many messages did not fit since the subscription began.
+    pub fn missed(&self) -> u64 {
+        self.mailbox.missed.load(Ordering::Relaxed)
+    }
+}
+
+struct Mailbox {
+    wanted: Box<dyn Fn(&Message) -> bool + Send + Sync>,
+    sender: mpsc::Sender<Arc<Message>>,
+    missed: AtomicU64,
+}
+
+impl Sink for Mailbox {
+    fn deliver(&self, message: &Arc<Message>) {
+        if (self.wanted)(message) && self.sender.try_send(message.clone()).is_err() {
+            self.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

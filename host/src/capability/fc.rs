@@ -1,0 +1,97 @@
+//! `fc`: calls of other functions (manual 2.2.6, `FCClient.invokeFunction`).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+use wasmtime::component::{HasData, Linker};
+
+use super::Guest;
+use crate::bindings::fc::{self, Fault, FunctionError, Request};
+use crate::call_path::CallPath;
+use crate::function::{Failure, Functions, Invocation, InvokeError, Outcome};
+use crate::name::FunctionName;
+use crate::queue::{Job, Queue};
+use crate::thing::fault;
+
+/// What the interface needs of its gateway.
+pub struct FcParts {
+    pub functions: Arc<Functions>,
+    pub queue: Arc<Queue>,
+}
+
+/// The interface's part of a Store.
+pub struct Fc {
+    pub guest: Arc<Guest>,
+    pub parts: Arc<FcParts>,
+    pub deadline: Instant,
+    pub path: CallPath,
+}
+
+struct Linked;
+
+impl HasData for Linked {
+    type Data<'a> = &'a mut Fc;
+}
+
+pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&mut T) -> &mut Fc) -> wasmtime::Result<()> {
+    fc::add_to_linker::<T, Linked>(linker, get)
+}
+
+impl Fc {
+    fn target(&self, request: &Request) -> Result<FunctionName, Fault> {
+        let target = FunctionName::new(&request.service, &request.function)
+            .map_err(|wrong| Fault { code: fault::INVALID_PARAM, message: wrong.to_string() })?;
+        if !self.guest.grants.may_invoke(&target) {
+            return Err(self.guest.denied("invoke", &target));
+        }
+        Ok(target)
+    }
+}
+
+impl fc::Host for Fc {
+    async fn invoke(&mut self, request: Request) -> Result<fc::Outcome, Fault> {
+        let name = self.target(&request)?;
+        let invocation = Invocation {
+            invoker_context: request.invoker_context,
+            deadline: Some(self.deadline),
+            path: self.path.clone(),
+            ..Invocation::new(name.clone(), request.payload)
+        };
+        let outcome = self.parts.functions.invoke(invocation).await.map_err(refused)?;
+        let (function_error, payload) = match outcome {
+            Outcome::Done(payload) => (None, payload.into()),
+            Outcome::Handled(message) => (Some(FunctionError::Handled), error_body(&name, None, &message)),
+            Outcome::Unhandled(Failure { limit, message }) => (Some(FunctionError::Unhandled), error_body(&name, limit, &message)),
+        };
+        Ok(fc::Outcome { status_code: 200, function_error, payload })
+    }
+
+    async fn invoke_async(&mut self, request: Request) -> Result<String, Fault> {
+        let target = self.target(&request)?;
+        let function = self.parts.functions.get(&target).ok_or_else(|| refused(InvokeError::UnknownFunction(target.clone())))?;
+        // Checked before it is acknowledged: an accepted call that can only fail would be no acknowledgement.
+        let path = self.path.then(target.clone());
+        if path.depth() > function.limits.call_depth {
+            return Err(refused(InvokeError::CallDepth { limit: function.limits.call_depth, path: path.to_string() }));
+        }
+        let id = uuid::Uuid::new_v4().to_string();
+        let event = request.payload.into();
+        let job = Job { id: id.clone(), target, event, invoker_context: request.invoker_context, path: self.path.clone() };
+        self.parts.queue.submit(job).map_err(|full| Fault { code: fault::TOO_MANY, message: full.to_string() })?;
+        Ok(id)
+    }
+}
+
+fn refused(error: InvokeError) -> Fault {
+    let code = match &error {
+        InvokeError::UnknownFunction(_) => fault::FUNCTION_NOT_EXIST,
+        InvokeError::Busy { .. } | InvokeError::NoSlot => fault::TOO_MANY,
+        InvokeError::CallDepth { .. } => fault::CALL_DEPTH,
+    };
+    Fault { code, message: error.to_string() }
+}
+
+fn error_body(name: &FunctionName, limit: Option<&'static str>, message: &str) -> Vec<u8> {
+    json!({"Function": name.to_string(), "Limit": limit, "Message": message}).to_string().into_bytes()
+}

@@ -1,0 +1,246 @@
+//! `thing-access`: how a driver brings its things to the gateway (manual chapter 1).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::json;
+use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
+
+use super::Guest;
+use super::values::convert;
+use crate::bindings::Registration;
+use crate::bindings::driver::ledge::edge::thing_access::{self, HostThing, HostThingWithStore, HostWithStore};
+use crate::bindings::types::{Fault, Property, ThingId};
+use crate::name;
+use crate::set;
+use crate::thing::{self, Device, Thing, Things, fault};
+
+/// The interface's part of a Store.
+pub struct ThingAccess {
+    pub guest: Arc<Guest>,
+    pub driver: String,
+    pub things: Arc<Things>,
+    /// Who answers for the things that this guest registers: its own instance.
+    pub device: Arc<dyn Device>,
+    /// `config` and `deviceList` as JSON.
+    pub config: Arc<DriverConfig>,
+    /// How many handles the guest holds of each thing; the last one takes it offline.
+    handles: HashMap<name::ThingId, u32>,
+    /// Whether the guest has reported since somebody last asked.
+    reported: bool,
+}
+
+/// A driver's configuration in the three forms of the manual (1.1, leda_get_config and its kin).
+pub struct DriverConfig {
+    pub whole: String,
+    pub driver_info: String,
+    pub device_info: String,
+}
+
+impl DriverConfig {
+    /// Lays out what the manual prints (1.1; FACTS 3.1): `custom` is text in the whole and an object in `device_info`.
+    pub fn new<'a>(config: Option<&serde_json::Value>, things: impl Iterator<Item = &'a set::Thing>) -> Self {
+        let driver_info = config.cloned().unwrap_or_else(|| json!({}));
+        let (mut whole, mut devices) = (Vec::new(), Vec::new());
+        for thing in things {
+            let custom = thing.custom.clone().unwrap_or_else(|| json!({}));
+            let mut device = json!({"custom": custom, "deviceName": thing.device_name, "productKey": thing.product_key});
+            if let Some(local_name) = &thing.local_name {
+                device["localName"] = json!(local_name);
+            }
+            devices.push(device.clone());
+            device["custom"] = json!(custom.to_string());
+            whole.push(device);
+        }
+        Self {
+            whole: json!({"config": driver_info, "deviceList": whole}).to_string(),
+            driver_info: driver_info.to_string(),
+            device_info: json!(devices).to_string(),
+        }
+    }
+}
+
+/// A view of a Store: the context, and the table that holds its handles.
+pub struct View<'a> {
+    pub access: &'a mut ThingAccess,
+    pub table: &'a mut ResourceTable,
+}
+
+pub struct Linked;
+
+impl HasData for Linked {
+    type Data<'a> = View<'a>;
+}
+
+pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&mut T) -> View<'_>) -> wasmtime::Result<()> {
+    thing_access::add_to_linker::<T, Linked>(linker, get)
+}
+
+impl ThingAccess {
+    pub fn new(guest: Arc<Guest>, driver: String, things: Arc<Things>, device: Arc<dyn Device>, config: Arc<DriverConfig>) -> Self {
+        Self { guest, driver, things, device, config, handles: HashMap::new(), reported: false }
+    }
+
+    /// Whether the guest has reported since this was last asked: a sign of life.
+    pub fn take_reported(&mut self) -> bool {
+        std::mem::take(&mut self.reported)
+    }
+
+    fn register(&mut self, thing: &Thing) -> Result<Registration, Fault> {
+        self.things.register(&self.driver, thing, self.device.clone())?;
+        *self.handles.entry(thing.id.clone()).or_default() += 1;
+        Ok(Registration { thing: thing.id.clone() })
+    }
+
+    fn drop_handle(&mut self, id: &name::ThingId) {
+        let Some(count) = self.handles.get_mut(id) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.handles.remove(id);
+            // A thing that is already gone or unregistered is as offline as it can be.
+            let _ = self.things.set_online(id, &self.device, false);
+        }
+    }
+}
+
+impl View<'_> {
+    fn registered(&mut self, thing: &Resource<Registration>) -> Result<name::ThingId, Fault> {
+        let registration = self.table.get(thing).map_err(|_| stale_handle())?;
+        Ok(registration.thing.clone())
+    }
+
+    fn hand_out(&mut self, thing: Result<Arc<Thing>, thing::fault::Fault>) -> Result<Resource<Registration>, Fault> {
+        let registration = self.access.register(&*thing?)?;
+        self.table.push(registration).map_err(|_| Fault {
+            code: fault::TOO_MANY,
+            message: "too many handles are open: drop some, or raise the limit `handles`".to_owned(),
+        })
+    }
+}
+
+fn stale_handle() -> Fault {
+    Fault { code: fault::DEVICE_UNREGISTER, message: "this handle is of no registered thing".to_owned() }
+}
+
+impl thing_access::Host for View<'_> {}
+impl HostThing for View<'_> {
+    fn id(&mut self, thing: Resource<Registration>) -> ThingId {
+        // The guest can only name a handle that it holds.
+        self.registered(&thing).map_or_else(|_| name::ThingId::new("", "").into(), ThingId::from)
+    }
+
+    fn drop(&mut self, thing: Resource<Registration>) -> wasmtime::Result<()> {
+        let registration = self.table.delete(thing)?;
+        self.access.drop_handle(&registration.thing);
+        Ok(())
+    }
+}
+
+impl<T: Send> HostThingWithStore<T> for Linked {
+    async fn register_by_device_name(
+        store: &Accessor<T, Self>,
+        product_key: String,
+        device_name: String,
+    ) -> Result<Resource<Registration>, Fault> {
+        store.with(|mut access| {
+            let mut view = access.get();
+            let thing = view.access.things.get(&name::ThingId { product_key, device_name });
+            view.hand_out(thing)
+        })
+    }
+
+    async fn register_by_local_name(
+        store: &Accessor<T, Self>,
+        product_key: String,
+        local_name: String,
+    ) -> Result<Resource<Registration>, Fault> {
+        store.with(|mut access| {
+            let mut view = access.get();
+            let thing = view.access.things.by_local_name(&product_key, &local_name);
+            view.hand_out(thing)
+        })
+    }
+
+    async fn online(store: &Accessor<T, Self>, thing: Resource<Registration>) -> Result<(), Fault> {
+        set_online(store, &thing, true)
+    }
+
+    async fn offline(store: &Accessor<T, Self>, thing: Resource<Registration>) -> Result<(), Fault> {
+        set_online(store, &thing, false)
+    }
+
+    async fn unregister(store: &Accessor<T, Self>, thing: Resource<Registration>) -> Result<(), Fault> {
+        store.with(|mut access| {
+            let mut view = access.get();
+            let id = view.registered(&thing)?;
+            Ok(view.access.things.unregister(&id, &view.access.device)?)
+        })
+    }
+
+    async fn report_properties(store: &Accessor<T, Self>, thing: Resource<Registration>, properties: Vec<Property>) -> Result<(), Fault> {
+        let (id, things, device) = reporter(store, &thing)?;
+        Ok(things.report_properties(&id, &device, convert(properties))?)
+    }
+
+    async fn report_event(
+        store: &Accessor<T, Self>,
+        thing: Resource<Registration>,
+        event: String,
+        outputs: Vec<Property>,
+    ) -> Result<(), Fault> {
+        let (id, things, device) = reporter(store, &thing)?;
+        Ok(things.report_event(&id, &device, &event, convert(outputs))?)
+    }
+}
+
+fn set_online<T>(store: &Accessor<T, Linked>, thing: &Resource<Registration>, online: bool) -> Result<(), Fault> {
+    store.with(|mut access| {
+        let mut view = access.get();
+        let id = view.registered(thing)?;
+        Ok(view.access.things.set_online(&id, &view.access.device, online)?)
+    })
+}
+
+/// Who reports, taken out of the Store so that it is not held while the report is worked on.
+type Reporter = (name::ThingId, Arc<Things>, Arc<dyn Device>);
+
+fn reporter<T>(store: &Accessor<T, Linked>, thing: &Resource<Registration>) -> Result<Reporter, Fault> {
+    store.with(|mut access| {
+        let mut view = access.get();
+        view.access.reported = true;
+        Ok((view.registered(thing)?, view.access.things.clone(), view.access.device.clone()))
+    })
+}
+
+impl<T: Send> HostWithStore<T> for Linked {
+    async fn get_tsl(store: &Accessor<T, Self>, product_key: String) -> Result<String, Fault> {
+        let things = store.with(|mut access| access.get().access.things.clone());
+        let product = things.product(&product_key).ok_or_else(|| no_product(&product_key))?;
+        Ok(product.row.tsl.clone())
+    }
+
+    async fn get_tsl_ext_info(store: &Accessor<T, Self>, product_key: String) -> Result<String, Fault> {
+        let things = store.with(|mut access| access.get().access.things.clone());
+        let product = things.product(&product_key).ok_or_else(|| no_product(&product_key))?;
+        product.row.tsl_ext.clone().ok_or_else(|| Fault {
+            code: fault::FILE_NOT_EXIST,
+            message: format!("product `{product_key}` has no TSL extension: give it `tsl_ext` in ledge.toml"),
+        })
+    }
+
+    async fn driver_config(store: &Accessor<T, Self>) -> String {
+        store.with(|mut access| access.get().access.config.whole.clone())
+    }
+
+    async fn driver_info(store: &Accessor<T, Self>) -> String {
+        store.with(|mut access| access.get().access.config.driver_info.clone())
+    }
+
+    async fn device_info(store: &Accessor<T, Self>) -> String {
+        store.with(|mut access| access.get().access.config.device_info.clone())
+    }
+}
+
+fn no_product(key: &str) -> Fault {
+    Fault { code: fault::FILE_NOT_EXIST, message: format!("product `{key}` does not exist on this gateway") }
+}

@@ -1,0 +1,203 @@
+//! The command line: parses it, and turns every error into one message and an exit code (1; wrong usage: 2).
+
+pub mod build;
+pub mod client;
+mod curl;
+mod demo;
+mod deploy;
+mod invoke;
+mod list;
+pub mod new;
+mod up;
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
+
+use crate::bench;
+use crate::gateway;
+
+/// Ledge, an edge gateway: functions and device drivers as WebAssembly components.
+#[derive(Parser)]
+#[command(name = "ledge", version, after_help = "Start with `ledge demo`, or with `ledge new function hello` and `ledge up hello`.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build and run the demo: a light sensor, a function that decides, a light that switches.
+    Demo(RunArgs),
+    /// Build a project, start the gateway and deploy the project on it.
+    Up {
+        #[command(flatten)]
+        project: ProjectArgs,
+        #[command(flatten)]
+        run: RunArgs,
+    },
+    /// Build the functions and drivers of a project, and say how large each component is.
+    Build(ProjectArgs),
+    /// Build a project and deploy it on a running gateway. Entries that are on the gateway already and not in the
+    /// project stay there.
+    Deploy {
+        #[command(flatten)]
+        project: ProjectArgs,
+        /// Take everything off the gateway that is not in the project.
+        #[arg(long)]
+        prune: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Call a function, and print its result.
+    Invoke {
+        /// The function, as SERVICE/FUNCTION.
+        function: String,
+        /// The event: text, or @FILE for a file's bytes, or @- for standard input. Nothing if it is not given.
+        #[arg(short = 'd', long = "event", value_name = "DATA")]
+        event: Option<String>,
+        /// Do not wait for the result: print the id of the accepted invocation.
+        #[arg(long = "async")]
+        is_async: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// List what is on a running gateway.
+    List {
+        what: Listing,
+        /// Print JSON instead of a table.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Write a new project that builds and deploys at once, with the SDK beside it.
+    New {
+        kind: NewKind,
+        /// Its name, and the name of the directory that is made: letters, digits, `-` and `_`.
+        name: String,
+    },
+    /// Measure this build on this machine, against the bare runtime in the same run.
+    Bench(bench::Args),
+}
+
+#[derive(Args)]
+struct ProjectArgs {
+    /// The directory that holds `ledge.toml`.
+    #[arg(default_value = ".")]
+    project_dir: PathBuf,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The address and port of HTTPS. Port 0 takes any free one; the real one is printed.
+    #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Where the gateway keeps everything. It is made if it is not there.
+    #[arg(long, default_value = ".ledge", value_name = "DIR")]
+    data: PathBuf,
+    /// The key file that seals the gateway's secrets, if it is not to be DATA/key.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Set the password of `admin`: 12 to 128 characters. Without it the first start makes one and prints it once.
+    #[arg(long, env = "LEDGE_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    admin_password: Option<String>,
+    /// Accept the manual's `admin` / `admin1234` as well. Only with a loopback address.
+    #[arg(long)]
+    compat_default_login: bool,
+}
+
+/// Which gateway a command speaks to.
+#[derive(Args)]
+struct TargetArgs {
+    /// The data directory of a gateway on this machine.
+    #[arg(long, default_value = ".ledge", value_name = "DIR")]
+    data: PathBuf,
+    /// A gateway elsewhere, as in https://10.0.0.7:9999. Needs --fingerprint, and the password in LEDGE_PASSWORD.
+    #[arg(long, value_name = "URL", requires = "fingerprint")]
+    gateway: Option<String>,
+    /// The TLS fingerprint that the other gateway printed when it started.
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<String>,
+    #[arg(long, default_value = "admin", value_name = "NAME")]
+    user: String,
+    #[arg(long, env = "LEDGE_PASSWORD", hide = true, hide_env_values = true)]
+    password: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Listing {
+    Functions,
+    Drivers,
+    Things,
+    Products,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum NewKind {
+    Function,
+    Driver,
+}
+
+/// Runs the command of this process.
+pub fn main() -> ExitCode {
+    // clap itself ends the process with 2 for a wrong usage, and with 0 for --help.
+    let cli = Cli::parse();
+    let level = if matches!(cli.command, Command::Bench(_)) { "error" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ledge: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(run) => wait(demo::run(run.into())),
+        Command::Up { project, run } => wait(up::run(&project.project_dir, run.into())),
+        Command::Build(project) => deploy::build_only(&project.project_dir),
+        Command::Deploy { project, prune, target } => wait(deploy::run(&project.project_dir, prune, target)),
+        Command::Invoke { function, event, is_async, target } => wait(invoke::run(&function, event, is_async, target)),
+        Command::List { what, json, target } => wait(list::run(what, json, target)),
+        Command::New { kind, name } => new_project(kind, &name),
+        Command::Bench(args) => bench::run(&args),
+    }
+}
+
+fn wait(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Runtime::new()?.block_on(work)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn new_project(kind: NewKind, name: &str) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir()?;
+    let made = match kind {
+        NewKind::Function => new::new_function(&here, name)?,
+        NewKind::Driver => new::new_driver(&here, name)?,
+    };
+    let made = crate::config::manifest::shown(&made);
+    println!("wrote {0}\n\nnext: ledge up {0}\nor, beside a gateway that runs: ledge deploy {0}", made.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+impl From<RunArgs> for gateway::Options {
+    fn from(args: RunArgs) -> Self {
+        Self {
+            listen: args.listen,
+            data: args.data,
+            key_file: args.key_file,
+            admin_password: args.admin_password.map(Zeroizing::new),
+            compat_default_login: args.compat_default_login,
+        }
+    }
+}

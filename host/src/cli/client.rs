@@ -1,0 +1,163 @@
+//! An HTTP client of the API: over the local administrator's socket, or over TLS to one pinned certificate.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use base64::Engine;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{AUTHORIZATION, HOST, HeaderName};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use serde_json::Value as Json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::TargetArgs;
+use crate::{gateway, tls};
+
+/// Which gateway, and as whom.
+pub struct Client {
+    via: Via,
+    authorization: Option<String>,
+}
+
+enum Via {
+    Local(PathBuf),
+    Tls { authority: String, config: Arc<rustls::ClientConfig> },
+}
+
+/// An answer, read whole.
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// One open connection. Several requests may follow one another on it.
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    authority: String,
+    authorization: Option<String>,
+}
+
+impl Client {
+    /// The gateway whose data directory this is.
+    pub fn local(data: &Path) -> Self {
+        Self { via: Via::Local(data.to_owned()), authorization: None }
+    }
+
+    /// A gateway by its `host:port`, with the fingerprint of its certificate.
+    pub fn remote(authority: &str, fingerprint: &str) -> anyhow::Result<Self> {
+        Ok(Self { via: Via::Tls { authority: authority.to_owned(), config: tls::client_config(fingerprint)? }, authorization: None })
+    }
+
+    #[must_use]
+    pub fn with_password(self, user: &str, password: &str) -> Self {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        Self { authorization: Some(format!("Basic {pair}")), ..self }
+    }
+
+    pub(super) fn of(target: &TargetArgs) -> anyhow::Result<Self> {
+        let (Some(url), Some(fingerprint)) = (&target.gateway, &target.fingerprint) else { return Ok(Self::local(&target.data)) };
+        let Some(authority) = url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/')) else {
+            bail!("--gateway is `{url}`; expected https://HOST:PORT");
+        };
+        let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:9999") };
+        let password = target.password.as_deref().context("the password of the other gateway is not set: put it into LEDGE_PASSWORD")?;
+        Ok(Self::remote(&authority, fingerprint)?.with_password(&target.user, password))
+    }
+
+    pub async fn connect(&self) -> anyhow::Result<Connection> {
+        let (sender, authority) = match &self.via {
+            Via::Local(data) => (start(local_stream(data).await?).await?, "localhost".to_owned()),
+            Via::Tls { authority, config } => (start(tls_stream(authority, config).await?).await?, authority.clone()),
+        };
+        Ok(Connection { sender, authority, authorization: self.authorization.clone() })
+    }
+
+    /// One request on a connection of its own.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(HeaderName, &str)], body: Bytes) -> anyhow::Result<Answer> {
+        self.connect().await?.send(method, path, headers, body).await
+    }
+
+    /// `GET`, where anything but JSON is an error.
+    pub async fn get_json(&self, path: &str) -> anyhow::Result<Json> {
+        self.send(Method::GET, path, &[], Bytes::new()).await?.json()
+    }
+}
+
+impl Connection {
+    pub async fn send(&mut self, method: Method, path: &str, headers: &[(HeaderName, &str)], body: Bytes) -> anyhow::Result<Answer> {
+        let response = self.start(method, path, headers, body).await?;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.context("reading the answer")?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    /// Sends a request and gives the answer with its body still to be read.
+    pub async fn start(
+        &mut self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, &str)],
+        body: Bytes,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, &self.authority);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        self.sender.ready().await.context("the gateway closed the connection")?;
+        self.sender.send_request(request.body(Full::new(body))?).await.context("asking the gateway")
+    }
+}
+
+impl Answer {
+    /// The body of a success. An error becomes its message.
+    pub fn ok(self) -> anyhow::Result<Bytes> {
+        if self.status.is_success() {
+            return Ok(self.body);
+        }
+        let said = serde_json::from_slice::<Json>(&self.body).ok();
+        match said.as_ref().and_then(|body| body.get("message")).and_then(Json::as_str) {
+            _ if self.status == StatusCode::UNAUTHORIZED => bail!("the gateway does not accept this user name and password"),
+            Some(message) => bail!("{message}"),
+            None => bail!("the gateway answered {}", self.status),
+        }
+    }
+
+    pub fn json(self) -> anyhow::Result<Json> {
+        serde_json::from_slice(&self.ok()?).context("the gateway's answer is not JSON")
+    }
+}
+
+async fn local_stream(data: &Path) -> anyhow::Result<UnixStream> {
+    let nobody =
+        || format!("no gateway runs with the data directory {}: start one with `ledge up`, or name another with --data", data.display());
+    // The open directory must outlive the connect: the path leads through it.
+    let (_dir, path) = gateway::socket_path(data).with_context(nobody)?;
+    UnixStream::connect(path).await.with_context(nobody)
+}
+
+async fn tls_stream(authority: &str, config: &Arc<rustls::ClientConfig>) -> anyhow::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(authority).await.with_context(|| format!("connecting to {authority}"))?;
+    stream.set_nodelay(true)?;
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
+    let name = ServerName::try_from(host.to_owned()).with_context(|| format!("`{host}` is no host name"))?;
+    TlsConnector::from(config.clone()).connect(name, stream).await.with_context(|| format!("TLS with {authority}"))
+}
+
+async fn start<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let (sender, connection) = handshake(TokioIo::new(stream)).await.context("starting HTTP")?;
+    // It ends when the sender is dropped; an error shows at the next request.
+    tokio::spawn(connection);
+    Ok(sender)
+}

@@ -1,0 +1,73 @@
+//! `ledge build` and `ledge deploy`.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use bytes::Bytes;
+use hyper::{Method, StatusCode};
+
+use super::TargetArgs;
+use super::build::{self, Built, Progress};
+use super::client::Client;
+use crate::config::manifest::{self, shown};
+use crate::deploy::{Change, Report};
+use crate::set::{Digest, Set};
+
+pub fn build_only(project_dir: &Path) -> anyhow::Result<ExitCode> {
+    let built = build::build(manifest::load(project_dir)?, Progress::of_stderr())?;
+    let functions = built.set.functions.iter().map(|row| (format!("function {}", row.name), &row.component));
+    let drivers = built.set.drivers.iter().map(|row| (format!("driver {}", row.name), &row.component));
+    for (who, digest) in functions.chain(drivers) {
+        let path = &built.components[digest];
+        let bytes = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?.len();
+        println!("{who}: {} ({} kB)", shown(path).display(), bytes.div_ceil(1_000));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn run(project_dir: &Path, prune: bool, target: TargetArgs) -> anyhow::Result<()> {
+    let client = Client::of(&target)?;
+    // Before the build, which may take a while: is there anybody to deploy to?
+    client.get_json("/ledge/v1/gateway").await?;
+    let project = manifest::load(project_dir)?;
+    let built = tokio::task::spawn_blocking(move || build::build(project, Progress::of_stderr())).await??;
+    send_components(&client, &built).await?;
+    let report = send_set(&client, &built.set, prune).await?;
+    for entry in report.entries.iter().filter(|entry| entry.change != Change::Unchanged) {
+        let change = format!("{:?}", entry.change).to_lowercase();
+        println!("{change:8} {} {}", entry.kind, entry.name);
+    }
+    println!("deployed: {}", report.summary());
+    Ok(())
+}
+
+async fn send_components(client: &Client, built: &Built) -> anyhow::Result<()> {
+    for (digest, path) in &built.components {
+        if !has(client, digest).await? {
+            let component = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+            let sent = client.send(Method::PUT, &path_of(digest), &[], component.into()).await?;
+            sent.ok().with_context(|| format!("sending {}", shown(path).display()))?;
+        }
+    }
+    Ok(())
+}
+
+async fn has(client: &Client, digest: &Digest) -> anyhow::Result<bool> {
+    let answer = client.send(Method::GET, &path_of(digest), &[], Bytes::new()).await?;
+    if answer.status == StatusCode::NOT_FOUND {
+        return Ok(false);
+    }
+    answer.ok().map(|_| true)
+}
+
+fn path_of(digest: &Digest) -> String {
+    format!("/ledge/v1/components/{digest}")
+}
+
+async fn send_set(client: &Client, set: &Set, prune: bool) -> anyhow::Result<Report> {
+    let path = format!("/ledge/v1/deployments?prune={prune}");
+    let answer = client.send(Method::POST, &path, &[], serde_json::to_vec(set)?.into()).await?;
+    serde_json::from_value(answer.json().context("nothing was deployed")?).context("the gateway's answer is no report")
+}

@@ -1,0 +1,53 @@
+//! `ledge invoke`.
+
+use std::io::{Read, Write};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::HeaderName;
+use serde_json::Value as Json;
+
+use super::TargetArgs;
+use super::client::Client;
+use crate::name::FunctionName;
+
+pub async fn run(function: &str, data: Option<String>, is_async: bool, target: TargetArgs) -> anyhow::Result<()> {
+    let name: FunctionName = function.parse()?;
+    let path = format!("/2020-04-30/functions/service:{}:function:{}/invocations", name.service, name.function);
+    let kind = (HeaderName::from_static("x-fc-invocation-type"), if is_async { "Async" } else { "Sync" });
+    let answer = Client::of(&target)?.send(Method::POST, &path, &[kind], event(data)?).await?;
+    let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (error_type, request_id) = (header("x-fc-error-type"), header("x-fc-request-id"));
+    let body = answer.ok()?;
+    if let Some(error_type) = error_type {
+        let said: Json = serde_json::from_slice(&body).unwrap_or_default();
+        bail!("function `{name}` failed ({error_type}): {}", said["Message"].as_str().unwrap_or("no message"));
+    }
+    if is_async {
+        println!("{}", request_id.context("the gateway gave no id of the invocation")?);
+    } else {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(&body)?;
+        // Bytes that go on to another program are left as they are.
+        if std::io::IsTerminal::is_terminal(&stdout) {
+            stdout.write_all(b"\n")?;
+        }
+    }
+    Ok(())
+}
+
+fn event(data: Option<String>) -> anyhow::Result<Bytes> {
+    match data.as_deref() {
+        None => Ok(Bytes::new()),
+        Some("@-") => {
+            let mut event = Vec::new();
+            std::io::stdin().read_to_end(&mut event).context("reading the event from standard input")?;
+            Ok(event.into())
+        }
+        Some(text) => match text.strip_prefix('@') {
+            Some(file) => Ok(std::fs::read(file).with_context(|| format!("reading the event from {file}"))?.into()),
+            None => Ok(Bytes::from(text.to_owned())),
+        },
+    }
+}

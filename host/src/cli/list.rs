@@ -1,0 +1,53 @@
+//! `ledge list`.
+
+use comfy_table::{Table, presets};
+use serde_json::Value as Json;
+
+use super::client::Client;
+use super::{Listing, TargetArgs};
+
+pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Result<()> {
+    let (path, columns): (_, &[&str]) = match what {
+        Listing::Functions => ("functions", &["name", "running", "deadline_ms", "memory_mib", "component"]),
+        Listing::Drivers => ("drivers", &["name", "state", "restarts", "things", "things_online", "reason"]),
+        Listing::Things => ("things", &["product", "name", "driver", "state", "values", "tags"]),
+        Listing::Products => ("products", &["key", "name", "properties", "events", "services", "things"]),
+    };
+    let rows = Client::of(&target)?.get_json(&format!("/ledge/v1/{path}")).await?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+        return Ok(());
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.iter().map(|column| column.to_uppercase()));
+    for row in rows.as_array().into_iter().flatten() {
+        table.add_row(columns.iter().map(|column| cell(row, column)));
+    }
+    println!("{table}");
+    Ok(())
+}
+
+fn cell(row: &Json, column: &str) -> String {
+    match (column, &row[column]) {
+        ("deadline_ms", _) => plain(&row["limits"]["deadline_ms"]),
+        ("memory_mib", _) => (row["limits"]["memory_bytes"].as_u64().unwrap_or_default() >> 20).to_string(),
+        ("component", digest) => plain(digest).chars().take(12).collect(),
+        ("values", Json::Object(values)) => join(values.iter().map(|(name, it)| format!("{name}={}", plain(&it["value"])))),
+        (_, Json::Object(pairs)) => join(pairs.iter().map(|(name, it)| format!("{name}={}", plain(it)))),
+        (_, Json::Array(items)) => join(items.iter().map(plain)),
+        (_, value) => plain(value),
+    }
+}
+
+fn join(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn plain(value: &Json) -> String {
+    match value {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

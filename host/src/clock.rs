@@ -1,0 +1,58 @@
+//! Time as a seam: product code asks a [`Clock`], so that a test can let years pass in a moment.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+/// Wall time and monotonic time. Clones show the same time.
+#[derive(Clone)]
+pub struct Clock(Option<Arc<Mutex<Set>>>);
+
+struct Set {
+    unix_ms: u64,
+    monotonic: Instant,
+}
+
+impl Clock {
+    pub fn system() -> Self {
+        Self(None)
+    }
+
+    /// A clock that stands still until [`Hands`] move it.
+    pub fn fixed(unix_ms: u64) -> (Self, Hands) {
+        let set = Arc::new(Mutex::new(Set { unix_ms, monotonic: Instant::now() }));
+        (Self(Some(set.clone())), Hands(set))
+    }
+
+    /// Milliseconds since 1970. Jumps when somebody corrects the machine's clock: for people and for the wire, not for waiting.
+    pub fn unix_ms(&self) -> u64 {
+        match &self.0 {
+            Some(set) => set.lock().unix_ms,
+            // A box without a battery may start before 1970 by a time zone's worth: that is still no reason to fail.
+            None => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        }
+    }
+
+    /// Never jumps and never goes back: for everything that expires.
+    pub fn monotonic(&self) -> Instant {
+        self.0.as_ref().map_or_else(Instant::now, |set| set.lock().monotonic)
+    }
+}
+
+/// Moves the clock that [`Clock::fixed`] made.
+pub struct Hands(Arc<Mutex<Set>>);
+
+impl Hands {
+    /// Time passes.
+    pub fn advance(&self, by: Duration) {
+        let mut set = self.0.lock();
+        set.unix_ms += by.as_millis() as u64;
+        set.monotonic += by;
+    }
+
+    /// Somebody sets the wall clock; monotonic time does not notice.
+    pub fn set_unix_ms(&self, unix_ms: u64) {
+        self.0.lock().unix_ms = unix_ms;
+    }
+}

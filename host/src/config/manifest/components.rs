@@ -1,0 +1,96 @@
+//! `[drivers.NAME]` and `[functions."SERVICE/FUNCTION"]`: what is built from crates or taken as it is.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::reader::{Entry, Table, Value};
+use super::{Source, json, place, sandbox};
+use crate::name::{FunctionName, check_driver};
+use crate::set::{Driver, Function};
+
+/// The most entries of a driver's `config.kv` (FACTS 3.1).
+const KV_ENTRIES_MAX: usize = 100;
+
+pub fn driver(entry: &Entry<'_>) -> Option<Driver<Source>> {
+    let name = check_driver(entry.key).map_err(|err| entry.error(err));
+    let table = entry.value.table(&["crate", "component", "config", "limits", "grants"])?;
+    let component = source(&table);
+    let config = table.optional("config").map(|config| read_config(&config));
+    let (limits, grants) = (sandbox::limits(&table), sandbox::grants(&table));
+    name.ok()?;
+    Some(Driver { name: entry.key.to_owned(), component: component?, config: config.flatten(), limits, grants })
+}
+
+pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
+    let name: Result<FunctionName, ()> = entry.key.parse().map_err(|err| entry.error(err));
+    let table = entry.value.table(&["crate", "component", "limits", "grants"])?;
+    let component = source(&table);
+    let (limits, grants) = (sandbox::limits(&table), sandbox::grants(&table));
+    Some(Function { name: name.ok()?, component: component?, limits, grants })
+}
+
+fn source(table: &Table<'_>) -> Option<Source> {
+    let (key, value) = table.exactly_one(&["crate", "component"])?;
+    let path = value.dir().join(value.text()?);
+    let shown = place::shown(&path);
+    if key == "crate" {
+        if !path.join("Cargo.toml").is_file() {
+            value.error(format_args!("`{}` has no Cargo.toml; expected the directory of a Rust crate", shown.display()));
+        }
+        return Some(Source::Crate(path));
+    }
+    if !path.is_file() {
+        value.error(format_args!("`{}` is no file; expected a component's .wasm file", shown.display()));
+    }
+    Some(Source::Component(path))
+}
+
+/// The member `config` of the driver's configuration (FACTS 3.1), in one of its three forms.
+fn read_config(value: &Value<'_>) -> Option<Json> {
+    let forms = ["json", "kv", "fileList"];
+    let (form, value) = value.table(&forms)?.exactly_one(&forms)?;
+    let content = match form {
+        "json" => json::object(&value)?,
+        "kv" => key_values(&value)?,
+        _ => files(&value)?,
+    };
+    Some(json!({ form: content }))
+}
+
+fn key_values(value: &Value<'_>) -> Option<Json> {
+    let items = value.array()?;
+    if items.len() > KV_ENTRIES_MAX {
+        value.error(format_args!("has {} entries; expected {KV_ENTRIES_MAX} at most", items.len()));
+    }
+    let mut keys = BTreeSet::new();
+    for item in &items {
+        let Some(table) = item.table(&["key", "value", "note"]) else { continue };
+        if let Some((text, key)) = table.required("key").and_then(|key| Some((key.text()?, key)))
+            && !keys.insert(text)
+        {
+            key.error(format_args!("the key `{text}` is there twice"));
+        }
+        table.required("value").and_then(|value| value.text());
+        table.optional("note").and_then(|note| note.text());
+    }
+    texts(&items)
+}
+
+fn files(value: &Value<'_>) -> Option<Json> {
+    let items = value.array()?;
+    for item in &items {
+        item.table(&["path"]).and_then(|table| table.required("path")?.text());
+    }
+    texts(&items)
+}
+
+/// Tables of texts as JSON. What is no text was noted before.
+fn texts(items: &[Value<'_>]) -> Option<Json> {
+    let object = |item: &Value<'_>| {
+        let members = item.raw()?.as_table()?;
+        let member = |key: &str| Some((key.to_owned(), Json::from(members.get(key)?.get_ref().as_str()?)));
+        Some(Json::Object(["key", "value", "note", "path"].into_iter().filter_map(member).collect::<Map<_, _>>()))
+    };
+    items.iter().map(object).collect()
+}

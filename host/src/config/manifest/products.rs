@@ -1,0 +1,47 @@
+//! `[products.KEY]`: products and their TSL files.
+
+use std::path::Path;
+
+use serde::de::IgnoredAny;
+
+use super::error::ManifestError;
+use super::place::{line_and_column, shown};
+use super::read_text;
+use super::reader::{Entry, Report, Value};
+use crate::name::check_thing;
+use crate::set::Product;
+
+pub fn read(entry: &Entry<'_>) -> Option<Product> {
+    let key = check_thing(entry.key).map_err(|err| entry.error(err));
+    let table = entry.value.table(&["name", "tsl", "tsl_ext"])?;
+    let name = table.optional("name").map_or_else(|| Some(entry.key.to_owned()), |name| name.title());
+    let tsl = table.required("tsl").and_then(|file| json_file(&file));
+    let tsl_ext = table.optional("tsl_ext").map(|file| json_file(&file));
+    key.ok()?;
+    Some(Product { key: entry.key.to_owned(), name: name?, tsl: tsl?, tsl_ext: tsl_ext.flatten() })
+}
+
+/// The text of the JSON file that `value` names.
+fn json_file(value: &Value<'_>) -> Option<String> {
+    let file = value.dir().join(value.text()?);
+    let text = read_text(&file).map_err(|err| value.error(format_args!("`{}` cannot be read: {err}", shown(&file).display()))).ok()?;
+    // Some editors put a byte order mark before JSON, which no JSON parser takes.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    check_json(value.report(), &file, text).then(|| text.to_owned())
+}
+
+/// The TSL's own file is the one to open, so the mistake is noted there.
+fn check_json(report: &Report<'_>, file: &Path, text: &str) -> bool {
+    let Err(err) = serde_json::from_str::<IgnoredAny>(text) else { return true };
+    let (line, column) = line_and_column(text, offset(text, err.line(), err.column()));
+    let reason = err.to_string();
+    let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+    report.elsewhere(ManifestError { file: shown(file), line, column, message: format!("not valid JSON: {reason}") });
+    false
+}
+
+/// serde_json's column counts bytes, and is 0 at the end of a line.
+fn offset(text: &str, line: usize, column: usize) -> usize {
+    let line_start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    line_start + column.saturating_sub(1)
+}

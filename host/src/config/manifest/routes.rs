@@ -1,0 +1,61 @@
+//! `[[routes]]`: which published message starts which function.
+//!
+//! Functions need not be declared here: a route may join what an earlier deployment brought.
+
+use super::reader::Value;
+use crate::name::check_thing;
+use crate::set::{Route, RouteSource, RouteTopic};
+use crate::topic::TopicFilter;
+
+const DEVICE_RULE: &str = "expected `/product/thing`, `/product/+` or `#`";
+
+pub fn read(list: &Value<'_>) -> Vec<Route> {
+    let mut routes: Vec<Route> = Vec::new();
+    for item in list.array().unwrap_or_default() {
+        let Some(route) = route(&item) else { continue };
+        if routes.contains(&route) {
+            item.error("this route is there twice; delete one of them");
+        } else {
+            routes.push(route);
+        }
+    }
+    routes
+}
+
+fn route(item: &Value<'_>) -> Option<Route> {
+    let table = item.table(&["source", "topic", "target"])?;
+    let source = table.required("source").and_then(|value| source(&value));
+    let topic = table.required("topic").and_then(|value| topic(&value));
+    let target = table.required("target").and_then(|value| value.table(&["function"])?.required("function")?.parsed());
+    Some(Route { source: source?, topic: topic?, target: target? })
+}
+
+fn source(value: &Value<'_>) -> Option<RouteSource> {
+    let keys = ["device", "function"];
+    let (key, value) = value.table(&keys)?.exactly_one(&keys)?;
+    if key == "function" {
+        return value.parsed().map(RouteSource::Function);
+    }
+    let text = value.checked(check_device)?;
+    text.parse().map_err(|err| value.error(err)).ok().map(RouteSource::Device)
+}
+
+fn topic(value: &Value<'_>) -> Option<RouteTopic> {
+    match value.text()? {
+        "all" => Some(RouteTopic::All),
+        "property" => Some(RouteTopic::Property),
+        _ => value.parsed::<TopicFilter>().map(RouteTopic::Filter),
+    }
+}
+
+fn check_device(text: &str) -> Result<(), String> {
+    let wrong = || format!("`{text}` names no devices; {DEVICE_RULE}");
+    if text == "#" {
+        return Ok(());
+    }
+    let (product, thing) = text.strip_prefix('/').and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
+    if thing != "+" {
+        check_thing(thing).map_err(|_| wrong())?;
+    }
+    check_thing(product).map_err(|_| wrong())
+}

@@ -1,0 +1,227 @@
+//! What a manifest gives, and how its mistakes read.
+
+use std::fs;
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::*;
+use crate::name::FunctionName;
+use crate::set::{RouteSource, RouteTopic};
+
+/// A project with a crate `hello`, a driver crate `light`, a component and two TSL files.
+fn project(manifest: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, text) in [
+        (FILE_NAME, manifest),
+        ("hello/Cargo.toml", ""),
+        ("light/Cargo.toml", ""),
+        ("other.wasm", ""),
+        ("tsl/a1Light.json", "\u{feff}{\"properties\": []}"),
+        ("tsl/broken.json", "{\n  \"光\": [1,\n}\n"),
+    ] {
+        let file = dir.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+    dir
+}
+
+/// The mistakes, as people see them, with file names instead of paths.
+fn mistakes(manifest: &str) -> Vec<String> {
+    let dir = project(manifest);
+    let prefix = format!("{}/", shown(dir.path()).display());
+    let errors = load(dir.path()).unwrap_err();
+    errors.to_string().lines().map(|line| line.replace(&prefix, "")).collect()
+}
+
+const WHOLE: &str = r##"
+[project]
+name = "demo"
+
+[products.a1Light]
+name = "Light"
+tsl = "tsl/a1Light.json"
+tsl_ext = "tsl/a1Light.json"
+
+[[things]]
+product = "a1Light"
+name = "lamp-1"
+driver = "light"
+local_name = "0x12"
+tags = { location = "master bedroom" }
+custom = { port = 12_345, z = 1, a = [1.5, true], since = 2019-08-07 }
+
+[drivers.light]
+crate = "light"
+config = { kv = [{ key = "ip", value = "127.0.0.1", note = "ip地址" }] }
+limits.deadline_ms = 10_000
+grants = { publish = ["/light/#"] }
+
+[functions."EdgeFC/hello"]
+crate = "hello"
+[functions."EdgeFC/hello".limits]
+memory_mib = 16
+log_bytes_per_s = 0
+[functions."EdgeFC/hello".grants]
+things = { read = ["a1Light/*/LightSwitch"], write = ["a1Light/lamp-1"] }
+invoke = ["EdgeFC/*"]
+credentials = true
+
+[functions."EdgeFC/another"]
+component = "other.wasm"
+
+[[routes]]
+source = { device = "/a1Light/+" }
+topic = "property"
+target = { function = "EdgeFC/hello" }
+[[routes]]
+source = { function = "Elsewhere/f" }
+topic = "/light/#"
+target = { function = "Elsewhere/g" }
+"##;
+
+#[test]
+fn a_whole_manifest_is_read() {
+    let dir = project(WHOLE);
+    let Project { name, set, .. } = load(dir.path()).unwrap();
+    assert_eq!(name, "demo");
+    assert_eq!((set.products[0].key.as_str(), set.products[0].name.as_str()), ("a1Light", "Light"));
+    assert_eq!(set.products[0].tsl, r#"{"properties": []}"#);
+    assert!(set.products[0].tsl_ext.is_some());
+
+    let thing = &set.things[0];
+    assert_eq!((thing.local_name.as_deref(), thing.tags["location"].as_str()), (Some("0x12"), "master bedroom"));
+    let custom = thing.custom.as_ref().unwrap().to_string();
+    assert_eq!(custom, r#"{"port":12345,"z":1,"a":[1.5,true],"since":"2019-08-07"}"#);
+
+    let light = &set.drivers[0];
+    assert_eq!(light.component, Source::Crate(dir.path().join("light")));
+    assert_eq!(light.config, Some(json!({ "kv": [{ "key": "ip", "value": "127.0.0.1", "note": "ip地址" }] })));
+    assert_eq!((light.limits.deadline_ms, light.grants.may_publish("/light/x")), (10_000, true));
+
+    // In the order of the file, not of the letters.
+    let [hello, another] = &set.functions[..] else { panic!("two functions") };
+    assert_eq!((hello.limits.memory_bytes, hello.limits.log_bytes_per_s, hello.limits.handles), (16 << 20, 0, 1_024));
+    assert_eq!((hello.grants.things.write[0].to_string().as_str(), hello.grants.credentials), ("a1Light/lamp-1/*", true));
+    assert_eq!(another.component, Source::Component(dir.path().join("other.wasm")));
+
+    assert_eq!(set.routes[0].topic, RouteTopic::Property);
+    assert_eq!(set.routes[1].source, RouteSource::Function(FunctionName::new("Elsewhere", "f").unwrap()));
+}
+
+#[test]
+fn an_empty_manifest_is_a_project_named_like_its_directory() {
+    let dir = project("");
+    let project = load(dir.path()).unwrap();
+    assert_eq!(project.name, dir.path().canonicalize().unwrap().file_name().unwrap().to_str().unwrap());
+    assert!(project.set.functions.is_empty());
+}
+
+#[test]
+fn every_mistake_is_reported_in_one_go_in_the_order_of_the_lines() {
+    let manifest = r##"project.nmae = "demo"
+[products.a1Light]
+tls = "tsl/a1Light.json"
+[products.broken]
+tsl = "tsl/broken.json"
+tsl_ext = "tsl/none.json"
+[[things]]
+product = "a1Ligth"
+name = "lamp 1"
+driver = "light"
+tags = { floor = 2 }
+[[things]]
+product = "a1Light"
+name = "lamp-2"
+driver = "light"
+local_name = "0x12"
+[[things]]
+product = "a1Light"
+name = "lamp-2"
+driver = "light"
+local_name = "0x12"
+[drivers.light-1]
+crate = "nowhere"
+config = { json = { text = 1 }, kv = [] }
+[drivers.light]
+component = "other.wasm"
+config = { kv = [{ key = "ip" }, { key = "ip", value = 1 }] }
+[functions.hello]
+crate = "hello"
+component = "other.wasm"
+[functions."EdgeFC/hello"]
+limits = { memory_mib = 257, deadline_ms = "5s", concurrency = -1 }
+grants = { publish = ["/a/#/b"], things = { read = ["a//b"] }, invoke = ["EdgeFC"], credentials = "yes" }
+[[routes]]
+source = { device = "a1Light/lamp-1" }
+topic = "a+"
+target = { function = "hello" }
+[functoins]
+"##;
+    assert_eq!(mistakes(manifest).join("\n"), MISTAKES.trim());
+}
+
+const MISTAKES: &str = r##"
+ledge.toml:1:9: project.nmae: unknown key; expected `name`
+ledge.toml:2:1: products.a1Light: the key `tsl` is missing
+ledge.toml:3:1: products.a1Light.tls: unknown key; expected one of `name`, `tsl`, `tsl_ext` (did you mean `tsl`?)
+ledge.toml:6:11: products.broken.tsl_ext: `tsl/none.json` cannot be read: No such file or directory (os error 2)
+ledge.toml:8:11: things[0].product: `a1Ligth` is not declared under `products`; expected one of `a1Light`, `broken` (did you mean `a1Light`?)
+ledge.toml:9:8: things[0].name: `lamp 1` is not a name of this kind: expected 1 to 64 letters, digits and `_ - . @ :`
+ledge.toml:11:18: things[0].tags.floor: expected text, found a number
+ledge.toml:19:8: things[2].name: a thing of product `a1Light` has the name `lamp-2` already, in line 14
+ledge.toml:21:14: things[2].local_name: a thing of product `a1Light` has the name `0x12` already, in line 16
+ledge.toml:22:10: drivers.light-1: `light-1` is not a name of this kind: expected a letter and then letters, digits and `_`, 20 at most
+ledge.toml:23:9: drivers.light-1.crate: `nowhere` has no Cargo.toml; expected the directory of a Rust crate
+ledge.toml:24:10: drivers.light-1.config: keep only one of the keys `json`, `kv`, `fileList`
+ledge.toml:27:18: drivers.light.config.kv[0]: the key `value` is missing
+ledge.toml:27:42: drivers.light.config.kv[1].key: the key `ip` is there twice
+ledge.toml:27:56: drivers.light.config.kv[1].value: expected text, found a number
+ledge.toml:28:1: functions.hello: keep only one of the keys `crate`, `component`
+ledge.toml:28:12: functions.hello: `hello` is not a name of this kind: expected `service/function`, each a letter and then letters, digits, `_` and `-`, 128 at most
+ledge.toml:31:1: functions."EdgeFC/hello": one of the keys `crate`, `component` is missing
+ledge.toml:32:25: functions."EdgeFC/hello".limits.memory_mib: 257 is out of range; expected a whole number from 1 to 256
+ledge.toml:32:44: functions."EdgeFC/hello".limits.deadline_ms: expected a whole number from 1 to 300000, found text
+ledge.toml:32:64: functions."EdgeFC/hello".limits.concurrency: -1 is out of range; expected a whole number from 1 to 256
+ledge.toml:33:23: functions."EdgeFC/hello".grants.publish[0]: `#` must stand alone, at the end
+ledge.toml:33:53: functions."EdgeFC/hello".grants.things.read[0]: `a//b` is not a pattern of things: expected `product/thing/property`, where `*` stands for any
+ledge.toml:33:74: functions."EdgeFC/hello".grants.invoke[0]: `EdgeFC` is not a pattern of functions: expected `service/function`, where `*` stands for any
+ledge.toml:33:99: functions."EdgeFC/hello".grants.credentials: expected true or false, found text
+ledge.toml:35:21: routes[0].source.device: `a1Light/lamp-1` names no devices; expected `/product/thing`, `/product/+` or `#`
+ledge.toml:36:9: routes[0].topic: `+` must stand alone between slashes
+ledge.toml:37:23: routes[0].target.function: `hello` is not a name of this kind: expected `service/function`, each a letter and then letters, digits, `_` and `-`, 128 at most
+ledge.toml:38:2: functoins: unknown key; expected one of `project`, `products`, `things`, `drivers`, `functions`, `routes` (did you mean `functions`?)
+tsl/broken.json:3:1: not valid JSON: expected value
+"##;
+
+#[test]
+fn of_wrong_toml_only_the_syntax_is_reported() {
+    let found = mistakes("[project]\nnmae = 'demo'\nname = demo\n[[things]\n");
+    assert_eq!(
+        found,
+        [
+            "ledge.toml:3:8: not valid TOML: string values must be quoted, expected literal string",
+            "ledge.toml:4:10: not valid TOML: unclosed array table, expected `]`",
+        ]
+    );
+}
+
+#[test]
+fn a_missing_manifest_is_an_error_that_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = load(dir.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("ledge.toml: there is no such file; name a directory that has one, or make a project with `ledge new`"),
+        "{error}"
+    );
+    let error = load(&dir.path().join("nowhere")).unwrap_err().to_string();
+    assert!(error.contains("the directory does not exist"), "{error}");
+}
+
+#[test]
+fn a_long_custom_is_refused_with_its_size() {
+    let found =
+        mistakes(&format!("{WHOLE}\n[[things]]\nproduct = 'a1Light'\nname = 'b'\ndriver = 'light'\ncustom.text = '{}'", "x".repeat(1_014)));
+    assert_eq!(found, ["ledge.toml:50:1: things[1].custom: has 1025 bytes as JSON; expected 1024 at most"]);
+}

@@ -1,0 +1,63 @@
+//! The components that were uploaded, as files named by their digest.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::limit::COMPONENT_BYTES_MAX;
+use crate::set::Digest;
+use crate::store::file;
+
+pub struct Components {
+    dir: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    #[error("the component has {0} bytes, and {COMPONENT_BYTES_MAX} is the most that is taken")]
+    TooLarge(usize),
+    #[error("the component has the digest {found}, and not {announced}: it was changed on its way; send it again")]
+    OtherDigest { announced: Digest, found: Digest },
+    #[error("{0:#}")]
+    Failed(#[from] anyhow::Error),
+}
+
+impl Components {
+    pub fn open(dir: &Path) -> anyhow::Result<Self> {
+        file::create_dir(dir).with_context(|| format!("creating {}", dir.display()))?;
+        Ok(Self { dir: dir.to_owned() })
+    }
+
+    pub fn has(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
+    }
+
+    /// Keeps a component under the digest that its sender announced.
+    pub fn put(&self, announced: &Digest, component: &[u8]) -> Result<(), PutError> {
+        if component.len() > COMPONENT_BYTES_MAX {
+            return Err(PutError::TooLarge(component.len()));
+        }
+        let found = Digest::of(component);
+        if found != *announced {
+            return Err(PutError::OtherDigest { announced: announced.clone(), found });
+        }
+        if !self.has(announced) {
+            // A deployment that is acknowledged finds its components after a power loss: the file is fsynced.
+            file::replace(&self.path(announced), 0o600, component).context("keeping the component")?;
+        }
+        Ok(())
+    }
+
+    /// A component that was put before, checked against its digest.
+    pub fn read(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
+        let path = self.path(digest);
+        let component = fs::read(&path).with_context(|| format!("its component {digest} is not on this gateway"))?;
+        anyhow::ensure!(Digest::of(&component) == *digest, "its component was damaged on disk ({}); deploy it again", path.display());
+        Ok(component)
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{digest}.wasm"))
+    }
+}

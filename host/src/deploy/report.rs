@@ -1,0 +1,72 @@
+//! What a deployment changed, for people and for programs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::set::Set;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub entries: Vec<Entry>,
+    /// Components that had to be compiled; the others were compiled before.
+    pub compiled: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub kind: String,
+    pub name: String,
+    pub change: Change,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    New,
+    Changed,
+    Unchanged,
+    Removed,
+}
+
+impl Report {
+    pub fn between(before: &Set, after: &Set) -> Self {
+        let mut entries = Vec::new();
+        compare("product", &before.products, &after.products, |row| row.key.clone(), &mut entries);
+        compare("thing", &before.things, &after.things, |row| format!("{}/{}", row.product_key, row.device_name), &mut entries);
+        compare("driver", &before.drivers, &after.drivers, |row| row.name.clone(), &mut entries);
+        compare("function", &before.functions, &after.functions, |row| row.name.to_string(), &mut entries);
+        compare("route", &before.routes, &after.routes, |row| format!("{:?} -> {}", row.source, row.target), &mut entries);
+        Self { entries, compiled: 0 }
+    }
+
+    pub fn is_unchanged(&self) -> bool {
+        self.entries.iter().all(|entry| entry.change == Change::Unchanged)
+    }
+
+    /// One line: how many entries are new, changed, removed and unchanged.
+    pub fn summary(&self) -> String {
+        let count = |change| self.entries.iter().filter(|entry| entry.change == change).count();
+        format!(
+            "{} new, {} changed, {} removed, {} unchanged; {} compiled",
+            count(Change::New),
+            count(Change::Changed),
+            count(Change::Removed),
+            count(Change::Unchanged),
+            self.compiled
+        )
+    }
+}
+
+fn compare<T: PartialEq>(kind: &str, before: &[T], after: &[T], name: impl Fn(&T) -> String, entries: &mut Vec<Entry>) {
+    let mut add = |name: String, change| entries.push(Entry { kind: kind.to_owned(), name, change });
+    for row in after {
+        let change = match before.iter().find(|old| name(old) == name(row)) {
+            None => Change::New,
+            Some(old) if old == row => Change::Unchanged,
+            Some(_) => Change::Changed,
+        };
+        add(name(row), change);
+    }
+    for row in before.iter().filter(|old| !after.iter().any(|row| name(row) == name(old))) {
+        add(name(row), Change::Removed);
+    }
+}

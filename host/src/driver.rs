@@ -1,0 +1,192 @@
+//! Drivers: one supervised instance each, which answers for its things.
+//!
+//! Quarantine and release by hand are not here yet.
+
+mod handle;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::capability::Guest;
+use crate::capability::thing_access::DriverConfig;
+use crate::capability::wasi::GuestLog;
+use crate::function::Failure;
+use crate::runtime::{DriverCode, DriverSpec, Request};
+use crate::set;
+use crate::thing::{Device, Things};
+use handle::Handle;
+
+/// A driver as it was deployed, with the code that it runs.
+pub struct Deployed {
+    pub row: set::Driver,
+    pub code: Arc<DriverCode>,
+    pub guest: Arc<Guest>,
+    pub log: Arc<GuestLog>,
+    pub config: Arc<DriverConfig>,
+}
+
+/// How a driver is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    Running,
+    /// It ended, and starts again after a while.
+    Waiting {
+        reason: String,
+    },
+    Stopped,
+}
+
+/// Every driver of this gateway.
+pub struct Drivers {
+    things: Arc<Things>,
+    /// Where guests run.
+    guests: tokio::runtime::Handle,
+    running: Mutex<HashMap<String, Supervised>>,
+}
+
+struct Supervised {
+    deployed: Arc<Deployed>,
+    life: Arc<Life>,
+    task: JoinHandle<()>,
+}
+
+/// What the supervisor and the others share about one driver.
+struct Life {
+    condition: Mutex<Condition>,
+    restarts: std::sync::atomic::AtomicU64,
+    stop: tokio::sync::watch::Sender<bool>,
+}
+
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A driver that ran for so long is healthy again: its backoff starts anew.
+const HEALTHY_AFTER: Duration = Duration::from_secs(600);
+/// Requests that may wait for one driver. One more is answered at once.
+const REQUESTS_MAX: usize = 256;
+/// How long a driver that is being stopped may take to let go.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Drivers {
+    pub fn new(things: Arc<Things>, guests: tokio::runtime::Handle) -> Self {
+        Self { things, guests, running: Mutex::default() }
+    }
+
+    /// Makes the running drivers those of `wanted`: new ones start, gone ones stop, changed ones start anew,
+    /// and unchanged ones are left alone.
+    pub async fn replace(&self, wanted: Vec<Arc<Deployed>>) {
+        let mut stopping = Vec::new();
+        {
+            let mut running = self.running.lock();
+            let stays = |name: &String, now: &Supervised| wanted.iter().any(|new| new.row.name == *name && is_same(&now.deployed, new));
+            let gone: Vec<String> = running.iter().filter(|(name, now)| !stays(name, now)).map(|(name, _)| name.clone()).collect();
+            stopping.extend(gone.iter().filter_map(|name| running.remove(name)));
+        }
+        stop_all(stopping).await;
+        let mut running = self.running.lock();
+        for deployed in wanted {
+            running.entry(deployed.row.name.clone()).or_insert_with(|| self.supervise(deployed));
+        }
+    }
+
+    pub async fn stop(&self) {
+        let all = self.running.lock().drain().map(|(_, driver)| driver).collect();
+        stop_all(all).await;
+    }
+
+    /// Every driver with its condition and the number of its restarts, in the order of their names.
+    pub fn list(&self) -> Vec<(Arc<Deployed>, Condition, u64)> {
+        let running = self.running.lock();
+        let mut all: Vec<_> = running
+            .values()
+            .map(|driver| {
+                let restarts = driver.life.restarts.load(std::sync::atomic::Ordering::Relaxed);
+                (driver.deployed.clone(), driver.life.condition.lock().clone(), restarts)
+            })
+            .collect();
+        all.sort_by(|a, b| a.0.row.name.cmp(&b.0.row.name));
+        all
+    }
+
+    fn supervise(&self, deployed: Arc<Deployed>) -> Supervised {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let life = Arc::new(Life { condition: Mutex::new(Condition::Running), restarts: 0.into(), stop });
+        let supervisor = Supervisor { deployed: deployed.clone(), things: self.things.clone(), life: life.clone() };
+        Supervised { deployed, life, task: self.guests.spawn(supervisor.run(stopped)) }
+    }
+}
+
+fn is_same(now: &Deployed, new: &Deployed) -> bool {
+    now.row == new.row && now.config.whole == new.config.whole
+}
+
+async fn stop_all(drivers: Vec<Supervised>) {
+    for driver in &drivers {
+        driver.life.stop.send_replace(true);
+    }
+    for mut driver in drivers {
+        if tokio::time::timeout(STOP_TIMEOUT, &mut driver.task).await.is_err() {
+            driver.task.abort();
+        }
+    }
+}
+
+struct Supervisor {
+    deployed: Arc<Deployed>,
+    things: Arc<Things>,
+    life: Arc<Life>,
+}
+
+impl Supervisor {
+    async fn run(self, mut stopped: tokio::sync::watch::Receiver<bool>) {
+        let name = &self.deployed.row.name;
+        let mut backoff = BACKOFF_MIN;
+        while !*stopped.borrow() {
+            *self.life.condition.lock() = Condition::Running;
+            let began = Instant::now();
+            let ended = self.one_life(&mut stopped).await;
+            if *stopped.borrow() {
+                break;
+            }
+            let reason = ended.map_or_else(|failure| failure.message, |()| "`run` returned".to_owned());
+            if began.elapsed() >= HEALTHY_AFTER {
+                backoff = BACKOFF_MIN;
+            }
+            tracing::warn!(driver.name = %name, "driver `{name}` ended: {reason}; it starts again in {} ms", backoff.as_millis());
+            *self.life.condition.lock() = Condition::Waiting { reason };
+            tokio::select! {
+                () = tokio::time::sleep(backoff) => {}
+                _ = stopped.changed() => {}
+            }
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+            self.life.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        *self.life.condition.lock() = Condition::Stopped;
+    }
+
+    /// One instance, from its start to its end. Its things go offline with it.
+    async fn one_life(&self, stopped: &mut tokio::sync::watch::Receiver<bool>) -> Result<(), Failure> {
+        let deployed = &self.deployed;
+        let (sender, requests) = mpsc::channel::<Request>(REQUESTS_MAX);
+        let device: Arc<dyn Device> = Arc::new(Handle::new(deployed.row.name.clone(), sender));
+        let spec = DriverSpec {
+            name: deployed.row.name.clone(),
+            guest: deployed.guest.clone(),
+            log: deployed.log.clone(),
+            limits: deployed.row.limits,
+            things: self.things.clone(),
+            device: device.clone(),
+            config: deployed.config.clone(),
+        };
+        let ended = tokio::select! {
+            ended = deployed.code.run(spec, requests) => ended,
+            _ = stopped.changed() => Ok(()),
+        };
+        self.things.device_gone(&device);
+        ended
+    }
+}

@@ -1,0 +1,104 @@
+//! Functions: their names, their limits, and the policy of a call.
+//!
+//! How a guest runs is not here: `runtime` implements [`Code`].
+
+mod gate;
+mod invocation;
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+
+pub use gate::Gate;
+pub use invocation::{Failure, Invocation, InvokeError, Outcome};
+
+use crate::call_path::CallPath;
+use crate::grant::Grants;
+use crate::limit::Limits;
+use crate::name::FunctionName;
+use crate::set::Digest;
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A deployed function. It never changes: a new deployment makes a new one, and running calls finish on theirs.
+pub struct Function {
+    pub name: FunctionName,
+    pub digest: Digest,
+    pub limits: Limits,
+    pub grants: Grants,
+    pub gate: Gate,
+    pub code: Arc<dyn Code>,
+}
+
+/// The code of a function, ready to run.
+pub trait Code: Send + Sync {
+    /// Runs one call in an instance of its own, and ends by `deadline` whatever the guest does.
+    fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>>;
+}
+
+/// What a [`Code`] is given.
+pub struct Call {
+    pub event: Bytes,
+    pub request_id: String,
+    pub invoker_context: String,
+    pub deadline: Instant,
+    /// The functions that are under way, this one last.
+    pub path: CallPath,
+}
+
+impl Call {
+    /// A call that carries nothing, to see whether a function starts.
+    pub fn probe(deadline: Instant) -> Self {
+        Self { event: Bytes::new(), request_id: String::new(), invoker_context: String::new(), deadline, path: CallPath::default() }
+    }
+}
+
+/// Every deployed function, by name.
+#[derive(Default)]
+pub struct Functions {
+    table: ArcSwap<HashMap<FunctionName, Arc<Function>>>,
+}
+
+impl Functions {
+    pub fn get(&self, name: &FunctionName) -> Option<Arc<Function>> {
+        self.table.load().get(name).cloned()
+    }
+
+    /// All functions, in the order of their names.
+    pub fn list(&self) -> Vec<Arc<Function>> {
+        let mut all: Vec<_> = self.table.load().values().cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Replaces the whole table in one step.
+    pub fn replace(&self, functions: impl IntoIterator<Item = Arc<Function>>) {
+        self.table.store(Arc::new(functions.into_iter().map(|function| (function.name.clone(), function)).collect()));
+    }
+
+    /// Runs one invocation: finds the function, waits for a place, and holds it to the smaller of its own and the
+    /// caller's deadline.
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Outcome, InvokeError> {
+        let function = self.get(&invocation.name).ok_or_else(|| InvokeError::UnknownFunction(invocation.name.clone()))?;
+        let limits = &function.limits;
+        let path = invocation.path.then(function.name.clone());
+        if path.depth() > limits.call_depth {
+            return Err(InvokeError::CallDepth { limit: limits.call_depth, path: path.to_string() });
+        }
+        let own = Instant::now() + Duration::from_millis(limits.deadline_ms);
+        let deadline = invocation.deadline.map_or(own, |callers| callers.min(own));
+        let _place = function.gate.enter(&function.name, deadline).await?;
+        let call = Call {
+            event: invocation.event,
+            request_id: invocation.request_id,
+            invoker_context: invocation.invoker_context,
+            deadline,
+            path,
+        };
+        function.code.run(&function, call).await
+    }
+}

@@ -1,0 +1,209 @@
+//! The gateway, put together: opens what it keeps, starts what runs, and listens. Nothing else binds a socket.
+
+mod data_dir;
+mod listen;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::api::{self, Api};
+use crate::audit::Audit;
+use crate::auth::{Auth, AuthOptions, FirstPassword};
+use crate::bus::{Bus, Sink};
+use crate::capability::fc::FcParts;
+use crate::capability::iot_data::IotDataParts;
+use crate::clock::Clock;
+use crate::deploy::{self, Components, Deploy};
+use crate::driver::Drivers;
+use crate::function::Functions;
+use crate::queue::Queue;
+use crate::runtime::Runtime;
+use crate::seal::Seal;
+use crate::shutdown::Shutdown;
+use crate::store::Store;
+use crate::thing::Things;
+use crate::tls::Identity;
+use crate::trigger::route::Routes;
+use crate::trigger::worker;
+use data_dir::DataDir;
+pub use data_dir::socket_path;
+
+/// How the gateway is started. All of it is parsed: nothing reads the environment later.
+pub struct Options {
+    /// Where HTTPS is served; port 0 takes any free one.
+    pub listen: SocketAddr,
+    pub data: PathBuf,
+    /// The key that seals the gateway's secrets; `<data>/key` if it is not given.
+    pub key_file: Option<PathBuf>,
+    pub admin_password: Option<Zeroizing<String>>,
+    /// Accepts the manual's `admin` / `admin1234` too. Only with a loopback address.
+    pub compat_default_login: bool,
+}
+
+/// A running gateway. Dropped without [`Gateway::stop`] it ends at once, as if it had crashed.
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub fingerprint: String,
+    pub certificate: PathBuf,
+    pub first_password: FirstPassword,
+    pub functions: Arc<Functions>,
+    pub things: Arc<Things>,
+    pub bus: Arc<Bus>,
+    pub deploy: Arc<Deploy>,
+    queue: Arc<Queue>,
+    drivers: Arc<Drivers>,
+    audit: Audit,
+    shutdown: Shutdown,
+    serving: Vec<JoinHandle<()>>,
+    workers: JoinHandle<()>,
+    guests: Option<tokio::runtime::Runtime>,
+    _routes: Arc<dyn Sink>,
+    _data: DataDir,
+}
+
+/// How long running calls may take to finish once the gateway is told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Gateway {
+    /// Starts everything, and deploys what was deployed before.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        if options.compat_default_login && !options.listen.ip().is_loopback() {
+            anyhow::bail!(
+                "--compat-default-login accepts a password that everybody knows, so it needs a loopback address: {} is not one",
+                options.listen
+            );
+        }
+        let data = DataDir::open(&options.data)?;
+        let tcp = listen::bind(options.listen).await?;
+        let address = tcp.local_addr().context("asking for the address that is listened on")?;
+        let local = data.bind_socket()?;
+
+        let clock = Clock::system();
+        let seal = Arc::new(Seal::open(options.key_file.as_deref().unwrap_or(&data.path("key")))?);
+        let audit = Audit::open(data.root())?;
+        let store = Arc::new(Store::open(data.root())?);
+        let identity = Identity::open(&data.path("tls"), &seal, &names(address))?;
+        let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
+        let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
+
+        let guests = guest_runtime()?;
+        let bus = Arc::new(Bus::default());
+        let things = Arc::new(Things::new(bus.clone(), clock.clone()));
+        let (functions, queue) = (Arc::new(Functions::default()), Arc::new(Queue::default()));
+        let routes = Arc::new(Routes::new(functions.clone(), queue.clone()));
+        let sink: Arc<dyn Sink> = routes.clone();
+        bus.attach(&sink);
+        let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
+        let fc = Arc::new(FcParts { functions: functions.clone(), queue: queue.clone() });
+        let runtime = Arc::new(Runtime::new(&data.path("cache"), seal, iot_data, fc)?);
+        let drivers = Arc::new(Drivers::new(things.clone(), guests.handle().clone()));
+        let deploy = Arc::new(Deploy::new(deploy::Parts {
+            store,
+            components: Components::open(&data.path("components"))?,
+            runtime,
+            functions: functions.clone(),
+            drivers: drivers.clone(),
+            things: things.clone(),
+            routes: routes.clone(),
+            audit: audit.clone(),
+        }));
+        deploy.restore().await.context("starting what was deployed before")?;
+
+        let shutdown = Shutdown::default();
+        let router = api::router(Arc::new(Api {
+            auth,
+            things: things.clone(),
+            functions: functions.clone(),
+            drivers: drivers.clone(),
+            routes,
+            queue: queue.clone(),
+            bus: bus.clone(),
+            deploy: deploy.clone(),
+            audit: audit.clone(),
+            clock,
+            shutdown: shutdown.clone(),
+            guests: guests.handle().clone(),
+        }));
+        let workers = guests.spawn(worker::run(queue.clone(), functions.clone()));
+        let serving = vec![
+            tokio::spawn(listen::serve_tls(tcp, identity.server_config(), router.clone(), shutdown.clone())),
+            tokio::spawn(listen::serve_local(local, router, shutdown.clone())),
+        ];
+        Ok(Self {
+            address,
+            fingerprint: identity.fingerprint(),
+            certificate: identity.cert_path().to_owned(),
+            first_password,
+            functions,
+            things,
+            bus,
+            deploy,
+            queue,
+            drivers,
+            audit,
+            shutdown,
+            serving,
+            workers,
+            guests: Some(guests),
+            _routes: sink,
+            _data: data,
+        })
+    }
+
+    /// Where guests run.
+    pub fn guests(&self) -> tokio::runtime::Handle {
+        self.guests.as_ref().expect("it is taken only when the gateway is dropped").handle().clone()
+    }
+
+    /// Takes nothing new, lets running calls finish or meet their deadline for up to [`DRAIN_TIMEOUT`], and ends.
+    pub async fn stop(mut self) {
+        self.shutdown.order();
+        self.queue.stop();
+        let drained = async {
+            for serving in &mut self.serving {
+                let _ = serving.await;
+            }
+            let _ = (&mut self.workers).await;
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            tracing::warn!("some calls did not end within {} s and are stopped", DRAIN_TIMEOUT.as_secs());
+        }
+        self.drivers.stop().await;
+        self.audit.flush();
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        for task in self.serving.iter().chain([&self.workers]) {
+            task.abort();
+        }
+        if let Some(guests) = self.guests.take() {
+            guests.shutdown_background();
+        }
+    }
+}
+
+/// Guests get a runtime of their own, so that those who compute do not delay those who serve.
+fn guest_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
+        .thread_name("ledge-guest")
+        .enable_all()
+        .build()
+        .context("starting the threads of guests")
+}
+
+/// What the certificate is for, besides loopback.
+fn names(address: SocketAddr) -> Vec<String> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let ip = (!address.ip().is_unspecified()).then(|| address.ip().to_string());
+    ip.into_iter().chain((!host.is_empty()).then_some(host)).collect()
+}

@@ -1,0 +1,214 @@
+//! Grants: what a manifest lets one component do. No grant, no access.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{FunctionName, ThingId};
+use crate::topic::TopicFilter;
+
+/// Everything that one function or driver was granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grants {
+    /// Topics that it may publish to.
+    pub publish: Vec<TopicFilter>,
+    pub things: ThingGrants,
+    /// Functions that it may invoke.
+    pub invoke: Vec<FunctionPattern>,
+    /// Whether it may ask for credentials of the cloud.
+    pub credentials: bool,
+}
+
+/// What it may do with things; each pattern is `product/thing/member`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ThingGrants {
+    pub read: Vec<ThingPattern>,
+    pub write: Vec<ThingPattern>,
+    pub call: Vec<ThingPattern>,
+}
+
+/// `product/thing/member`, where each part is a name or `*`, and parts left out at the end are `*`.
+/// The member is a property's or a service's identifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ThingPattern([Option<String>; 3]);
+
+/// `service/function`, where each part is a name or `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FunctionPattern([Option<String>; 2]);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    #[error("`{0}` is not a pattern of things: expected `product/thing/property`, where `*` stands for any")]
+    Thing(String),
+    #[error("`{0}` is not a pattern of functions: expected `service/function`, where `*` stands for any")]
+    Function(String),
+}
+
+/// A call that no grant covers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not granted: {grant} `{what}`; add it to the grants of `{who}` in ledge.toml and deploy again")]
+pub struct Denied {
+    pub who: String,
+    /// The grant as the manifest spells it, as in `things.write`.
+    pub grant: &'static str,
+    pub what: String,
+}
+
+impl Grants {
+    pub fn may_publish(&self, topic: &str) -> bool {
+        self.publish.iter().any(|filter| filter.matches(topic))
+    }
+
+    pub fn may_invoke(&self, name: &FunctionName) -> bool {
+        self.invoke.iter().any(|pattern| pattern.matches(name))
+    }
+}
+
+impl ThingGrants {
+    pub fn may_read(&self, id: &ThingId, property: &str) -> bool {
+        covers(&self.read, id, property)
+    }
+
+    pub fn may_write(&self, id: &ThingId, property: &str) -> bool {
+        covers(&self.write, id, property)
+    }
+
+    pub fn may_call(&self, id: &ThingId, service: &str) -> bool {
+        covers(&self.call, id, service)
+    }
+
+    /// Whether any of the grants is about this thing, so that it may be listed.
+    pub fn may_see(&self, id: &ThingId) -> bool {
+        [&self.read, &self.write, &self.call].into_iter().flatten().any(|pattern| pattern.matches_thing(id))
+    }
+}
+
+fn covers(patterns: &[ThingPattern], id: &ThingId, member: &str) -> bool {
+    patterns.iter().any(|pattern| pattern.matches_thing(id) && part(&pattern.0[2], member))
+}
+
+/// `None` is the wildcard.
+fn part(pattern: &Option<String>, name: &str) -> bool {
+    pattern.as_ref().is_none_or(|wanted| wanted == name)
+}
+
+impl ThingPattern {
+    fn matches_thing(&self, id: &ThingId) -> bool {
+        part(&self.0[0], &id.product_key) && part(&self.0[1], &id.device_name)
+    }
+}
+
+impl FunctionPattern {
+    fn matches(&self, name: &FunctionName) -> bool {
+        part(&self.0[0], &name.service) && part(&self.0[1], &name.function)
+    }
+}
+
+fn parse_part(text: &str) -> Option<Option<String>> {
+    match text {
+        "*" => Some(None),
+        "" => None,
+        name if name.contains(['*', '/']) => None,
+        name => Some(Some(name.to_owned())),
+    }
+}
+
+impl FromStr for ThingPattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let wrong = || PatternError::Thing(text.to_owned());
+        let mut parts = text.splitn(3, '/');
+        let first = parse_part(parts.next().unwrap_or_default()).ok_or_else(wrong)?;
+        let mut rest = [None, None];
+        for (slot, part) in rest.iter_mut().zip(parts) {
+            *slot = parse_part(part).ok_or_else(wrong)?;
+        }
+        let [second, third] = rest;
+        Ok(Self([first, second, third]))
+    }
+}
+
+impl FromStr for FunctionPattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let wrong = || PatternError::Function(text.to_owned());
+        let (service, function) = text.split_once('/').ok_or_else(wrong)?;
+        Ok(Self([parse_part(service).ok_or_else(wrong)?, parse_part(function).ok_or_else(wrong)?]))
+    }
+}
+
+fn write_parts(f: &mut fmt::Formatter<'_>, parts: &[Option<String>]) -> fmt::Result {
+    for (at, part) in parts.iter().enumerate() {
+        let slash = if at == 0 { "" } else { "/" };
+        write!(f, "{slash}{}", part.as_deref().unwrap_or("*"))?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for ThingPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_parts(f, &self.0)
+    }
+}
+
+impl fmt::Display for FunctionPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_parts(f, &self.0)
+    }
+}
+
+macro_rules! text_form {
+    ($($name:ident),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = PatternError;
+
+            fn try_from(text: String) -> Result<Self, PatternError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(pattern: $name) -> Self {
+                pattern.to_string()
+            }
+        }
+    )*};
+}
+
+text_form!(ThingPattern, FunctionPattern);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_covers_what_it_names_and_no_more() {
+        let lamp = ThingId::new("a1Light", "lamp-1");
+        let grants =
+            ThingGrants { read: vec!["a1Light/*/LightSwitch".parse().unwrap()], write: vec!["a1Light".parse().unwrap()], call: vec![] };
+        assert!(grants.may_read(&lamp, "LightSwitch"));
+        assert!(!grants.may_read(&lamp, "Other"));
+        assert!(!grants.may_read(&ThingId::new("a1Other", "lamp-1"), "LightSwitch"));
+        assert!(grants.may_write(&lamp, "Other"));
+        assert!(!grants.may_call(&lamp, "turn"));
+        assert!(grants.may_see(&lamp));
+        assert!(!grants.may_see(&ThingId::new("a1Other", "lamp-1")));
+    }
+
+    #[test]
+    fn a_wrong_pattern_is_refused() {
+        for wrong in ["", "a//b", "a/b*", "a/b/c/d"] {
+            assert!(wrong.parse::<ThingPattern>().is_err(), "{wrong}");
+        }
+        for wrong in ["", "a", "a/", "a/b/c", "a*/b"] {
+            assert!(wrong.parse::<FunctionPattern>().is_err(), "{wrong}");
+        }
+    }
+}

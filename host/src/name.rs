@@ -1,0 +1,145 @@
+//! The names of functions, things and drivers, parsed once at the edge.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// `service/function`, as in `EdgeFC/helloworld`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FunctionName {
+    pub service: String,
+    pub function: String,
+}
+
+/// One device: the product's key and the device's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ThingId {
+    pub product_key: String,
+    pub device_name: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a name of this kind: {1}")]
+pub struct NameError(pub String, pub &'static str);
+
+const FUNCTION_RULE: &str = "expected `service/function`, each a letter and then letters, digits, `_` and `-`, 128 at most";
+const ARN_RULE: &str = "expected `service:SERVICE:function:FUNCTION`, or `acs:fc:REGION:ACCOUNT:` before it";
+const DRIVER_RULE: &str = "expected a letter and then letters, digits and `_`, 20 at most";
+const THING_RULE: &str = "expected 1 to 64 letters, digits and `_ - . @ :`";
+
+impl FunctionName {
+    pub fn new(service: &str, function: &str) -> Result<Self, NameError> {
+        if !is_fc_name(service) || !is_fc_name(function) {
+            return Err(NameError(format!("{service}/{function}"), FUNCTION_RULE));
+        }
+        Ok(Self { service: service.to_owned(), function: function.to_owned() })
+    }
+
+    /// Parses an ARN of the manual's Function Compute (FACTS 2.4), with or without its prefix.
+    pub fn from_arn(arn: &str) -> Result<Self, NameError> {
+        let wrong = || NameError(arn.to_owned(), ARN_RULE);
+        let parts: Vec<&str> = arn.split(':').collect();
+        let ["service", service, "function", function] = (match parts.as_slice() {
+            ["acs", "fc", region, account, rest @ ..] => {
+                let account_ok = account.is_empty() || (account.len() == 16 && account.bytes().all(|b| b.is_ascii_digit()));
+                let region_ok = region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+                if !account_ok || !region_ok {
+                    return Err(wrong());
+                }
+                rest
+            }
+            rest => rest,
+        }) else {
+            return Err(wrong());
+        };
+        Self::new(service, function).map_err(|_| wrong())
+    }
+}
+
+/// Checks a driver's name (FACTS 3.1).
+pub fn check_driver(name: &str) -> Result<(), NameError> {
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if name.starts_with(|c: char| c.is_ascii_alphabetic()) && letters && name.len() <= 20 {
+        Ok(())
+    } else {
+        Err(NameError(name.to_owned(), DRIVER_RULE))
+    }
+}
+
+/// Checks a product key, a device name or a local name.
+pub fn check_thing(name: &str) -> Result<(), NameError> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.@:".contains(&b);
+    if (1..=64).contains(&name.len()) && name.bytes().all(allowed) { Ok(()) } else { Err(NameError(name.to_owned(), THING_RULE)) }
+}
+
+fn is_fc_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.len() <= 128
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+impl FromStr for FunctionName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let (service, function) = text.split_once('/').ok_or_else(|| NameError(text.to_owned(), FUNCTION_RULE))?;
+        Self::new(service, function)
+    }
+}
+
+impl TryFrom<String> for FunctionName {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<FunctionName> for String {
+    fn from(name: FunctionName) -> Self {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service, self.function)
+    }
+}
+
+impl ThingId {
+    pub fn new(product_key: impl Into<String>, device_name: impl Into<String>) -> Self {
+        Self { product_key: product_key.into(), device_name: device_name.into() }
+    }
+}
+
+impl fmt::Display for ThingId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.product_key, self.device_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_is_read_with_and_without_its_prefix() {
+        let name: FunctionName = "EdgeFC/helloworld".parse().unwrap();
+        assert_eq!(FunctionName::from_arn("service:EdgeFC:function:helloworld").unwrap(), name);
+        assert_eq!(FunctionName::from_arn("acs:fc:::service:EdgeFC:function:helloworld").unwrap(), name);
+        assert_eq!(FunctionName::from_arn("acs:fc:cn-shanghai:1234567890123456:service:EdgeFC:function:helloworld").unwrap(), name);
+        for wrong in [
+            "",
+            "helloworld",
+            "service:EdgeFC:function:",
+            "acs:fc::12:service:A:function:b",
+            "service:1a:function:b",
+            "service:a:function:b:c",
+        ] {
+            assert!(FunctionName::from_arn(wrong).is_err(), "{wrong}");
+        }
+    }
+}

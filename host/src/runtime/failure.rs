@@ -1,0 +1,81 @@
+//! Why a guest was ended, in words: the limit by its name, or the trap.
+
+use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Trap};
+
+use crate::function::Failure;
+use crate::limit::Limits;
+
+/// Holds a guest to its memory, and remembers when that was refused.
+pub struct Limiter {
+    memory_bytes: usize,
+    memory_used: usize,
+    memory_refused: bool,
+}
+
+impl Limiter {
+    pub fn new(limits: &Limits) -> Self {
+        Self { memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX), memory_used: 0, memory_refused: false }
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        // The limit is for all memories of the instance together.
+        let used = self.memory_used.saturating_add(desired.saturating_sub(current));
+        let allowed = used <= self.memory_bytes;
+        if allowed {
+            self.memory_used = used
+        } else {
+            self.memory_refused = true
+        }
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        INSTANCES_MAX
+    }
+}
+
+const TABLE_ELEMENTS_MAX: usize = 10_000;
+const INSTANCES_MAX: usize = 64;
+
+/// Whether every slot of the pool was taken, which is no fault of the guest.
+pub fn is_pool_full(error: &wasmtime::Error) -> bool {
+    error.downcast_ref::<PoolConcurrencyLimitError>().is_some()
+}
+
+/// Says what ended a guest. `last_words` is the end of its stderr, where a panic explains itself.
+pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last_words: &str) -> Failure {
+    let root = error.root_cause().to_string();
+    let (limit, message) = if limiter.memory_refused {
+        (Some("memory_bytes"), format!("stopped: it asked for more memory than its limit of {} MiB", limits.memory_bytes >> 20))
+    } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
+        (Some("stack"), format!("stopped: it used more stack than the limit of {} KiB", crate::limit::STACK_BYTES >> 10))
+    } else if root.contains("allocated for hostcalls") {
+        (Some("host_call_bytes"), format!("stopped: a host call carried more than its limit of {} bytes", limits.host_call_bytes))
+    } else if root.contains("handle limit") || root.contains("resource table") {
+        (Some("handles"), format!("stopped: it held more handles than its limit of {}", limits.handles))
+    } else {
+        (None, format!("trapped: {root}"))
+    };
+    let message = if last_words.is_empty() { message } else { format!("{message}; its last words: {last_words}") };
+    Failure { limit, message }
+}
+
+/// The guest did not end in time.
+pub fn deadline(deadline_ms: u64, allowed_ms: u64) -> Failure {
+    let whose = if allowed_ms < deadline_ms { "what its caller had left" } else { "its own deadline" };
+    Failure { limit: Some("deadline_ms"), message: format!("stopped after {allowed_ms} ms, {whose}") }
+}

@@ -1,0 +1,130 @@
+//! What a component asks for and offers, read from its outermost layer, before anything of it is compiled.
+
+use std::fmt;
+
+use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
+
+/// The world that a component is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Function,
+    Driver,
+}
+
+/// Why a component is refused. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    #[error("it is not a WebAssembly component: {0}")]
+    NotAComponent(String),
+    #[error("it is a core WebAssembly module, not a component; build it with `--target wasm32-wasip2`")]
+    CoreModule,
+    #[error(
+        "it was built for the contract {built} (it has `{name}`), and this gateway speaks {CONTRACT}; build it again with this gateway's SDK"
+    )]
+    OtherContract { name: String, built: String },
+    #[error("it imports what the contract does not have: {}", list(.0))]
+    UnknownImports(Vec<String>),
+    #[error(
+        "it exports no known world: a function exports `{HANDLER}@{CONTRACT}`, a driver `{DEVICE}@{CONTRACT}`, and this exports {}",
+        list(.0)
+    )]
+    NoWorld(Vec<String>),
+    #[error("it is a {found}, and the project declares it as a {declared}")]
+    OtherKind { found: Kind, declared: Kind },
+}
+
+/// The version of `ledge:edge` in `wit/`.
+const CONTRACT: &str = "0.1.0";
+const HANDLER: &str = "ledge:edge/handler";
+const DEVICE: &str = "ledge:edge/device";
+const OF_FUNCTIONS: [&str; 4] = ["types", "iot-data", "fc", "credentials"];
+const OF_DRIVERS: [&str; 2] = ["types", "thing-access"];
+/// The packages of WASI that always link (DESIGN, invariant 1).
+const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+
+/// Checks that `component` is a component of a known world that imports nothing outside the contract.
+pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
+    let Names { imports, exports } = names(component)?;
+    for name in imports.iter().chain(&exports) {
+        let (interface, version) = split(name);
+        if interface.starts_with("ledge:edge/") && version != CONTRACT {
+            return Err(Refused::OtherContract { name: name.clone(), built: version.to_owned() });
+        }
+    }
+    let exports_interface = |wanted: &str| exports.iter().any(|name| split(name).0 == wanted);
+    let found = match (exports_interface(HANDLER), exports_interface(DEVICE)) {
+        (true, _) if declared == Kind::Function => Kind::Function,
+        (_, true) => Kind::Driver,
+        (true, false) => Kind::Function,
+        (false, false) => return Err(Refused::NoWorld(exports)),
+    };
+    if found != declared {
+        return Err(Refused::OtherKind { found, declared });
+    }
+    let unknown: Vec<String> = imports.into_iter().filter(|name| !is_in_contract(name, found)).collect();
+    if unknown.is_empty() { Ok(()) } else { Err(Refused::UnknownImports(unknown)) }
+}
+
+fn is_in_contract(import: &str, kind: Kind) -> bool {
+    let (interface, version) = split(import);
+    let (package, name) = interface.split_once('/').unwrap_or((interface, ""));
+    let ours: &[&str] = if kind == Kind::Function { &OF_FUNCTIONS } else { &OF_DRIVERS };
+    match package {
+        "ledge:edge" => ours.contains(&name),
+        wasi if WASI.contains(&wasi) => version.starts_with("0.2.") || (kind == Kind::Driver && version.starts_with("0.3.")),
+        _ => false,
+    }
+}
+
+/// `a:b/c@1.2.3` in its interface and its version.
+fn split(name: &str) -> (&str, &str) {
+    name.split_once('@').unwrap_or((name, ""))
+}
+
+struct Names {
+    imports: Vec<String>,
+    exports: Vec<String>,
+}
+
+fn names(component: &[u8]) -> Result<Names, Refused> {
+    let broken = |error: wasmparser::BinaryReaderError| Refused::NotAComponent(error.to_string());
+    let features = WasmFeatures::default() | WasmFeatures::CM_ASYNC;
+    let mut names = Names { imports: Vec::new(), exports: Vec::new() };
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.map_err(broken)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(Refused::CoreModule),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    names.imports.push(import.map_err(broken)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(exports) if depth == 0 => {
+                for export in exports {
+                    names.exports.push(export.map_err(broken)?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Validator::new_with_features(features).validate_all(component).map_err(broken)?;
+    Ok(names)
+}
+
+fn list(names: &[String]) -> String {
+    match names {
+        [] => "nothing".to_owned(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Function => "function",
+            Self::Driver => "driver",
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! What a Store holds for each kind of guest, and how the capabilities are linked to it.
+
+use wasmtime::Engine;
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::failure::Limiter;
+use crate::capability::credentials::{self, Credentials};
+use crate::capability::fc::{self, Fc};
+use crate::capability::iot_data::{self, IotData};
+use crate::capability::thing_access::{self, ThingAccess, View};
+use crate::capability::wasi::Output;
+
+/// A function's Store.
+pub struct FunctionState {
+    pub wasi: WasiCtx,
+    pub table: ResourceTable,
+    pub limiter: Limiter,
+    pub stderr: Output,
+    pub iot_data: IotData,
+    pub fc: Fc,
+    pub credentials: Credentials,
+}
+
+/// A driver's Store.
+pub struct DriverState {
+    pub wasi: WasiCtx,
+    pub table: ResourceTable,
+    pub limiter: Limiter,
+    pub stderr: Output,
+    pub thing_access: ThingAccess,
+    pub busy: super::driver_code::Busy,
+}
+
+impl WasiView for FunctionState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiView for DriverState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+pub fn function_linker(engine: &Engine) -> wasmtime::Result<Linker<FunctionState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    iot_data::add_to_linker(&mut linker, |state: &mut FunctionState| &mut state.iot_data)?;
+    fc::add_to_linker(&mut linker, |state| &mut state.fc)?;
+    credentials::add_to_linker(&mut linker, |state| &mut state.credentials)?;
+    crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
+    Ok(linker)
+}
+
+pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    thing_access::add_to_linker(&mut linker, |state: &mut DriverState| View { access: &mut state.thing_access, table: &mut state.table })?;
+    crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
+    Ok(linker)
+}
+
+/// `types` has no functions; linking it lets a component name it all the same.
+struct NoTypes;
+struct NoData;
+
+impl wasmtime::component::HasData for NoData {
+    type Data<'a> = NoTypes;
+}
+
+impl crate::bindings::types::Host for NoTypes {}

@@ -1,0 +1,132 @@
+//! A set: everything that one deployment puts on a gateway.
+//!
+//! `C` says what a component is at this point of its way: a `Source` in a project, a [`Digest`] once it is built.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::grant::Grants;
+use crate::limit::Limits;
+use crate::name::FunctionName;
+use crate::topic::TopicFilter;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Set<C = Digest> {
+    pub products: Vec<Product>,
+    pub things: Vec<Thing>,
+    pub drivers: Vec<Driver<C>>,
+    pub functions: Vec<Function<C>>,
+    pub routes: Vec<Route>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    pub key: String,
+    /// What people call it; the key if it was not given.
+    pub name: String,
+    /// The TSL, as the JSON text that the project holds.
+    pub tsl: String,
+    /// The TSL extension (FACTS 3.2), as JSON text.
+    pub tsl_ext: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Thing {
+    pub product_key: String,
+    pub device_name: String,
+    pub driver: String,
+    pub local_name: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    /// A JSON object for the driver.
+    pub custom: Option<serde_json::Value>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Driver<C = Digest> {
+    pub name: String,
+    pub component: C,
+    /// The member `config` of the driver's configuration (FACTS 3.1): an object with `json`, `kv` or `fileList`.
+    pub config: Option<serde_json::Value>,
+    pub limits: Limits,
+    pub grants: Grants,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Function<C = Digest> {
+    pub name: FunctionName,
+    pub component: C,
+    pub limits: Limits,
+    pub grants: Grants,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    pub source: RouteSource,
+    pub topic: RouteTopic,
+    /// The function that is invoked.
+    pub target: FunctionName,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteSource {
+    /// `/product/thing`, `/product/+` or `#` (FACTS 4).
+    Device(TopicFilter),
+    Function(FunctionName),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RouteTopic {
+    All,
+    /// Property reports only.
+    Property,
+    Filter(TopicFilter),
+}
+
+/// SHA-256 of a component, as 64 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Digest(String);
+
+impl Digest {
+    pub fn of(component: &[u8]) -> Self {
+        use std::fmt::Write;
+        let mut text = String::with_capacity(64);
+        for byte in ring::digest::digest(&ring::digest::SHA256, component).as_ref() {
+            write!(text, "{byte:02x}").expect("a String takes every write");
+        }
+        Self(text)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        // It becomes part of a path: nothing but hex may pass.
+        if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text))
+        } else {
+            Err("a digest is 64 lower-case hex digits")
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

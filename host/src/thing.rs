@@ -1,0 +1,300 @@
+//! Things: what each device is, whether it is there, and how to reach it.
+//!
+//! A thing is reached through the [`Device`] that registered it; what a driver is, is not known here.
+
+pub mod fault;
+mod report;
+pub mod tsl;
+pub mod value;
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use crate::bus::Bus;
+use crate::clock::Clock;
+use crate::name::ThingId;
+use crate::set;
+use fault::Fault;
+use tsl::Tsl;
+use value::{Property, Value};
+
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The live owner of things: a driver's instance.
+pub trait Device: Send + Sync {
+    fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
+    fn set_properties(&self, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>>;
+    fn call_service(&self, thing: ThingId, service: String, arguments: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
+}
+
+/// A product with its model.
+pub struct Product {
+    pub row: set::Product,
+    pub tsl: Tsl,
+}
+
+/// One thing. Its row changes only with a deployment, its state at any time.
+pub struct Thing {
+    pub id: ThingId,
+    pub row: set::Thing,
+    pub product: Arc<Product>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    device: Option<Arc<dyn Device>>,
+    online: bool,
+    online_at_ms: Option<u64>,
+    values: BTreeMap<String, Reported>,
+}
+
+/// A value and when it was reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reported {
+    pub value: Value,
+    pub time_ms: u64,
+}
+
+/// Where a thing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// No driver has ever registered it.
+    Inactive,
+    Online,
+    Offline,
+}
+
+/// Every product and thing of this gateway.
+pub struct Things {
+    table: ArcSwap<Table>,
+    bus: Arc<Bus>,
+    clock: Clock,
+}
+
+#[derive(Default)]
+struct Table {
+    products: HashMap<String, Arc<Product>>,
+    things: HashMap<ThingId, Arc<Thing>>,
+    local_names: HashMap<(String, String), ThingId>,
+}
+
+/// How long a driver has to answer a call, the original's own limit (leda.c).
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Things {
+    pub fn new(bus: Arc<Bus>, clock: Clock) -> Self {
+        Self { table: ArcSwap::default(), bus, clock }
+    }
+
+    /// Replaces all products and things. What is known of a thing that stays is kept.
+    pub fn replace(&self, products: Vec<Arc<Product>>, rows: Vec<set::Thing>) {
+        let old = self.table.load();
+        let products: HashMap<_, _> = products.into_iter().map(|product| (product.row.key.clone(), product)).collect();
+        let mut table = Table { products, ..Table::default() };
+        for row in rows {
+            // `deploy` refuses a set whose thing has no product.
+            let Some(product) = table.products.get(&row.product_key).cloned() else { continue };
+            let id = ThingId::new(&row.product_key, &row.device_name);
+            if let Some(local_name) = &row.local_name {
+                table.local_names.insert((row.product_key.clone(), local_name.clone()), id.clone());
+            }
+            let state = old.things.get(&id).map(|thing| thing.state.clone()).unwrap_or_default();
+            table.things.insert(id.clone(), Arc::new(Thing { id, row, product, state }));
+        }
+        for (id, gone) in &old.things {
+            if !table.things.contains_key(id) {
+                *gone.state.lock() = State::default();
+            }
+        }
+        self.table.store(Arc::new(table));
+    }
+
+    pub fn product(&self, key: &str) -> Option<Arc<Product>> {
+        self.table.load().products.get(key).cloned()
+    }
+
+    /// All products, in the order of their keys.
+    pub fn products(&self) -> Vec<Arc<Product>> {
+        let mut all: Vec<_> = self.table.load().products.values().cloned().collect();
+        all.sort_by(|a, b| a.row.key.cmp(&b.row.key));
+        all
+    }
+
+    pub fn get(&self, id: &ThingId) -> Result<Arc<Thing>, Fault> {
+        let found = self.table.load().things.get(id).cloned();
+        found.ok_or_else(|| Fault::new(fault::DEVICE_UNREGISTER, format!("thing `{id}` does not exist on this gateway")))
+    }
+
+    pub fn by_local_name(&self, product_key: &str, local_name: &str) -> Result<Arc<Thing>, Fault> {
+        let table = self.table.load();
+        let key = (product_key.to_owned(), local_name.to_owned());
+        let found = table.local_names.get(&key).and_then(|id| table.things.get(id)).cloned();
+        found.ok_or_else(|| {
+            let message = format!("no thing of product `{product_key}` has the local name `{local_name}`; declare it in ledge.toml");
+            Fault::new(fault::DEVICE_UNREGISTER, message)
+        })
+    }
+
+    /// All things, in the order of product key and device name.
+    pub fn list(&self) -> Vec<Arc<Thing>> {
+        let mut all: Vec<_> = self.table.load().things.values().cloned().collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// The things that carry every one of these tags.
+    pub fn with_tags(&self, tags: &[(String, String)]) -> Vec<Arc<Thing>> {
+        let mut all = self.list();
+        all.retain(|thing| tags.iter().all(|(key, value)| thing.row.tags.get(key) == Some(value)));
+        all
+    }
+
+    /// Binds a declared thing to the device that will answer for it, and brings it online.
+    pub fn register(&self, driver: &str, thing: &Thing, device: Arc<dyn Device>) -> Result<(), Fault> {
+        if thing.row.driver != driver {
+            let message = format!("thing `{}` is declared for driver `{}`, not for `{driver}`", thing.id, thing.row.driver);
+            return Err(Fault::new(fault::DEVICE_UNREGISTER, message));
+        }
+        let mut state = thing.state.lock();
+        state.device = Some(device);
+        state.come_online(self.clock.unix_ms());
+        Ok(())
+    }
+
+    /// Brings a registered thing online, or takes it offline. A device that no longer owns the thing changes nothing.
+    pub fn set_online(&self, id: &ThingId, device: &Arc<dyn Device>, online: bool) -> Result<(), Fault> {
+        let thing = self.get(id)?;
+        let mut state = thing.state.lock();
+        if !state.is_owned_by(device) {
+            return Err(not_registered(id));
+        }
+        if online {
+            state.come_online(self.clock.unix_ms())
+        } else {
+            state.online = false
+        }
+        Ok(())
+    }
+
+    /// Forgets the registration.
+    pub fn unregister(&self, id: &ThingId, device: &Arc<dyn Device>) -> Result<(), Fault> {
+        self.set_online(id, device, false)?;
+        self.get(id)?.state.lock().device = None;
+        Ok(())
+    }
+
+    /// The device is gone, and with it every thing that it owned. Gives the number of things.
+    pub fn device_gone(&self, device: &Arc<dyn Device>) -> usize {
+        let mut gone = 0;
+        for thing in self.table.load().things.values() {
+            let mut state = thing.state.lock();
+            if state.is_owned_by(device) {
+                state.device = None;
+                state.online = false;
+                gone += 1;
+            }
+        }
+        gone
+    }
+
+    pub async fn get_properties(&self, id: &ThingId, identifiers: Vec<String>) -> Result<Vec<Property>, Fault> {
+        let thing = self.get(id)?;
+        let asked = thing.product.tsl.check_get(identifiers).map_err(|fault| about(id, fault))?;
+        let device = thing.device()?;
+        let answer = in_time(id, device.get_properties(id.clone(), asked.clone())).await?;
+        thing.product.tsl.check_answer(&asked, answer).map_err(|fault| about(id, fault))
+    }
+
+    pub async fn set_properties(&self, id: &ThingId, properties: Vec<Property>) -> Result<(), Fault> {
+        let thing = self.get(id)?;
+        let properties = thing.product.tsl.check_set(properties).map_err(|fault| about(id, fault))?;
+        let device = thing.device()?;
+        in_time(id, device.set_properties(id.clone(), properties)).await
+    }
+
+    pub async fn call_service(&self, id: &ThingId, service: &str, arguments: Vec<Property>) -> Result<Vec<Property>, Fault> {
+        let thing = self.get(id)?;
+        let arguments = thing.product.tsl.check_call(service, arguments).map_err(|fault| about(id, fault))?;
+        let device = thing.device()?;
+        let outputs = in_time(id, device.call_service(id.clone(), service.to_owned(), arguments)).await?;
+        thing.product.tsl.check_outputs(service, outputs).map_err(|fault| about(id, fault))
+    }
+}
+
+fn about(id: &ThingId, fault: Fault) -> Fault {
+    Fault::new(fault.code, format!("thing `{id}`: {}", fault.message))
+}
+
+async fn in_time<T>(id: &ThingId, answer: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
+    match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+        Ok(answer) => answer.map_err(|fault| about(id, fault)),
+        Err(_) => {
+            let message = format!("thing `{id}`: its driver did not answer within {} s", CALL_TIMEOUT.as_secs());
+            Err(Fault::new(fault::TIMEOUT, message))
+        }
+    }
+}
+
+impl Thing {
+    pub fn presence(&self) -> Presence {
+        let state = self.state.lock();
+        match (state.online, state.online_at_ms) {
+            (true, _) => Presence::Online,
+            (false, Some(_)) => Presence::Offline,
+            (false, None) => Presence::Inactive,
+        }
+    }
+
+    /// When it last came online, in Unix milliseconds.
+    pub fn online_at_ms(&self) -> Option<u64> {
+        self.state.lock().online_at_ms
+    }
+
+    /// The last reported values.
+    pub fn values(&self) -> BTreeMap<String, Reported> {
+        self.state.lock().values.clone()
+    }
+
+    fn device(&self) -> Result<Arc<dyn Device>, Fault> {
+        let state = self.state.lock();
+        match &state.device {
+            Some(device) if state.online => Ok(device.clone()),
+            _ => Err(self.offline()),
+        }
+    }
+
+    /// Whether `device` may report for this thing now.
+    fn check_reporter(&self, device: &Arc<dyn Device>) -> Result<(), Fault> {
+        let state = self.state.lock();
+        match (state.is_owned_by(device), state.online) {
+            (true, true) => Ok(()),
+            (true, false) => Err(self.offline()),
+            (false, _) => Err(not_registered(&self.id)),
+        }
+    }
+
+    fn offline(&self) -> Fault {
+        Fault::new(fault::DEVICE_OFFLINE, format!("thing `{}` is offline (driver `{}`)", self.id, self.row.driver))
+    }
+}
+
+fn not_registered(id: &ThingId) -> Fault {
+    Fault::new(fault::DEVICE_UNREGISTER, format!("thing `{id}` is not registered by this driver"))
+}
+
+impl State {
+    fn is_owned_by(&self, device: &Arc<dyn Device>) -> bool {
+        self.device.as_ref().is_some_and(|own| std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(device)))
+    }
+
+    fn come_online(&mut self, now_ms: u64) {
+        self.online = true;
+        self.online_at_ms = Some(now_ms);
+    }
+}

@@ -1,0 +1,56 @@
+//! Reports: what a device says of itself, checked, kept and put on the bus.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::fault::{self, Fault};
+use super::value::Property;
+use super::{Device, Reported, Things};
+use crate::bus::{Kind, Message, Source};
+use crate::call_path::CallPath;
+use crate::name::ThingId;
+
+impl Things {
+    /// Takes a report of properties. Where some values are refused the others count, and the fault names the refused.
+    pub fn report_properties(&self, id: &ThingId, device: &Arc<dyn Device>, properties: Vec<Property>) -> Result<(), Fault> {
+        let thing = self.get(id)?;
+        thing.check_reporter(device)?;
+        if properties.is_empty() {
+            return Err(Fault::new(fault::INVALID_PARAM, format!("thing `{id}`: a report without a property")));
+        }
+        let (good, refused) = thing.product.tsl.check_report(properties);
+        if !good.is_empty() {
+            let time_ms = self.clock.unix_ms();
+            let payload: Map<String, Json> =
+                good.iter().map(|p| (p.identifier.clone(), json!({"value": p.value.to_json(), "time": time_ms}))).collect();
+            let mut state = thing.state.lock();
+            for Property { identifier, value } in good {
+                state.values.insert(identifier, Reported { value, time_ms });
+            }
+            drop(state);
+            self.publish(id, "property", Kind::Properties, Json::Object(payload));
+        }
+        refused.map_or(Ok(()), |fault| Err(super::about(id, fault)))
+    }
+
+    pub fn report_event(&self, id: &ThingId, device: &Arc<dyn Device>, event: &str, outputs: Vec<Property>) -> Result<(), Fault> {
+        let thing = self.get(id)?;
+        thing.check_reporter(device)?;
+        let outputs = thing.product.tsl.check_event(event, outputs).map_err(|fault| super::about(id, fault))?;
+        let value: Map<String, Json> = outputs.into_iter().map(|p| (p.identifier, p.value.to_json())).collect();
+        let payload = json!({"params": {"value": value, "time": self.clock.unix_ms()}});
+        self.publish(id, event, Kind::Event(event.to_owned()), payload);
+        Ok(())
+    }
+
+    fn publish(&self, id: &ThingId, what: &str, kind: Kind, payload: Json) {
+        self.bus.publish(Message {
+            topic: format!("/sys/{}/{}/thing/event/{what}/post", id.product_key, id.device_name),
+            payload: payload.to_string().into(),
+            source: Source::Thing(id.clone()),
+            kind,
+            path: CallPath::default(),
+        });
+    }
+}

@@ -1,0 +1,98 @@
+//! Message routes: which message starts which function.
+//!
+//! A route never blocks its publisher: matching is done here, delivery by `queue`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::bus::{Kind, Message, Sink, Source};
+use crate::function::Functions;
+use crate::queue::{Job, Queue};
+use crate::set::{Route, RouteSource, RouteTopic};
+
+/// The routing table, attached to the bus.
+pub struct Routes {
+    table: ArcSwap<Vec<Route>>,
+    functions: Arc<Functions>,
+    queue: Arc<Queue>,
+}
+
+impl Routes {
+    pub fn new(functions: Arc<Functions>, queue: Arc<Queue>) -> Self {
+        Self { table: ArcSwap::default(), functions, queue }
+    }
+
+    pub fn replace(&self, routes: Vec<Route>) {
+        self.table.store(Arc::new(routes));
+    }
+
+    pub fn list(&self) -> Vec<Route> {
+        self.table.load().to_vec()
+    }
+
+    fn submit(&self, route: &Route, message: &Message, event: Bytes) {
+        let (target, topic) = (&route.target, &message.topic);
+        let Some(function) = self.functions.get(target) else {
+            tracing::warn!("a message to `{topic}` is routed to function `{target}`, which is not deployed: it is dropped");
+            return;
+        };
+        if message.path.depth() >= function.limits.call_depth {
+            tracing::warn!("a loop is cut: {} -> {target} by a message to `{topic}` is nested too deeply", message.path);
+            return;
+        }
+        let job = Job {
+            id: uuid::Uuid::new_v4().to_string(),
+            target: target.clone(),
+            event,
+            invoker_context: String::new(),
+            path: message.path.clone(),
+        };
+        if let Err(full) = self.queue.submit(job) {
+            tracing::warn!("a message to `{topic}` for function `{target}` is dropped: {full}");
+        }
+    }
+}
+
+impl Sink for Routes {
+    /// Delivers at most once for an identical source and target (FACTS 4).
+    fn deliver(&self, message: &Arc<Message>) {
+        let table = self.table.load();
+        let mut event = None;
+        let mut delivered = HashSet::new();
+        for route in table.iter().filter(|route| matches(route, message)) {
+            if delivered.insert((source_key(&route.source), &route.target)) {
+                let event = event.get_or_insert_with(|| event_of(message));
+                self.submit(route, message, event.clone());
+            }
+        }
+    }
+}
+
+fn matches(route: &Route, message: &Message) -> bool {
+    let from = match (&route.source, &message.source) {
+        (RouteSource::Device(filter), Source::Thing(id)) => filter.matches(&format!("/{}/{}", id.product_key, id.device_name)),
+        (RouteSource::Function(wanted), Source::Function(name)) => wanted == name,
+        _ => false,
+    };
+    from && match &route.topic {
+        RouteTopic::All => true,
+        RouteTopic::Property => message.kind == Kind::Properties,
+        RouteTopic::Filter(filter) => filter.matches(&message.topic),
+    }
+}
+
+fn source_key(source: &RouteSource) -> String {
+    match source {
+        RouteSource::Device(filter) => format!("device {filter}"),
+        RouteSource::Function(name) => format!("function {name}"),
+    }
+}
+
+/// The event of a routed message (FACTS 2.2): the payload is text inside the JSON.
+fn event_of(message: &Message) -> Bytes {
+    json!({"topic": message.topic, "payload": String::from_utf8_lossy(&message.payload)}).to_string().into()
+}

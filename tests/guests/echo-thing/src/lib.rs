@@ -1,0 +1,107 @@
+//! A driver for any product: its things keep what is set, and their services do what a test asks for.
+//!
+//! Services: `echo` returns its arguments; `fault` answers 109006; `hang` never answers; `spin` loops for ever; `trap`
+//! traps; `offline` and `online` move this thing, or the one that the argument `device` names, since a thing that is
+//! offline is not asked; `report` reports its arguments as properties; `event` reports the event that the argument
+//! `event` names, with the other arguments as outputs; `config` and `tsl` return those texts under their own names.
+
+mod defaults;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ledge_sdk::device::Driver;
+use ledge_sdk::thing_access::{self, DriverConfig, Thing};
+use ledge_sdk::value::{Properties, Value};
+use ledge_sdk::{Error, Fault, ThingId};
+
+ledge_sdk::driver!(EchoThing);
+
+#[derive(Default)]
+struct EchoThing {
+    things: RefCell<BTreeMap<ThingId, Rc<Echo>>>,
+}
+
+struct Echo {
+    thing: Thing,
+    values: RefCell<Properties>,
+}
+
+impl Driver for EchoThing {
+    async fn run(&self) -> Result<(), Error> {
+        for device in thing_access::driver_config().await?.devices {
+            let values = defaults::of_tsl(&thing_access::get_tsl(&device.product_key).await?)?;
+            let thing = Thing::register(&device).await?;
+            self.things.borrow_mut().insert(thing.id(), Rc::new(Echo { thing, values: RefCell::new(values) }));
+        }
+        std::future::pending().await
+    }
+
+    async fn get_properties(&self, thing: &ThingId, identifiers: Vec<String>) -> Result<Properties, Fault> {
+        let echo = self.thing(thing)?;
+        let values = echo.values.borrow();
+        let value = |identifier: String| values.get::<Value>(&identifier).map(|value| (identifier, value));
+        identifiers
+            .into_iter()
+            .map(|identifier| value(identifier).map_err(|error| Fault::new(Fault::PROPERTY_NOT_EXIST, error.to_string())))
+            .collect()
+    }
+
+    async fn set_properties(&self, thing: &ThingId, properties: Properties) -> Result<(), Fault> {
+        let echo = self.thing(thing)?;
+        for property in &properties {
+            echo.values.borrow_mut().set(&property.identifier, property.value.clone());
+        }
+        echo.thing.report_properties(properties).await
+    }
+
+    async fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
+        let other = |arguments: &Properties| match arguments.get::<String>("device") {
+            Ok(device_name) => self.thing(&ThingId::new(&thing.product_key, device_name)),
+            Err(_) => self.thing(thing),
+        };
+        match service {
+            "echo" => return Ok(arguments),
+            "fault" => return Err(Fault::new(Fault::SERVICE_INPUT_PARAM, "refused as asked")),
+            "hang" => std::future::pending().await,
+            "spin" => loop {
+                std::hint::black_box(());
+            },
+            "trap" => std::process::abort(),
+            "offline" => other(&arguments)?.thing.offline().await?,
+            "online" => other(&arguments)?.thing.online().await?,
+            "report" => self.thing(thing)?.thing.report_properties(arguments).await?,
+            "event" => self.thing(thing)?.event(arguments).await?,
+            "config" => return Ok([("config", config_text().await)].into()),
+            "tsl" => return Ok([("tsl", thing_access::get_tsl(&thing.product_key).await?)].into()),
+            _ => return Err(Fault::new(Fault::SERVICE_NOT_EXIST, format!("`{service}` is none of the services of echo-thing"))),
+        }
+        Ok(Properties::new())
+    }
+
+    async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
+        println!("config changed: {}", config.config);
+        Ok(())
+    }
+}
+
+impl EchoThing {
+    fn thing(&self, id: &ThingId) -> Result<Rc<Echo>, Fault> {
+        let echo = self.things.borrow().get(id).cloned();
+        echo.ok_or_else(|| Fault::new(Fault::DEVICE_UNREGISTER, format!("echo-thing has not registered `{id}`")))
+    }
+}
+
+impl Echo {
+    async fn event(&self, arguments: Properties) -> Result<(), Fault> {
+        let event: String = arguments.get("event").map_err(|error| Fault::new(Fault::SERVICE_INPUT_PARAM, error.to_string()))?;
+        let outputs: Properties = arguments.into_iter().filter(|argument| argument.identifier != "event").collect();
+        self.thing.report_event(&event, outputs).await
+    }
+}
+
+/// The text itself, which the SDK hides: a test may look at each byte of it.
+async fn config_text() -> String {
+    ledge_sdk::bindings::driver::ledge::edge::thing_access::driver_config().await
+}
