@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use serde::Serialize;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use self::file::LogFile;
 use self::rate::{Rate, Suppressed};
@@ -173,6 +173,7 @@ impl Writer {
         };
         match written {
             // The whole line as JSON: no control character of a guest reaches a terminal.
+            Ok(()) if QUIET.contains(&&*line.what) => info!(target: "audit", "{text}"),
             Ok(()) => warn!(target: "audit", "{text}"),
             Err(ref error) => {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
@@ -192,6 +193,9 @@ impl Writer {
         }
     }
 }
+
+/// What is no cause for alarm.
+const QUIET: [&str; 2] = ["deployed", "logged in"];
 
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]

@@ -127,6 +127,10 @@ impl Auth {
         Ok(Session { token, user })
     }
 
+    pub fn has_user(&self, name: &str) -> bool {
+        self.0.hashes.read().contains_key(name)
+    }
+
     /// Whose session a token is. Cheap, and counts as use of the session.
     pub fn session(&self, token: &str) -> Option<User> {
         self.0.sessions.user(&hash_of(token))

@@ -1,10 +1,102 @@
-//! `ledge bench`: not here yet.
+//! `ledge bench`: measures this build on this machine, and the bare runtime beside it in the same run.
+//!
+//! Machines differ and are noisy, so every row that has a baseline is measured in rounds that alternate with it, and shown as a
+//! median. What each row is, and what it came to elsewhere, is in `docs/performance.md`.
+
+mod driver;
+mod function;
+mod guests;
+mod http;
+mod process;
+mod row;
+mod samples;
+mod scratch;
 
 use std::process::ExitCode;
 
-#[derive(clap::Args)]
-pub struct Args {}
+use clap::ValueEnum;
 
-pub fn run(_: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not here yet")
+use guests::Guests;
+use row::Row;
+use scratch::Scratch;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print a JSON array instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Measure for a shorter time: good enough to see whether something broke.
+    #[arg(long)]
+    quick: bool,
+    /// The rows to measure; all of them if none is named.
+    rows: Vec<Name>,
+}
+
+/// The rows, in the order in which they are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Name {
+    BareFresh,
+    InvokeFresh,
+    BareWarm,
+    InvokeWarm,
+    BareDriverCall,
+    PropertyGet,
+    #[value(name = "http-1")]
+    Http1,
+    #[value(name = "http-32")]
+    Http32,
+    IdleRss,
+    Start,
+}
+
+/// How long to measure.
+struct Effort {
+    /// Rounds of calls inside the process, and calls in each.
+    rounds: usize,
+    calls: usize,
+    /// Starts of a gateway.
+    starts: usize,
+    load_ms: u64,
+}
+
+const FULL: Effort = Effort { rounds: 400, calls: 50, starts: 15, load_ms: 8_000 };
+const QUICK: Effort = Effort { rounds: 60, calls: 50, starts: 5, load_ms: 2_000 };
+
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let wanted: &[Name] = if args.rows.is_empty() { Name::value_variants() } else { &args.rows };
+    let effort = if args.quick { &QUICK } else { &FULL };
+    let guests = Guests::build()?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let mut rows = runtime.block_on(measure(wanted, effort, &guests))?;
+    rows.retain(|row| wanted.contains(&row.name));
+    rows.sort_by_key(|row| row.name as usize);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        println!("{}", row::table(&rows));
+    }
+    let fell_short = rows.iter().any(|row| row.holds() == Some(false));
+    Ok(if fell_short { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Measures what the wanted rows need; a row comes with its baseline.
+async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests) -> anyhow::Result<Vec<Row>> {
+    let any = |names: &[Name]| names.iter().any(|name| wanted.contains(name));
+    let scratch = Scratch::create()?;
+    let mut rows = Vec::new();
+    if any(&[Name::BareFresh, Name::InvokeFresh, Name::BareWarm, Name::InvokeWarm]) {
+        rows.extend(function::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::BareDriverCall, Name::PropertyGet]) {
+        rows.extend(driver::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::Http1, Name::Http32, Name::IdleRss, Name::Start]) {
+        let prepared = process::prepare(guests, &scratch).await?;
+        let (started, gateway) = process::measure(effort, &prepared).await?;
+        rows.extend(started);
+        if any(&[Name::Http1, Name::Http32]) {
+            rows.extend(http::measure(effort, guests, &gateway).await?);
+        }
+    }
+    Ok(rows)
 }

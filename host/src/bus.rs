@@ -87,6 +87,11 @@ impl Subscription {
         self.messages.recv().await
     }
 
+    /// The next message, if it is there already.
+    pub fn try_next(&mut self) -> Option<Arc<Message>> {
+        self.messages.try_recv().ok()
+    }
+
     /// How many messages did not fit since the subscription began.
     pub fn missed(&self) -> u64 {
         self.mailbox.missed.load(Ordering::Relaxed)

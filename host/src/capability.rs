@@ -4,6 +4,7 @@
 pub mod credentials;
 pub mod fc;
 pub mod iot_data;
+pub mod sockets;
 pub mod thing_access;
 pub mod values;
 pub mod wasi;

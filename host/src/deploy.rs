@@ -6,6 +6,7 @@ mod components;
 mod report;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use parking_lot::Mutex;
@@ -19,12 +20,14 @@ use crate::function::{Function, Functions, Gate};
 use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
 use crate::set::{self, Digest, Set};
 use crate::store::{Batch, Store, Table};
+use crate::thing::tsl::Tsl;
 use crate::thing::{Product, Things};
 use crate::trigger::route::Routes;
 pub use components::{Components, PutError};
 pub use report::{Change, Report};
 
 /// What a deployment changes.
+#[derive(Clone)]
 pub struct Parts {
     pub store: Arc<Store>,
     pub components: Components,
@@ -40,8 +43,10 @@ pub struct Deploy {
     parts: Parts,
     /// One deployment at a time, from the first look at the store to the switch.
     turn: tokio::sync::Mutex<()>,
-    /// What runs now.
+    /// What is deployed now.
     current: Mutex<Set>,
+    /// Whether something of it cannot run, and so does not.
+    is_incomplete: AtomicBool,
 }
 
 /// Why nothing was deployed. What ran before runs on.
@@ -54,6 +59,9 @@ pub enum DeployError {
     Failed(#[from] anyhow::Error),
 }
 
+/// How `runtime` loads a component of one kind.
+type Load<C> = fn(&Runtime, &Digest, &[u8]) -> anyhow::Result<(Arc<C>, Loaded)>;
+
 /// A set that is ready to run.
 struct Ready {
     products: Vec<Arc<Product>>,
@@ -61,12 +69,14 @@ struct Ready {
     drivers: Vec<Arc<Deployed>>,
     /// Components that had to be compiled.
     compiled: usize,
+    /// What cannot run any more, and why.
+    left_out: Vec<String>,
 }
 
 impl Deploy {
     pub fn new(parts: Parts) -> Self {
         let empty = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
-        Self { parts, turn: tokio::sync::Mutex::default(), current: Mutex::new(empty) }
+        Self { parts, turn: tokio::sync::Mutex::default(), current: Mutex::new(empty), is_incomplete: AtomicBool::new(false) }
     }
 
     pub fn components(&self) -> &Components {
@@ -82,17 +92,14 @@ impl Deploy {
     pub async fn restore(&self) -> anyhow::Result<()> {
         let _turn = self.turn.lock().await;
         let store = &self.parts.store;
-        let mut set = Set {
+        let set = Set {
             products: rows(store, Table::Products)?,
             things: rows(store, Table::Things)?,
             drivers: rows(store, Table::Drivers)?,
             functions: rows(store, Table::Functions)?,
             routes: rows(store, Table::Routes)?,
         };
-        for broken in check::leave_out_broken(&mut set, |digest, kind| self.check_component(digest, kind)) {
-            tracing::error!("{broken}; it is left out until it is deployed again");
-        }
-        let ready = self.make_ready(&set).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let ready = self.make_ready(&set, &set).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         self.switch(set, ready).await;
         Ok(())
     }
@@ -102,42 +109,44 @@ impl Deploy {
         let _turn = self.turn.lock().await;
         let before = self.current();
         let after = if prune { set } else { merge(before.clone(), set) };
-        let mut problems = check::set(&after);
-        problems.extend(check::components(&after, |digest, kind| self.check_component(digest, kind)));
+        let problems = tokio::task::block_in_place(|| check::set(&before, &after));
         if !problems.is_empty() {
             return Err(DeployError::Refused(problems));
         }
         let report = Report::between(&before, &after);
-        if report.is_unchanged() {
+        if report.is_unchanged() && !self.is_incomplete.load(Ordering::Relaxed) {
             return Ok(report);
         }
-        let ready = self.make_ready(&after).await?;
+        let ready = self.make_ready(&after, &before).await?;
         let report = Report { compiled: ready.compiled, ..report };
-        self.commit(&after)?;
+        tokio::task::block_in_place(|| self.commit(&after))?;
         self.switch(after, ready).await;
         self.parts.audit.record(who, "deployed", &report.summary());
         Ok(report)
     }
 
-    fn check_component(&self, digest: &Digest, kind: Kind) -> Result<(), String> {
-        let component = self.parts.components.read(digest).map_err(|error| format!("{error:#}"))?;
-        crate::runtime::inspect(&component, kind).map_err(|refused| refused.to_string())
-    }
-
-    /// Loads every component and starts each new function once. Nothing that runs is touched.
-    async fn make_ready(&self, set: &Set) -> Result<Ready, DeployError> {
-        let mut ready = Ready { products: products(set)?, functions: vec![], drivers: vec![], compiled: 0 };
+    /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run
+    /// any more (its file is damaged, say) is left out, and stays deployed, so that it does not hold up the rest.
+    async fn make_ready(&self, set: &Set, old: &Set) -> Result<Ready, DeployError> {
+        let mut ready = Ready { products: vec![], functions: vec![], drivers: vec![], compiled: 0, left_out: vec![] };
         let mut problems = Vec::new();
+        let mut broken = |is_old: bool, problem: String| if is_old { ready.left_out.push(problem) } else { problems.push(problem) };
+        for row in &set.products {
+            match Tsl::parse(&row.tsl) {
+                Ok(tsl) => ready.products.push(Arc::new(Product { row: row.clone(), tsl })),
+                Err(error) => broken(old.products.contains(row), format!("product `{}`: its TSL is wrong: {error}", row.key)),
+            }
+        }
         for row in &set.functions {
             match self.function(row, &mut ready.compiled).await {
                 Ok(function) => ready.functions.push(function),
-                Err(reason) => problems.push(format!("function `{}`: {reason}", row.name)),
+                Err(reason) => broken(old.functions.contains(row), format!("function `{}`: {reason}", row.name)),
             }
         }
         for row in &set.drivers {
-            match self.driver(row, set, &mut ready.compiled).await {
+            match self.driver(row, set, old.drivers.contains(row), &mut ready.compiled).await {
                 Ok(driver) => ready.drivers.push(driver),
-                Err(reason) => problems.push(format!("driver `{}`: {reason}", row.name)),
+                Err(reason) => broken(old.drivers.contains(row), format!("driver `{}`: {reason}", row.name)),
             }
         }
         if problems.is_empty() { Ok(ready) } else { Err(DeployError::Refused(problems)) }
@@ -147,8 +156,7 @@ impl Deploy {
         if let Some(same) = self.parts.functions.get(&row.name).filter(|now| is_same(now, row)) {
             return Ok(same);
         }
-        let digest = row.component.clone();
-        let (code, how) = self.load(digest, Runtime::load_function).await?;
+        let (code, how) = self.load(&row.component, Kind::Function, Runtime::load_function).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("function {}", row.name), &row.grants);
         let log = Arc::new(GuestLog::new(guest.who.clone(), row.limits.log_bytes_per_s));
@@ -161,30 +169,32 @@ impl Deploy {
             gate: Gate::new(row.limits.concurrency),
             code: bound.clone(),
         };
-        if how == Loaded::Compiled {
-            bound.try_start(&function).await.map_err(|reason| format!("it does not start: {reason}"))?;
-        }
+        bound.try_start(&function).await.map_err(|reason| format!("it does not start: {reason}"))?;
         Ok(Arc::new(function))
     }
 
-    async fn driver(&self, row: &set::Driver, set: &Set, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
-        let (code, how) = self.load(row.component.clone(), Runtime::load_driver).await?;
+    async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
+        let (code, how) = self.load(&row.component, Kind::Driver, Runtime::load_driver).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("driver {}", row.name), &row.grants);
         let log = Arc::new(GuestLog::new(guest.who.clone(), row.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(row.config.as_ref(), set.things.iter().filter(|thing| thing.driver == row.name)));
-        Ok(Arc::new(Deployed { row: row.clone(), code, guest, log, config }))
+        let driver = Deployed { row: row.clone(), code, guest, log, config };
+        if !is_old {
+            driver.try_start(self.parts.things.clone()).await.map_err(|reason| format!("it does not start: {reason}"))?;
+        }
+        Ok(Arc::new(driver))
     }
 
-    /// Loads code away from the threads that serve others: compiling takes a while.
-    async fn load<C: Send + Sync + 'static>(
-        &self,
-        digest: Digest,
-        load: fn(&Runtime, &Digest, &[u8]) -> anyhow::Result<(Arc<C>, Loaded)>,
-    ) -> Result<(Arc<C>, Loaded), String> {
-        let component = self.parts.components.read(&digest).map_err(|error| format!("{error:#}"))?;
-        let runtime = self.parts.runtime.clone();
-        let loaded = tokio::task::spawn_blocking(move || load(&runtime, &digest, &component)).await;
+    /// Checks and loads a component away from the threads that serve others: it takes a while.
+    async fn load<C: Send + Sync + 'static>(&self, digest: &Digest, kind: Kind, load: Load<C>) -> Result<(Arc<C>, Loaded), String> {
+        let (parts, digest) = (self.parts.clone(), digest.clone());
+        let work = move || {
+            let component = parts.components.read(&digest)?;
+            crate::runtime::inspect(&component, kind)?;
+            load(&parts.runtime, &digest, &component)
+        };
+        let loaded = tokio::task::spawn_blocking(work).await;
         loaded.map_err(|error| error.to_string())?.map_err(|error| format!("{error:#}"))
     }
 
@@ -201,16 +211,16 @@ impl Deploy {
             batch.put_json(Table::Products, &row.key, row)?;
         }
         for row in &set.things {
-            batch.put_json(Table::Things, &format!("{}/{}", row.product_key, row.device_name), row)?;
+            batch.put_json(Table::Things, format!("{}/{}", row.product_key, row.device_name), row)?;
         }
         for row in &set.drivers {
             batch.put_json(Table::Drivers, &row.name, row)?;
         }
         for row in &set.functions {
-            batch.put_json(Table::Functions, &row.name.to_string(), row)?;
+            batch.put_json(Table::Functions, row.name.to_string(), row)?;
         }
         for (at, row) in set.routes.iter().enumerate() {
-            batch.put_json(Table::Routes, &format!("{at:06}"), row)?;
+            batch.put_json(Table::Routes, format!("{at:06}"), row)?;
         }
         self.parts.store.commit(batch).context("committing the deployment")
     }
@@ -220,20 +230,16 @@ impl Deploy {
         self.parts.functions.replace(ready.functions);
         self.parts.routes.replace(set.routes.clone());
         self.parts.drivers.replace(ready.drivers).await;
+        for broken in &ready.left_out {
+            tracing::error!("{broken}; it is left out until it is deployed again");
+        }
+        self.is_incomplete.store(!ready.left_out.is_empty(), Ordering::Relaxed);
         *self.current.lock() = set;
     }
 }
 
 fn is_same(now: &Function, row: &set::Function) -> bool {
     now.digest == row.component && now.limits == row.limits && now.grants == row.grants
-}
-
-fn products(set: &Set) -> Result<Vec<Arc<Product>>, DeployError> {
-    let parsed = set.products.iter().map(|row| {
-        let tsl = crate::thing::tsl::Tsl::parse(&row.tsl).map_err(|error| DeployError::Refused(vec![error.to_string()]))?;
-        Ok(Arc::new(Product { row: row.clone(), tsl }))
-    });
-    parsed.collect()
 }
 
 fn rows<T: serde::de::DeserializeOwned>(store: &Store, table: Table) -> anyhow::Result<Vec<T>> {

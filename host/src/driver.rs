@@ -69,7 +69,7 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 /// Requests that may wait for one driver. One more is answered at once.
 const REQUESTS_MAX: usize = 256;
 /// How long a driver that is being stopped may take to let go.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Drivers {
     pub fn new(things: Arc<Things>, guests: tokio::runtime::Handle) -> Self {
@@ -117,6 +117,32 @@ impl Drivers {
         let life = Arc::new(Life { condition: Mutex::new(Condition::Running), restarts: 0.into(), stop });
         let supervisor = Supervisor { deployed: deployed.clone(), things: self.things.clone(), life: life.clone() };
         Supervised { deployed, life, task: self.guests.spawn(supervisor.run(stopped)) }
+    }
+}
+
+impl Deployed {
+    /// Instantiates once without running it, to see that the component starts.
+    pub async fn try_start(&self, things: Arc<Things>) -> Result<(), String> {
+        // Nobody sends on it: what does not run registers nothing, and is asked nothing.
+        let (sender, _requests) = mpsc::channel(1);
+        let spec = self.spec(things, self.device(sender));
+        self.code.try_start(spec).await.map_err(|failure| failure.message)
+    }
+
+    fn device(&self, requests: mpsc::Sender<Request>) -> Arc<dyn Device> {
+        Arc::new(Handle::new(self.row.name.clone(), Duration::from_millis(self.row.limits.deadline_ms), requests))
+    }
+
+    fn spec(&self, things: Arc<Things>, device: Arc<dyn Device>) -> DriverSpec {
+        DriverSpec {
+            name: self.row.name.clone(),
+            guest: self.guest.clone(),
+            log: self.log.clone(),
+            limits: self.row.limits,
+            things,
+            device,
+            config: self.config.clone(),
+        }
     }
 }
 
@@ -172,16 +198,8 @@ impl Supervisor {
     async fn one_life(&self, stopped: &mut tokio::sync::watch::Receiver<bool>) -> Result<(), Failure> {
         let deployed = &self.deployed;
         let (sender, requests) = mpsc::channel::<Request>(REQUESTS_MAX);
-        let device: Arc<dyn Device> = Arc::new(Handle::new(deployed.row.name.clone(), sender));
-        let spec = DriverSpec {
-            name: deployed.row.name.clone(),
-            guest: deployed.guest.clone(),
-            log: deployed.log.clone(),
-            limits: deployed.row.limits,
-            things: self.things.clone(),
-            device: device.clone(),
-            config: deployed.config.clone(),
-        };
+        let device = deployed.device(sender);
+        let spec = deployed.spec(self.things.clone(), device.clone());
         let ended = tokio::select! {
             ended = deployed.code.run(spec, requests) => ended,
             _ = stopped.changed() => Ok(()),

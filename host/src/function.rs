@@ -46,6 +46,8 @@ pub struct Call {
     pub request_id: String,
     pub invoker_context: String,
     pub deadline: Instant,
+    /// Whether `deadline` is the caller's, which comes before the function's own.
+    pub is_callers_deadline: bool,
     /// The functions that are under way, this one last.
     pub path: CallPath,
 }
@@ -53,7 +55,14 @@ pub struct Call {
 impl Call {
     /// A call that carries nothing, to see whether a function starts.
     pub fn probe(deadline: Instant) -> Self {
-        Self { event: Bytes::new(), request_id: String::new(), invoker_context: String::new(), deadline, path: CallPath::default() }
+        Self {
+            event: Bytes::new(),
+            request_id: String::new(),
+            invoker_context: String::new(),
+            deadline,
+            is_callers_deadline: false,
+            path: CallPath::default(),
+        }
     }
 }
 
@@ -89,14 +98,18 @@ impl Functions {
         if path.depth() > limits.call_depth {
             return Err(InvokeError::CallDepth { limit: limits.call_depth, path: path.to_string() });
         }
-        let own = Instant::now() + Duration::from_millis(limits.deadline_ms);
-        let deadline = invocation.deadline.map_or(own, |callers| callers.min(own));
-        let _place = function.gate.enter(&function.name, deadline).await?;
+        // Waiting for a place is held to the same time, but does not use up the call's own.
+        let own = || Instant::now() + Duration::from_millis(limits.deadline_ms);
+        let smaller = |own: Instant| invocation.deadline.map_or(own, |callers| callers.min(own));
+        let _place = function.gate.enter(&function.name, smaller(own())).await?;
+        let own = own();
+        let deadline = smaller(own);
         let call = Call {
             event: invocation.event,
             request_id: invocation.request_id,
             invoker_context: invocation.invoker_context,
             deadline,
+            is_callers_deadline: deadline < own,
             path,
         };
         function.code.run(&function, call).await

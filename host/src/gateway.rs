@@ -1,7 +1,9 @@
 //! The gateway, put together: opens what it keeps, starts what runs, and listens. Nothing else binds a socket.
 
 mod data_dir;
+mod guest_runtime;
 mod listen;
+mod write_timeout;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +35,7 @@ use crate::trigger::route::Routes;
 use crate::trigger::worker;
 use data_dir::DataDir;
 pub use data_dir::socket_path;
+pub use guest_runtime::GuestRuntime;
 
 /// How the gateway is started. All of it is parsed: nothing reads the environment later.
 pub struct Options {
@@ -62,13 +65,14 @@ pub struct Gateway {
     shutdown: Shutdown,
     serving: Vec<JoinHandle<()>>,
     workers: JoinHandle<()>,
-    guests: Option<tokio::runtime::Runtime>,
+    guests: GuestRuntime,
     _routes: Arc<dyn Sink>,
     _data: DataDir,
 }
 
 /// How long running calls may take to finish once the gateway is told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Drivers then have [`crate::driver`]'s second, so that all is over within ten.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(9);
 
 impl Gateway {
     /// Starts everything, and deploys what was deployed before.
@@ -79,8 +83,10 @@ impl Gateway {
                 options.listen
             );
         }
-        let data = DataDir::open(&options.data)?;
+        forbid_core_dumps()?;
+        // First of all: what is told no here has made nothing.
         let tcp = listen::bind(options.listen).await?;
+        let data = DataDir::open(&options.data)?;
         let address = tcp.local_addr().context("asking for the address that is listened on")?;
         let local = data.bind_socket()?;
 
@@ -92,7 +98,7 @@ impl Gateway {
         let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
         let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
 
-        let guests = guest_runtime()?;
+        let guests = GuestRuntime::start()?;
         let bus = Arc::new(Bus::default());
         let things = Arc::new(Things::new(bus.clone(), clock.clone()));
         let (functions, queue) = (Arc::new(Functions::default()), Arc::new(Queue::default()));
@@ -102,7 +108,7 @@ impl Gateway {
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
         let fc = Arc::new(FcParts { functions: functions.clone(), queue: queue.clone() });
         let runtime = Arc::new(Runtime::new(&data.path("cache"), seal, iot_data, fc)?);
-        let drivers = Arc::new(Drivers::new(things.clone(), guests.handle().clone()));
+        let drivers = Arc::new(Drivers::new(things.clone(), guests.handle()));
         let deploy = Arc::new(Deploy::new(deploy::Parts {
             store,
             components: Components::open(&data.path("components"))?,
@@ -128,9 +134,9 @@ impl Gateway {
             audit: audit.clone(),
             clock,
             shutdown: shutdown.clone(),
-            guests: guests.handle().clone(),
+            guests: guests.handle(),
         }));
-        let workers = guests.spawn(worker::run(queue.clone(), functions.clone()));
+        let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone()));
         let serving = vec![
             tokio::spawn(listen::serve_tls(tcp, identity.server_config(), router.clone(), shutdown.clone())),
             tokio::spawn(listen::serve_local(local, router, shutdown.clone())),
@@ -150,7 +156,7 @@ impl Gateway {
             shutdown,
             serving,
             workers,
-            guests: Some(guests),
+            guests,
             _routes: sink,
             _data: data,
         })
@@ -158,7 +164,12 @@ impl Gateway {
 
     /// Where guests run.
     pub fn guests(&self) -> tokio::runtime::Handle {
-        self.guests.as_ref().expect("it is taken only when the gateway is dropped").handle().clone()
+        self.guests.handle()
+    }
+
+    /// Async invocations that are accepted and have not ended.
+    pub fn queue_rows(&self) -> usize {
+        self.queue.rows()
     }
 
     /// Takes nothing new, lets running calls finish or meet their deadline for up to [`DRAIN_TIMEOUT`], and ends.
@@ -174,6 +185,10 @@ impl Gateway {
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!("some calls did not end within {} s and are stopped", DRAIN_TIMEOUT.as_secs());
         }
+        let lost = self.queue.rows();
+        if lost > 0 {
+            tracing::warn!("{lost} async invocations that were accepted have not run: they are lost, until the queue is kept on disk");
+        }
         self.drivers.stop().await;
         self.audit.flush();
     }
@@ -184,21 +199,16 @@ impl Drop for Gateway {
         for task in self.serving.iter().chain([&self.workers]) {
             task.abort();
         }
-        if let Some(guests) = self.guests.take() {
-            guests.shutdown_background();
-        }
+        // A function's code can reach the table that holds it: emptied, the two let go of each other.
+        self.functions.replace([]);
     }
 }
 
-/// Guests get a runtime of their own, so that those who compute do not delay those who serve.
-fn guest_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores)
-        .thread_name("ledge-guest")
-        .enable_all()
-        .build()
-        .context("starting the threads of guests")
+/// The memory of this process holds keys and passwords: a crash must not write them to a disk.
+fn forbid_core_dumps() -> anyhow::Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
+    setrlimit(Resource::Core, limit).context("forbidding core dumps")
 }
 
 /// What the certificate is for, besides loopback.

@@ -2,15 +2,17 @@
 //!
 //! Every limit that is hit shows by its name: in the answer, in the log and in the audit.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 /// What one function or driver may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Linear memory of one instance. 1 MiB to [`MEMORY_BYTES_MAX`].
+    /// Linear memory of one instance. Within [`MEMORY_BYTES`].
     pub memory_bytes: u64,
-    /// Wall clock of one invocation, nested calls and waiting included. 1 to [`DEADLINE_MS_MAX`]. Drivers: of one call.
+    /// Wall clock of one invocation once it has its place, nested calls and waiting for others included. Within [`DEADLINE_MS`]. Of a driver: of one call to it.
     pub deadline_ms: u64,
     /// Bytes that one host call may carry from the guest to the host.
     pub host_call_bytes: usize,
@@ -38,12 +40,23 @@ impl Default for Limits {
     }
 }
 
-/// The most memory that a manifest can give one instance.
-pub const MEMORY_BYTES_MAX: u64 = 256 << 20;
-/// The longest deadline that a manifest can give.
-pub const DEADLINE_MS_MAX: u64 = 300_000;
-/// The highest concurrency that a manifest can give.
-pub const CONCURRENCY_MAX: u32 = 256;
+impl Limits {
+    /// The defaults of a driver: a call of it may take 10 s, the original's own limit (leda.c).
+    pub fn of_driver() -> Self {
+        Self { deadline_ms: 10_000, ..Self::default() }
+    }
+}
+
+/// What a manifest may give one instance; each range is of the field of [`Limits`] with its name.
+pub const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=256 << 20;
+pub const DEADLINE_MS: RangeInclusive<u64> = 1..=300_000;
+pub const HOST_CALL_BYTES: RangeInclusive<usize> = 4 << 10..=64 << 20;
+pub const HANDLES: RangeInclusive<u32> = 16..=65_536;
+pub const CONCURRENCY: RangeInclusive<u32> = 1..=256;
+pub const LOG_BYTES_PER_S: RangeInclusive<u32> = 0..=16 << 20;
+pub const CALL_DEPTH: RangeInclusive<u32> = 1..=64;
+/// The largest `json` of a driver's configuration and `custom` of a thing, as JSON text (FACTS 3.1).
+pub const CONFIG_JSON_BYTES_MAX: usize = 1_024;
 /// Invocations of one function that may wait for a free place. One more is answered 503.
 pub const WAITING_MAX: usize = 1_024;
 /// Stack of one instance, for its Wasm frames.

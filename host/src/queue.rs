@@ -20,6 +20,8 @@ pub struct Job {
     pub event: Bytes,
     pub invoker_context: String,
     pub path: CallPath,
+    /// How many jobs of this target may run at once: the function's own concurrency.
+    pub concurrency: u32,
 }
 
 /// The queue cannot take the job, and so does not acknowledge it.
@@ -58,6 +60,7 @@ struct State {
 struct Lane {
     jobs: VecDeque<Job>,
     leased: u32,
+    leased_max: u32,
     is_ready: bool,
 }
 
@@ -78,7 +81,9 @@ impl Queue {
         state.rows += 1;
         state.bytes += bytes;
         let target = job.target.clone();
-        state.lanes.entry(target.clone()).or_default().jobs.push_back(job);
+        let lane = state.lanes.entry(target.clone()).or_default();
+        lane.leased_max = job.concurrency.clamp(1, LANE_LEASED_MAX);
+        lane.jobs.push_back(job);
         state.refresh(&target);
         drop(state);
         self.changed.notify_one();
@@ -157,7 +162,7 @@ enum Lease {
 impl State {
     fn refresh(&mut self, target: &FunctionName) {
         let Some(lane) = self.lanes.get_mut(target) else { return };
-        if !lane.is_ready && !lane.jobs.is_empty() && lane.leased < LANE_LEASED_MAX {
+        if !lane.is_ready && !lane.jobs.is_empty() && lane.leased < lane.leased_max {
             lane.is_ready = true;
             self.ready.push_back(target.clone());
         }
@@ -182,6 +187,7 @@ mod tests {
             event: vec![0; event].into(),
             invoker_context: String::new(),
             path: CallPath::default(),
+            concurrency: 8,
         }
     }
 

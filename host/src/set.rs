@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::grant::Grants;
 use crate::limit::Limits;
-use crate::name::FunctionName;
+use crate::name::{FunctionName, check_thing};
 use crate::topic::TopicFilter;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,15 @@ pub enum RouteSource {
     Function(FunctionName),
 }
 
+impl fmt::Display for RouteSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(filter) => write!(f, "device {filter}"),
+            Self::Function(name) => write!(f, "function {name}"),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteTopic {
@@ -90,6 +99,19 @@ pub enum RouteTopic {
     /// Property reports only.
     Property,
     Filter(TopicFilter),
+}
+
+/// Checks the source of a route that takes messages of devices (FACTS 4).
+pub fn check_device_source(text: &str) -> Result<(), String> {
+    let wrong = || format!("`{text}` names no devices; expected `/product/thing`, `/product/+` or `#`");
+    if text == "#" {
+        return Ok(());
+    }
+    let (product, thing) = text.strip_prefix('/').and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
+    if thing != "+" {
+        check_thing(thing).map_err(|_| wrong())?;
+    }
+    check_thing(product).map_err(|_| wrong())
 }
 
 /// SHA-256 of a component, as 64 lower-case hex digits.

@@ -27,6 +27,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The live owner of things: a driver's instance.
 pub trait Device: Send + Sync {
+    /// How long it may take to answer a call.
+    fn deadline(&self) -> Duration;
     fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
     fn set_properties(&self, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>>;
     fn call_service(&self, thing: ThingId, service: String, arguments: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
@@ -83,9 +85,6 @@ struct Table {
     things: HashMap<ThingId, Arc<Thing>>,
     local_names: HashMap<(String, String), ThingId>,
 }
-
-/// How long a driver has to answer a call, the original's own limit (leda.c).
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Things {
     pub fn new(bus: Arc<Bus>, clock: Clock) -> Self {
@@ -207,7 +206,7 @@ impl Things {
         let thing = self.get(id)?;
         let asked = thing.product.tsl.check_get(identifiers).map_err(|fault| about(id, fault))?;
         let device = thing.device()?;
-        let answer = in_time(id, device.get_properties(id.clone(), asked.clone())).await?;
+        let answer = in_time(id, &device, device.get_properties(id.clone(), asked.clone())).await?;
         thing.product.tsl.check_answer(&asked, answer).map_err(|fault| about(id, fault))
     }
 
@@ -215,14 +214,14 @@ impl Things {
         let thing = self.get(id)?;
         let properties = thing.product.tsl.check_set(properties).map_err(|fault| about(id, fault))?;
         let device = thing.device()?;
-        in_time(id, device.set_properties(id.clone(), properties)).await
+        in_time(id, &device, device.set_properties(id.clone(), properties)).await
     }
 
     pub async fn call_service(&self, id: &ThingId, service: &str, arguments: Vec<Property>) -> Result<Vec<Property>, Fault> {
         let thing = self.get(id)?;
         let arguments = thing.product.tsl.check_call(service, arguments).map_err(|fault| about(id, fault))?;
         let device = thing.device()?;
-        let outputs = in_time(id, device.call_service(id.clone(), service.to_owned(), arguments)).await?;
+        let outputs = in_time(id, &device, device.call_service(id.clone(), service.to_owned(), arguments)).await?;
         thing.product.tsl.check_outputs(service, outputs).map_err(|fault| about(id, fault))
     }
 }
@@ -231,11 +230,12 @@ fn about(id: &ThingId, fault: Fault) -> Fault {
     Fault::new(fault.code, format!("thing `{id}`: {}", fault.message))
 }
 
-async fn in_time<T>(id: &ThingId, answer: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
-    match tokio::time::timeout(CALL_TIMEOUT, answer).await {
+async fn in_time<T>(id: &ThingId, device: &Arc<dyn Device>, answer: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
+    let deadline = device.deadline();
+    match tokio::time::timeout(deadline, answer).await {
         Ok(answer) => answer.map_err(|fault| about(id, fault)),
         Err(_) => {
-            let message = format!("thing `{id}`: its driver did not answer within {} s", CALL_TIMEOUT.as_secs());
+            let message = format!("thing `{id}`: its driver did not answer within {} ms", deadline.as_millis());
             Err(Fault::new(fault::TIMEOUT, message))
         }
     }

@@ -39,7 +39,7 @@ use crate::{Error, Fault, ThingId};
 /// One instance of the type lives as long as the component, and all calls come to it: state that changes
 /// goes into a `Cell` or a `RefCell`. Several calls may be under way at once, so never keep a `RefCell` borrowed across an `.await`.
 ///
-/// A call has to answer within the driver's deadline, else its caller gets fault 110002. Wait with `.await` only
+/// A call has to answer within the driver's deadline, else its caller gets fault 100006. Wait with `.await` only
 /// ([`crate::clock::sleep`]): a blocking call such as `std::thread::sleep` holds up every other call.
 #[allow(async_fn_in_trait, reason = "a component has one thread, so no future needs to be Send")]
 pub trait Driver: Default + 'static {

@@ -49,15 +49,15 @@ impl Outcome {
 /// Runs the function and waits for its outcome: `Sync` in the manual. It ends by the callee's deadline or the caller's,
 /// whichever is first.
 ///
-/// Grant: `invoke`. Faults: 110001, 110003 (too many are waiting), 110004 (no such function), 110005 (nested too deeply).
+/// Grant: `invoke`. Faults: 110001, 110002 (too many are waiting), 110003 (no such function), 110004 (nested too deeply).
 pub fn invoke(request: &Request) -> Result<Outcome, Fault> {
     wit::invoke(request)
 }
 
-/// Hands the call to the gateway and returns the invocation's id: `Async` in the manual. It is on disk by then,
-/// and runs even if the gateway is restarted.
+/// Hands the call to the gateway and returns the invocation's id: `Async` in the manual. It is in the
+/// gateway's queue by then; a gateway that stops loses what has not run yet, until the queue is kept on disk.
 ///
-/// Grant: `invoke`. Faults: 110001, 110003 (the queue is full), 110004, 110005.
+/// Grant: `invoke`. Faults: 110001, 110002 (the queue is full), 110003, 110004.
 pub fn invoke_async(request: &Request) -> Result<String, Fault> {
     wit::invoke_async(request)
 }

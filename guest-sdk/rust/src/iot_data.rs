@@ -12,7 +12,7 @@ pub use wit::TaggedThing;
 /// Publishes a message to the gateway's other functions and, by route, to the cloud (manual 2.2.1).
 ///
 /// `topic` has 1 to 256 bytes and no wildcards. Success says that the gateway has the message, not that anybody has
-/// seen it. Grant: `publish`. Faults: 100001 (bad topic), 110001, 110003.
+/// seen it. Grant: `publish`. Faults: 100001 (bad topic), 110001, 110002.
 pub fn publish(topic: &str, payload: impl AsRef<[u8]>) -> Result<(), Fault> {
     wit::publish(topic, payload.as_ref())
 }
@@ -20,7 +20,7 @@ pub fn publish(topic: &str, payload: impl AsRef<[u8]>) -> Result<(), Fault> {
 /// Asks the thing's driver for these properties, now (manual 2.2.2). No identifiers: every property that can be read.
 ///
 /// Grant: `things.read`. Faults: 109000 (no such thing), 109001 (offline), 109002 (no such property),
-/// 109004 (write-only), 110001, 110002 (deadline).
+/// 109004 (write-only), 110001, 100006 (no answer in time).
 pub fn get_thing_properties(product_key: &str, device_name: &str, identifiers: &[&str]) -> Result<Properties, Fault> {
     let identifiers: Vec<String> = identifiers.iter().map(|&identifier| identifier.to_owned()).collect();
     wit::get_thing_properties(&ThingId::new(product_key, device_name), &identifiers).map(Properties::from)
@@ -29,7 +29,7 @@ pub fn get_thing_properties(product_key: &str, device_name: &str, identifiers: &
 /// Sets all these properties, or none if the TSL refuses one of them (manual 2.2.3).
 ///
 /// Grant: `things.write`. Faults: 109000, 109001, 109002, 109003 (read-only), 100007 (out of range),
-/// 109008 (wrong type), 110001, 110002.
+/// 109008 (wrong type), 110001, 100006.
 pub fn set_thing_properties(product_key: &str, device_name: &str, properties: impl Into<Properties>) -> Result<(), Fault> {
     let properties: Vec<_> = properties.into().into();
     wit::set_thing_properties(&ThingId::new(product_key, device_name), &properties)
@@ -37,7 +37,7 @@ pub fn set_thing_properties(product_key: &str, device_name: &str, properties: im
 
 /// Calls a service of the thing and returns its output (manual 2.2.4). `()` stands for no arguments.
 ///
-/// Grant: `things.call`. Faults: 109000, 109001, 109005 (no such service), 109006 (bad argument), 110001, 110002.
+/// Grant: `things.call`. Faults: 109000, 109001, 109005 (no such service), 109006 (bad argument), 110001, 100006.
 pub fn call_thing_service(
     product_key: &str,
     device_name: &str,

@@ -47,14 +47,12 @@ impl Fault {
     pub const INVALID_TYPE: u32 = 109_008;
     /// Ledge 110001: no grant in `ledge.toml` covers the call.
     pub const NOT_GRANTED: u32 = 110_001;
-    /// Ledge 110002: the deadline passed before an answer came.
-    pub const DEADLINE: u32 = 110_002;
-    /// Ledge 110003: a queue or a concurrency limit is full; the same call may pass later.
-    pub const TOO_MANY: u32 = 110_003;
-    /// Ledge 110004: no such function on this gateway.
-    pub const FUNCTION_NOT_EXIST: u32 = 110_004;
-    /// Ledge 110005: calls are nested too deeply.
-    pub const CALL_DEPTH: u32 = 110_005;
+    /// Ledge 110002: a queue or a concurrency limit is full; the same call may pass later.
+    pub const TOO_MANY: u32 = 110_002;
+    /// Ledge 110003: no such function on this gateway.
+    pub const FUNCTION_NOT_EXIST: u32 = 110_003;
+    /// Ledge 110004: calls are nested too deeply.
+    pub const CALL_DEPTH: u32 = 110_004;
 
     /// A fault with one of the numbers above.
     pub fn new(code: u32, message: impl Into<String>) -> Self {

@@ -23,6 +23,16 @@ pub enum Peer {
     },
 }
 
+impl Peer {
+    /// For the audit.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Local => "the local socket".to_owned(),
+            Self::Remote { address, .. } => address.ip().to_string(),
+        }
+    }
+}
+
 /// A caller who has proved who they are. A handler that takes one is closed to everybody else.
 pub struct Caller(pub User);
 
@@ -44,7 +54,11 @@ impl FromRequestParts<Arc<Api>> for Caller {
         };
         match api.auth.basic(header).await {
             Ok(user) => Ok(Self(user)),
-            Err(LoginError::Invalid) => Err(ApiError::unauthorized()),
+            Err(LoginError::Invalid) => {
+                let peer = parts.extensions.get::<Peer>().map(Peer::name).unwrap_or_default();
+                api.audit.record(&format!("client {peer}"), "login failed", "HTTP Basic");
+                Err(ApiError::unauthorized())
+            }
             Err(busy @ LoginError::Busy) => Err(ApiError::unavailable(busy.to_string())),
         }
     }

@@ -41,10 +41,9 @@ pub async fn invoke(
 
 fn accept(api: &Api, invocation: Invocation) -> Result<Response, ApiError> {
     let Invocation { name, event, request_id, invoker_context, .. } = invocation;
-    if api.functions.get(&name).is_none() {
-        return Err(InvokeError::UnknownFunction(name).into());
-    }
-    let job = Job { id: request_id.clone(), target: name, event, invoker_context, path: CallPath::default() };
+    let Some(function) = api.functions.get(&name) else { return Err(InvokeError::UnknownFunction(name).into()) };
+    let concurrency = function.limits.concurrency;
+    let job = Job { id: request_id.clone(), target: name, event, invoker_context, path: CallPath::default(), concurrency };
     api.queue.submit(job).map_err(|full| ApiError::unavailable(full.to_string()))?;
     Ok((StatusCode::ACCEPTED, [(REQUEST_ID, request_id)]).into_response())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -141,9 +142,10 @@ pub struct DeployOptions {
 pub async fn deploy(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,
-    Query(options): Query<DeployOptions>,
+    options: Result<Query<DeployOptions>, QueryRejection>,
     body: Body,
 ) -> Result<impl IntoResponse, ApiError> {
+    let Query(options) = options.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     let body = body::read_at_most(body, SET_BYTES_MAX).await?;
     let set: Set = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a set: {error}")))?;
     let work = {

@@ -21,12 +21,14 @@ pub async fn login(State(api): State<Arc<Api>>, Extension(peer): Extension<Peer>
     match api.auth.login(user, password).await {
         Ok(session) => {
             let secure = if matches!(peer, Peer::Remote { tls: true, .. }) { "; Secure" } else { "" };
+            api.audit.record(&format!("client {}", peer.name()), "logged in", &session.user.name);
             let cookie = format!("{COOKIE_NAME}={}; Path=/; HttpOnly; SameSite=Strict{secure}", session.token);
             Ok(([(SET_COOKIE, cookie)], success(json!({"UserName": session.user.name}))))
         }
         Err(LoginError::Invalid) => {
-            let from = if let Peer::Remote { address, .. } = peer { address.ip().to_string() } else { "the local socket".to_owned() };
-            api.audit.record(&format!("client {from}"), "login failed", user);
+            // People type passwords into the wrong field: only names that are users' are written down.
+            let tried = if api.auth.has_user(user) { user } else { "an unknown user" };
+            api.audit.record(&format!("client {}", peer.name()), "login failed", tried);
             Err(ApiError::bad_request("Invalid username or password").with_data(json!({"UserName": user})))
         }
         Err(busy @ LoginError::Busy) => Err(ApiError::unavailable(busy.to_string())),

@@ -77,7 +77,9 @@ impl fc::Host for Fc {
         }
         let id = uuid::Uuid::new_v4().to_string();
         let event = request.payload.into();
-        let job = Job { id: id.clone(), target, event, invoker_context: request.invoker_context, path: self.path.clone() };
+        let invoker_context = request.invoker_context;
+        let concurrency = function.limits.concurrency;
+        let job = Job { id: id.clone(), target, event, invoker_context, path: self.path.clone(), concurrency };
         self.parts.queue.submit(job).map_err(|full| Fault { code: fault::TOO_MANY, message: full.to_string() })?;
         Ok(id)
     }

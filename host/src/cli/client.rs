@@ -19,7 +19,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
 use super::TargetArgs;
-use crate::{gateway, tls};
+use crate::gateway;
+use crate::tls;
 
 /// Which gateway, and as whom.
 pub struct Client {

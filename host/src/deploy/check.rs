@@ -2,17 +2,18 @@
 //! speaks the API, and for what only the gateway can know.
 
 use std::collections::HashSet;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 
-use crate::limit::{CONCURRENCY_MAX, DEADLINE_MS_MAX, Limits, MEMORY_BYTES_MAX};
+use crate::limit::{self, CONFIG_JSON_BYTES_MAX, Limits};
 use crate::name;
-use crate::runtime::Kind;
-use crate::set::{Digest, Set};
+use crate::set::{self, RouteSource, Set};
 use crate::thing::tsl::Tsl;
 
-/// Names, references, limits and models.
-pub fn set(set: &Set) -> Vec<String> {
+/// Names, references, limits and models. What stands in `before` as it is was checked then.
+pub fn set(before: &Set, set: &Set) -> Vec<String> {
     let mut problems = Vec::new();
-    products(set, &mut problems);
+    products(set.products.iter().filter(|row| !before.products.contains(row)), &mut problems);
     things(set, &mut problems);
     for driver in &set.drivers {
         let who = format!("driver `{}`", driver.name);
@@ -22,22 +23,39 @@ pub fn set(set: &Set) -> Vec<String> {
     for function in &set.functions {
         limits(&format!("function `{}`", function.name), &function.limits, &mut problems);
     }
-    let functions: HashSet<_> = set.functions.iter().map(|function| &function.name).collect();
-    for route in set.routes.iter().filter(|route| !functions.contains(&route.target)) {
-        problems.push(format!("a route leads to function `{}`, which is neither in the project nor on the gateway", route.target));
-    }
+    routes(set, &mut problems);
     duplicates("product", set.products.iter().map(|row| row.key.clone()), &mut problems);
     duplicates("thing", set.things.iter().map(|row| format!("{}/{}", row.product_key, row.device_name)), &mut problems);
+    let local_names = set.things.iter().filter_map(|row| Some(format!("{}/{}", row.product_key, row.local_name.as_ref()?)));
+    duplicates("local name", local_names, &mut problems);
     duplicates("driver", set.drivers.iter().map(|row| row.name.clone()), &mut problems);
     duplicates("function", set.functions.iter().map(|row| row.name.to_string()), &mut problems);
     problems
 }
 
-fn products(set: &Set, problems: &mut Vec<String>) {
-    for product in &set.products {
+fn products<'a>(products: impl Iterator<Item = &'a set::Product>, problems: &mut Vec<String>) {
+    for product in products {
         let key = &product.key;
         problems.extend(name::check_thing(key).err().map(|wrong| format!("product `{key}`: {wrong}")));
-        problems.extend(Tsl::parse(&product.tsl).err().map(|error| format!("product `{key}`: its TSL is wrong: {error}")));
+        match Tsl::parse(&product.tsl) {
+            Err(error) => problems.push(format!("product `{key}`: its TSL is wrong: {error}")),
+            Ok(tsl) => problems.extend(tsl.product_key().filter(|own| own != key).map(|own| {
+                format!("product `{key}`: its TSL says `profile.productKey` is `{own}`; change one of the two, or leave the TSL's out")
+            })),
+        }
+    }
+}
+
+fn routes(set: &Set, problems: &mut Vec<String>) {
+    let functions: HashSet<_> = set.functions.iter().map(|function| &function.name).collect();
+    for route in &set.routes {
+        let target = &route.target;
+        if !functions.contains(target) {
+            problems.push(format!("a route leads to function `{target}`, which is neither in the project nor on the gateway"));
+        }
+        if let RouteSource::Device(filter) = &route.source {
+            problems.extend(set::check_device_source(filter.as_str()).err().map(|wrong| format!("the route to `{target}`: {wrong}")));
+        }
     }
 }
 
@@ -48,6 +66,11 @@ fn things(set: &Set, problems: &mut Vec<String>) {
         let (product, driver) = (thing.product_key.as_str(), thing.driver.as_str());
         let who = format!("thing `{product}/{}`", thing.device_name);
         problems.extend(name::check_thing(&thing.device_name).err().map(|wrong| format!("{who}: {wrong}")));
+        let local_name = thing.local_name.as_deref().map(name::check_thing);
+        problems.extend(local_name.and_then(Result::err).map(|wrong| format!("{who}: its local name: {wrong}")));
+        if thing.custom.as_ref().is_some_and(|custom| custom.to_string().len() > CONFIG_JSON_BYTES_MAX) {
+            problems.push(format!("{who}: `custom` has more than {CONFIG_JSON_BYTES_MAX} bytes of JSON"));
+        }
         if !products.contains(product) {
             problems.push(format!("{who}: product `{product}` is neither in the project nor on the gateway"));
         }
@@ -58,41 +81,23 @@ fn things(set: &Set, problems: &mut Vec<String>) {
 }
 
 fn limits(who: &str, limits: &Limits, problems: &mut Vec<String>) {
-    let mut within = |name: &str, value: u64, least: u64, most: u64| {
-        if !(least..=most).contains(&value) {
-            problems.push(format!("{who}: limit `{name}` is {value}, and may be {least} to {most}"));
-        }
+    let mut check = |name: &str, outside: Option<String>| {
+        problems.extend(outside.map(|outside| format!("{who}: limit `{name}` is {outside}")));
     };
-    within("memory_bytes", limits.memory_bytes, 1 << 20, MEMORY_BYTES_MAX);
-    within("deadline_ms", limits.deadline_ms, 1, DEADLINE_MS_MAX);
-    within("concurrency", limits.concurrency.into(), 1, CONCURRENCY_MAX.into());
-    within("call_depth", limits.call_depth.into(), 1, 64);
-    within("handles", limits.handles.into(), 16, 65_536);
-    within("host_call_bytes", limits.host_call_bytes as u64, 4_096, 64 << 20);
+    check("memory_bytes", outside(limits.memory_bytes, limit::MEMORY_BYTES));
+    check("deadline_ms", outside(limits.deadline_ms, limit::DEADLINE_MS));
+    check("host_call_bytes", outside(limits.host_call_bytes, limit::HOST_CALL_BYTES));
+    check("handles", outside(limits.handles, limit::HANDLES));
+    check("concurrency", outside(limits.concurrency, limit::CONCURRENCY));
+    check("log_bytes_per_s", outside(limits.log_bytes_per_s, limit::LOG_BYTES_PER_S));
+    check("call_depth", outside(limits.call_depth, limit::CALL_DEPTH));
+}
+
+fn outside<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>) -> Option<String> {
+    (!range.contains(&value)).then(|| format!("{value}, and may be {} to {}", range.start(), range.end()))
 }
 
 fn duplicates(kind: &str, names: impl Iterator<Item = String>, problems: &mut Vec<String>) {
     let mut seen = HashSet::new();
     problems.extend(names.filter(|name| !seen.insert(name.clone())).map(|name| format!("{kind} `{name}` is declared twice")));
-}
-
-/// Whether each component is of the world that its entry declares, by `check`.
-pub fn components(set: &Set, check: impl Fn(&Digest, Kind) -> Result<(), String>) -> Vec<String> {
-    let functions = set.functions.iter().map(|row| (format!("function `{}`", row.name), &row.component, Kind::Function));
-    let drivers = set.drivers.iter().map(|row| (format!("driver `{}`", row.name), &row.component, Kind::Driver));
-    functions.chain(drivers).filter_map(|(who, digest, kind)| Some(format!("{who}: {}", check(digest, kind).err()?))).collect()
-}
-
-/// Takes out of a stored set what cannot run, and says what that was.
-pub fn leave_out_broken(set: &mut Set, check: impl Fn(&Digest, Kind) -> Result<(), String>) -> Vec<String> {
-    let mut broken = Vec::new();
-    let mut keep = |who: String, reason: Result<(), String>| {
-        let ok = reason.is_ok();
-        broken.extend(reason.err().map(|reason| format!("{who}: {reason}")));
-        ok
-    };
-    set.functions.retain(|row| keep(format!("function `{}`", row.name), check(&row.component, Kind::Function)));
-    set.drivers.retain(|row| keep(format!("driver `{}`", row.name), check(&row.component, Kind::Driver)));
-    set.products.retain(|row| keep(format!("product `{}`", row.key), Tsl::parse(&row.tsl).map(drop).map_err(|error| error.to_string())));
-    broken
 }

@@ -9,6 +9,7 @@ use crate::limit::COMPONENT_BYTES_MAX;
 use crate::set::Digest;
 use crate::store::file;
 
+#[derive(Clone)]
 pub struct Components {
     dir: PathBuf,
 }
@@ -29,8 +30,9 @@ impl Components {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// Whether it is there, and whole.
     pub fn has(&self, digest: &Digest) -> bool {
-        self.path(digest).exists()
+        self.read(digest).is_ok()
     }
 
     /// Keeps a component under the digest that its sender announced.

@@ -34,7 +34,7 @@ impl Report {
         compare("thing", &before.things, &after.things, |row| format!("{}/{}", row.product_key, row.device_name), &mut entries);
         compare("driver", &before.drivers, &after.drivers, |row| row.name.clone(), &mut entries);
         compare("function", &before.functions, &after.functions, |row| row.name.to_string(), &mut entries);
-        compare("route", &before.routes, &after.routes, |row| format!("{:?} -> {}", row.source, row.target), &mut entries);
+        compare("route", &before.routes, &after.routes, |row| format!("{} -> {}", row.source, row.target), &mut entries);
         Self { entries, compiled: 0 }
     }
 

@@ -1,5 +1,7 @@
 //! How the gateway reaches a driver's instance: a bounded queue of requests, each with a place for its answer.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::name::ThingId;
@@ -10,12 +12,13 @@ use crate::thing::{BoxFuture, Device};
 
 pub struct Handle {
     driver: String,
+    deadline: Duration,
     requests: mpsc::Sender<Request>,
 }
 
 impl Handle {
-    pub fn new(driver: String, requests: mpsc::Sender<Request>) -> Self {
-        Self { driver, requests }
+    pub fn new(driver: String, deadline: Duration, requests: mpsc::Sender<Request>) -> Self {
+        Self { driver, deadline, requests }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Fault>>) -> Request) -> Result<T, Fault> {
@@ -39,6 +42,10 @@ impl Handle {
 }
 
 impl Device for Handle {
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
         Box::pin(self.ask(|answer| Request::Get { thing, identifiers, answer }))
     }

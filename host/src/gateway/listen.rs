@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::write_timeout::WriteTimeout;
 use crate::api::Peer;
 use crate::shutdown::Shutdown;
 
@@ -30,6 +31,8 @@ const CONNECTIONS_MAX: usize = 1_024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the headers of a request, and for a silent connection between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// For what is sent to a client and not read by it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const HEADER_BYTES_MAX: usize = 32 << 10;
 /// After an error that will not pass by itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -108,7 +111,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIMEOUT)), service);
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended.context("serving"),

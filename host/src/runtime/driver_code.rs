@@ -27,7 +27,7 @@ use crate::thing::value::Property;
 use crate::thing::{Device, Things};
 
 pub struct DriverCode {
-    pre: DriverPre<DriverState>,
+    pub(crate) pre: DriverPre<DriverState>,
     ticker: Arc<Ticker>,
 }
 
@@ -78,11 +78,24 @@ impl DriverCode {
         ended.map_err(|error| failure::explain(&error, &state.limiter, &limits, &state.stderr.last_words()))
     }
 
-    fn store(&self, spec: DriverSpec) -> Store<DriverState> {
+    /// Instantiates once and drops it, to see that the component starts.
+    pub async fn try_start(&self, spec: DriverSpec) -> Result<(), Failure> {
+        let limits = spec.limits;
+        let mut store = self.store(spec);
+        let started = Box::pin(self.pre.instantiate_async(&mut store));
+        match tokio::time::timeout(Duration::from_millis(limits.deadline_ms), self.ticker.watch(started)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(failure::explain(&error, &store.data().limiter, &limits, &store.data().stderr.last_words())),
+            Err(_) => Err(failure::deadline(limits.deadline_ms)),
+        }
+    }
+
+    /// A Store for one instance. `bench` takes one too.
+    pub(crate) fn store(&self, spec: DriverSpec) -> Store<DriverState> {
         let now = Instant::now();
         let stderr = Output::new(spec.log.clone());
         let state = DriverState {
-            wasi: wasi::context(&spec.guest, &spec.log, &stderr),
+            wasi: wasi::context(&spec.log, &stderr),
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(&spec.limits),
             stderr,
@@ -106,7 +119,7 @@ impl DriverCode {
                 let mut abandoned = 0;
                 loop {
                     tokio::select! {
-                        ended = &mut run => return ended?.map_err(|message| wasmtime::format_err!("`run` ended: {message}")),
+                        ended = &mut run => return ended?.map_err(|message| failure::RunFailed(message).into()),
                         request = requests.recv() => match request {
                             Some(request) => calls.push(answer(&driver, accessor, request)),
                             None => return Ok(()),

@@ -2,7 +2,7 @@
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-use crate::limit::{MEMORY_BYTES_MAX, STACK_BYTES};
+use crate::limit::{MEMORY_BYTES, STACK_BYTES};
 
 /// Functions: fresh instances from a pool, no component-model async.
 pub fn functions() -> wasmtime::Result<Engine> {
@@ -37,13 +37,13 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES_PER_SLOT)
-        .total_memories(slots * 2)
+        .total_memories(slots)
         .total_tables(slots * 4)
         .total_stacks(slots)
         .max_core_instances_per_component(CORE_INSTANCES_MAX)
         .max_memories_per_component(4)
         .max_tables_per_component(16)
-        .max_memory_size(usize::try_from(MEMORY_BYTES_MAX).unwrap_or(usize::MAX))
+        .max_memory_size(usize::try_from(*MEMORY_BYTES.end()).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>())

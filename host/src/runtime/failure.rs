@@ -51,6 +51,11 @@ impl ResourceLimiter for Limiter {
 const TABLE_ELEMENTS_MAX: usize = 10_000;
 const INSTANCES_MAX: usize = 64;
 
+/// A driver's `run` returned an error: it was not ended, it gave up.
+#[derive(Debug, thiserror::Error)]
+#[error("`run` failed: {0}")]
+pub struct RunFailed(pub String);
+
 /// Whether every slot of the pool was taken, which is no fault of the guest.
 pub fn is_pool_full(error: &wasmtime::Error) -> bool {
     error.downcast_ref::<PoolConcurrencyLimitError>().is_some()
@@ -68,14 +73,18 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
     } else if root.contains("handle limit") || root.contains("resource table") {
         (Some("handles"), format!("stopped: it held more handles than its limit of {}", limits.handles))
     } else {
-        (None, format!("trapped: {root}"))
+        (None, if error.is::<RunFailed>() { root } else { format!("trapped: {root}") })
     };
     let message = if last_words.is_empty() { message } else { format!("{message}; its last words: {last_words}") };
     Failure { limit, message }
 }
 
-/// The guest did not end in time.
-pub fn deadline(deadline_ms: u64, allowed_ms: u64) -> Failure {
-    let whose = if allowed_ms < deadline_ms { "what its caller had left" } else { "its own deadline" };
-    Failure { limit: Some("deadline_ms"), message: format!("stopped after {allowed_ms} ms, {whose}") }
+/// The guest did not end in its own time.
+pub fn deadline(deadline_ms: u64) -> Failure {
+    Failure { limit: Some("deadline_ms"), message: format!("stopped at its deadline of {deadline_ms} ms") }
+}
+
+/// The guest did not end in the time that its caller had left.
+pub fn callers_deadline(ran_ms: u64) -> Failure {
+    Failure { limit: Some("deadline_ms"), message: format!("stopped after {ran_ms} ms, at its caller's deadline") }
 }

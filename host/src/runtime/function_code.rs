@@ -20,7 +20,7 @@ use crate::function::{BoxFuture, Call, Code, Function, InvokeError, Outcome};
 use crate::limit::Limits;
 
 pub struct FunctionCode {
-    pre: FunctionPre<FunctionState>,
+    pub(crate) pre: FunctionPre<FunctionState>,
     ticker: Arc<Ticker>,
     parts: Arc<FunctionParts>,
 }
@@ -48,11 +48,12 @@ impl FunctionCode {
         Ok(Self { pre: FunctionPre::new(linker.instantiate_pre(component)?)?, ticker, parts })
     }
 
-    fn store(&self, bound: &BoundCode, function: &Function, call: &Call) -> Store<FunctionState> {
+    /// A Store for one call, as the engine and the grants want it. `bench` takes one too.
+    pub(crate) fn store(&self, bound: &BoundCode, function: &Function, call: &Call) -> Store<FunctionState> {
         let (guest, limits) = (&bound.guest, &function.limits);
         let stderr = Output::new(bound.log.clone());
         let state = FunctionState {
-            wasi: wasi::context(guest, &bound.log, &stderr),
+            wasi: wasi::context(&bound.log, &stderr),
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(limits),
             stderr,
@@ -128,15 +129,13 @@ fn millis(duration: std::time::Duration) -> u64 {
 impl Code for BoundCode {
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>> {
         Box::pin(async move {
-            let (deadline, began) = (call.deadline, Instant::now());
+            let (deadline, is_callers, began) = (call.deadline, call.is_callers_deadline, Instant::now());
             let handled = Box::pin(self.code.handle(self, function, call));
             // The epoch makes a busy guest yield, and a waiting one waits here: either way the time that ran out drops it.
             match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(handled)).await {
                 Ok(outcome) => outcome,
-                Err(_) => {
-                    let allowed_ms = millis(deadline.saturating_duration_since(began));
-                    Ok(Outcome::Unhandled(failure::deadline(function.limits.deadline_ms, allowed_ms)))
-                }
+                Err(_) if is_callers => Ok(Outcome::Unhandled(failure::callers_deadline(millis(began.elapsed())))),
+                Err(_) => Ok(Outcome::Unhandled(failure::deadline(function.limits.deadline_ms))),
             }
         })
     }

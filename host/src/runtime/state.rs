@@ -8,6 +8,7 @@ use super::failure::Limiter;
 use crate::capability::credentials::{self, Credentials};
 use crate::capability::fc::{self, Fc};
 use crate::capability::iot_data::{self, IotData};
+use crate::capability::sockets;
 use crate::capability::thing_access::{self, ThingAccess, View};
 use crate::capability::wasi::Output;
 
@@ -47,6 +48,7 @@ impl WasiView for DriverState {
 pub fn function_linker(engine: &Engine) -> wasmtime::Result<Linker<FunctionState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    sockets::refuse_0_2(&mut linker, |state: &mut FunctionState| &state.fc.guest)?;
     iot_data::add_to_linker(&mut linker, |state: &mut FunctionState| &mut state.iot_data)?;
     fc::add_to_linker(&mut linker, |state| &mut state.fc)?;
     credentials::add_to_linker(&mut linker, |state| &mut state.credentials)?;
@@ -58,6 +60,8 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    sockets::refuse_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
+    sockets::refuse_0_3(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     thing_access::add_to_linker(&mut linker, |state: &mut DriverState| View { access: &mut state.thing_access, table: &mut state.table })?;
     crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
     Ok(linker)

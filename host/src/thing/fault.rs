@@ -33,10 +33,8 @@ pub const INVALID_TYPE: u32 = 109_008;
 // Ledge
 /// No grant covers the call.
 pub const NOT_GRANTED: u32 = 110_001;
-/// The callee did not answer before the deadline.
-pub const DEADLINE: u32 = 110_002;
 /// A queue or a concurrency limit is full; the same call may pass later.
-pub const TOO_MANY: u32 = 110_003;
-pub const FUNCTION_NOT_EXIST: u32 = 110_004;
+pub const TOO_MANY: u32 = 110_002;
+pub const FUNCTION_NOT_EXIST: u32 = 110_003;
 /// Calls are nested too deeply.
-pub const CALL_DEPTH: u32 = 110_005;
+pub const CALL_DEPTH: u32 = 110_004;

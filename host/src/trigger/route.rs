@@ -50,6 +50,7 @@ impl Routes {
             event,
             invoker_context: String::new(),
             path: message.path.clone(),
+            concurrency: function.limits.concurrency,
         };
         if let Err(full) = self.queue.submit(job) {
             tracing::warn!("a message to `{topic}` for function `{target}` is dropped: {full}");
@@ -64,7 +65,7 @@ impl Sink for Routes {
         let mut event = None;
         let mut delivered = HashSet::new();
         for route in table.iter().filter(|route| matches(route, message)) {
-            if delivered.insert((source_key(&route.source), &route.target)) {
+            if delivered.insert((route.source.to_string(), &route.target)) {
                 let event = event.get_or_insert_with(|| event_of(message));
                 self.submit(route, message, event.clone());
             }
@@ -82,13 +83,6 @@ fn matches(route: &Route, message: &Message) -> bool {
         RouteTopic::All => true,
         RouteTopic::Property => message.kind == Kind::Properties,
         RouteTopic::Filter(filter) => filter.matches(&message.topic),
-    }
-}
-
-fn source_key(source: &RouteSource) -> String {
-    match source {
-        RouteSource::Device(filter) => format!("device {filter}"),
-        RouteSource::Function(name) => format!("function {name}"),
     }
 }
 

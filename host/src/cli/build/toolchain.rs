@@ -24,7 +24,8 @@ pub fn tool(name: &str, dir: &Path) -> Command {
     command
 }
 
-/// Whether a variable is about a cargo that runs us (`cargo run`, `cargo test`) or about code for this machine.
+/// Whether a variable is about a cargo that runs us (`cargo run`, `cargo test`) or about code for this machine, or is
+/// a secret that no build script has to see.
 fn leaks(key: &str) -> bool {
     LEAKING.contains(&key) || LEAKING_PREFIXES.iter().any(|prefix| key.starts_with(prefix))
 }
@@ -47,10 +48,13 @@ const LEAKING: &[&str] = &[
     "CARGO_PRIMARY_PACKAGE",
     "CARGO_TARGET_DIR",
     "CARGO_TARGET_TMPDIR",
+    "LEDGE_ADMIN_PASSWORD",
+    "LEDGE_PASSWORD",
     "MAKEFLAGS",
     "MFLAGS",
     "OUT_DIR",
     "RUSTC",
+    "RUSTC_BOOTSTRAP",
     "RUSTC_WRAPPER",
     "RUSTC_WORKSPACE_WRAPPER",
     "RUSTDOC",

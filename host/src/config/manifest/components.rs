@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::reader::{Entry, Table, Value};
 use super::{Source, json, place, sandbox};
+use crate::limit::Limits;
 use crate::name::{FunctionName, check_driver};
 use crate::set::{Driver, Function};
 
@@ -17,7 +18,7 @@ pub fn driver(entry: &Entry<'_>) -> Option<Driver<Source>> {
     let table = entry.value.table(&["crate", "component", "config", "limits", "grants"])?;
     let component = source(&table);
     let config = table.optional("config").map(|config| read_config(&config));
-    let (limits, grants) = (sandbox::limits(&table), sandbox::grants(&table));
+    let (limits, grants) = (sandbox::limits(&table, Limits::of_driver()), sandbox::grants(&table));
     name.ok()?;
     Some(Driver { name: entry.key.to_owned(), component: component?, config: config.flatten(), limits, grants })
 }
@@ -26,7 +27,7 @@ pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
     let name: Result<FunctionName, ()> = entry.key.parse().map_err(|err| entry.error(err));
     let table = entry.value.table(&["crate", "component", "limits", "grants"])?;
     let component = source(&table);
-    let (limits, grants) = (sandbox::limits(&table), sandbox::grants(&table));
+    let (limits, grants) = (sandbox::limits(&table, Limits::default()), sandbox::grants(&table));
     Some(Function { name: name.ok()?, component: component?, limits, grants })
 }
 

@@ -4,19 +4,17 @@ use serde_json::{Map, Number, Value as Json};
 use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
 use super::reader::Value;
+use crate::limit::CONFIG_JSON_BYTES_MAX;
 
-/// The longest JSON text of a thing's `custom` or a driver's `config.json` (FACTS 3.1).
-const JSON_BYTES_MAX: usize = 1_024;
-
-/// The table as a JSON object of at most [`JSON_BYTES_MAX`].
+/// The table as a JSON object of at most [`CONFIG_JSON_BYTES_MAX`].
 pub fn object(value: &Value<'_>) -> Option<Json> {
     // Notes it if the value is no table.
     value.entries()?;
     let Some(DeValue::Table(entries)) = value.raw() else { return None };
     let json = table(entries).map_err(|err| value.error(err)).ok()?;
     let bytes = json.to_string().len();
-    if bytes > JSON_BYTES_MAX {
-        value.error(format_args!("has {bytes} bytes as JSON; expected {JSON_BYTES_MAX} at most"));
+    if bytes > CONFIG_JSON_BYTES_MAX {
+        value.error(format_args!("has {bytes} bytes as JSON; expected {CONFIG_JSON_BYTES_MAX} at most"));
         return None;
     }
     Some(json)

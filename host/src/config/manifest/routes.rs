@@ -3,11 +3,8 @@
 //! Functions need not be declared here: a route may join what an earlier deployment brought.
 
 use super::reader::Value;
-use crate::name::check_thing;
-use crate::set::{Route, RouteSource, RouteTopic};
+use crate::set::{Route, RouteSource, RouteTopic, check_device_source};
 use crate::topic::TopicFilter;
-
-const DEVICE_RULE: &str = "expected `/product/thing`, `/product/+` or `#`";
 
 pub fn read(list: &Value<'_>) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
@@ -36,7 +33,7 @@ fn source(value: &Value<'_>) -> Option<RouteSource> {
     if key == "function" {
         return value.parsed().map(RouteSource::Function);
     }
-    let text = value.checked(check_device)?;
+    let text = value.checked(check_device_source)?;
     text.parse().map_err(|err| value.error(err)).ok().map(RouteSource::Device)
 }
 
@@ -46,16 +43,4 @@ fn topic(value: &Value<'_>) -> Option<RouteTopic> {
         "property" => Some(RouteTopic::Property),
         _ => value.parsed::<TopicFilter>().map(RouteTopic::Filter),
     }
-}
-
-fn check_device(text: &str) -> Result<(), String> {
-    let wrong = || format!("`{text}` names no devices; {DEVICE_RULE}");
-    if text == "#" {
-        return Ok(());
-    }
-    let (product, thing) = text.strip_prefix('/').and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
-    if thing != "+" {
-        check_thing(thing).map_err(|_| wrong())?;
-    }
-    check_thing(product).map_err(|_| wrong())
 }

@@ -6,25 +6,21 @@ use std::str::FromStr;
 
 use super::reader::{Table, Value};
 use crate::grant::{Grants, ThingGrants};
-use crate::limit::{CONCURRENCY_MAX, DEADLINE_MS_MAX, Limits, MEMORY_BYTES_MAX};
+use crate::limit::{CALL_DEPTH, CONCURRENCY, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, LOG_BYTES_PER_S, Limits, MEMORY_BYTES};
 
-const HOST_CALL_BYTES: RangeInclusive<usize> = 4 << 10..=64 << 20;
-const HANDLES: RangeInclusive<u32> = 16..=65_536;
-const LOG_BYTES_PER_S: RangeInclusive<u32> = 0..=16 << 20;
-const CALL_DEPTH: RangeInclusive<u32> = 1..=64;
-
-/// The limits of the component that `table` declares; the defaults where it is silent.
-pub fn limits(table: &Table<'_>) -> Limits {
-    let mut limits = Limits::default();
+/// The limits of the component that `table` declares; `limits` where it is silent.
+pub fn limits(table: &Table<'_>, mut limits: Limits) -> Limits {
     let known = ["memory_mib", "deadline_ms", "host_call_bytes", "handles", "concurrency", "log_bytes_per_s", "call_depth"];
     let Some(table) = table.optional("limits").and_then(|limits| limits.table(&known)) else { return limits };
-    if let Some(memory_mib) = table.optional("memory_mib").and_then(|value| value.integer(1..=MEMORY_BYTES_MAX >> 20)) {
+    if let Some(memory_mib) =
+        table.optional("memory_mib").and_then(|value| value.integer(MEMORY_BYTES.start() >> 20..=MEMORY_BYTES.end() >> 20))
+    {
         limits.memory_bytes = memory_mib << 20;
     }
-    replace(&mut limits.deadline_ms, &table, "deadline_ms", 1..=DEADLINE_MS_MAX);
+    replace(&mut limits.deadline_ms, &table, "deadline_ms", DEADLINE_MS);
     replace(&mut limits.host_call_bytes, &table, "host_call_bytes", HOST_CALL_BYTES);
     replace(&mut limits.handles, &table, "handles", HANDLES);
-    replace(&mut limits.concurrency, &table, "concurrency", 1..=CONCURRENCY_MAX);
+    replace(&mut limits.concurrency, &table, "concurrency", CONCURRENCY);
     replace(&mut limits.log_bytes_per_s, &table, "log_bytes_per_s", LOG_BYTES_PER_S);
     replace(&mut limits.call_depth, &table, "call_depth", CALL_DEPTH);
     limits

@@ -1,7 +1,7 @@
 //! A function that calls on: its event is JSON and says whom.
 //!
 //! `{"path": ["S/f", "S/g"], "payload": "x"}` invokes the first of the path with the rest and returns its result; with an
-//! empty path it returns the payload and its own context. `{"async": ["S/f", ...], "payload": "x"}` invokes the
+//! empty path it returns the payload and its own context. With `"raw": "text"` the last of the path is called with that text. `{"async": ["S/f", ...], "payload": "x"}` invokes the
 //! first asynchronously and returns the invocation's id. `{"publish": {"topic": "...", "payload": "..."}}` publishes.
 
 use ledge_sdk::Error;
@@ -34,7 +34,8 @@ fn handle(event: Vec<u8>, context: Context) -> Result<Vec<u8>, Error> {
 fn next(path: &[Json], event: &Json) -> Result<Option<Request>, Error> {
     let Some((first, rest)) = path.split_first() else { return Ok(None) };
     let (service, function) = first.as_str().and_then(|name| name.split_once('/')).ok_or("a path consists of `service/function`")?;
-    let payload = json!({ "path": rest, "payload": event["payload"] }).to_string();
+    let raw = event["raw"].as_str().filter(|_| rest.is_empty());
+    let payload = raw.map_or_else(|| json!({ "path": rest, "payload": event["payload"], "raw": event["raw"] }).to_string(), str::to_owned);
     Ok(Some(Request::new(service, function).payload(payload)))
 }
 

@@ -1,0 +1,188 @@
+//! A gateway in a process of its own: how soon it answers, and how much memory it holds when nothing happens.
+//!
+//! It starts on a data directory where the demo was deployed before, as it would after a power cut: nothing is built, and compiled
+//! code comes from the cache.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use hyper::Method;
+use zeroize::Zeroizing;
+
+use super::guests::Guests;
+use super::row::Row;
+use super::samples::Samples;
+use super::scratch::Scratch;
+use super::{Effort, Name};
+use crate::cli::client::Client;
+use crate::config::manifest;
+use crate::gateway::{Gateway, Options};
+
+const IDLE_RSS_MB_MAX: f64 = 40.0;
+const START_MS_MAX: f64 = 300.0;
+/// A gateway that has not answered by then will not.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const ASK_AGAIN: Duration = Duration::from_millis(1);
+
+/// A data directory with the demo on it.
+pub struct Prepared {
+    data: PathBuf,
+    /// A project without any entry: `ledge up` wants one, and what is deployed already stays.
+    project: PathBuf,
+    fingerprint: String,
+    password: Zeroizing<String>,
+}
+
+/// A gateway that runs; killed when it is dropped.
+pub struct Running {
+    process: Child,
+    address: SocketAddr,
+    client: Client,
+    local: Client,
+}
+
+pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepared> {
+    let (data, project) = (scratch.path().join("data"), scratch.path().join("project"));
+    let password = Zeroizing::new(crate::seal::random_token());
+    let options = Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data: data.clone(),
+        key_file: None,
+        admin_password: Some(password.clone()),
+        compat_default_login: false,
+    };
+    let gateway = Gateway::start(options).await?;
+    for (digest, component) in &guests.components {
+        gateway.deploy.components().put(digest, component)?;
+    }
+    gateway.deploy.apply(guests.demo.clone(), false, "ledge bench").await.context("deploying the demo")?;
+    let fingerprint = gateway.fingerprint.clone();
+    gateway.stop().await;
+    fs::create_dir(&project)?;
+    fs::write(project.join(manifest::FILE_NAME), "[project]\nname = \"bench\"\n")?;
+    Ok(Prepared { data, project, fingerprint, password })
+}
+
+/// Starts gateways, one after another. The last one still runs.
+pub async fn measure(effort: &Effort, prepared: &Prepared) -> anyhow::Result<(Vec<Row>, Running)> {
+    let (mut start_ms, mut rss_mb) = (Samples::default(), Samples::default());
+    // The first start is thrown away: it may read the binary from the disk.
+    let (mut running, _) = Running::start(prepared).await?;
+    for _ in 0..effort.starts {
+        running.stop().await?;
+        let started = Running::start(prepared).await?;
+        running = started.0;
+        start_ms.add(started.1.as_secs_f64() * 1_000.0);
+        running.until_drivers_are_online().await?;
+        rss_mb.add(running.memory_mb("VmRSS:")?);
+    }
+    let [anon, file] = ["RssAnon:", "RssFile:"].map(|part| running.memory_mb(part));
+    let rss = Row::new(Name::IdleRss, rss_mb.median(), "MB").at_most(IDLE_RSS_MB_MAX);
+    let start = Row::new(Name::Start, start_ms.median(), "ms").p99(start_ms.percentile(99)).at_most(START_MS_MAX);
+    let rows = vec![
+        rss.note(format!("the demo, after one call and a login; of it {:.1} anonymous, {:.1} files", anon?, file?)),
+        start.note(format!("to the first result of a function over HTTPS, login included; median of {}", start_ms.len())),
+    ];
+    Ok((rows, running))
+}
+
+impl Running {
+    /// Starts the gateway, and gives the time until it answered.
+    async fn start(prepared: &Prepared) -> anyhow::Result<(Self, Duration)> {
+        let address = free_address()?;
+        let mut ledge = Command::new(std::env::current_exe().context("finding this program")?);
+        ledge.arg("up").arg(&prepared.project).arg("--data").arg(&prepared.data).args(["--listen", &address.to_string()]);
+        ledge.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let client = Client::remote(&address.to_string(), &prepared.fingerprint)?.with_password("admin", &prepared.password);
+        let began = Instant::now();
+        let process = ledge.spawn().context("starting a gateway")?;
+        let mut running = Self { process, address, client, local: Client::local(&prepared.data) };
+        running.first_answer().await?;
+        Ok((running, began.elapsed()))
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// As the administrator of this machine.
+    pub fn local(&self) -> &Client {
+        &self.local
+    }
+
+    async fn first_answer(&mut self) -> anyhow::Result<()> {
+        let path = invocation_path("EdgeFC", "helloworld");
+        let until = Instant::now() + START_TIMEOUT;
+        let mut connection = loop {
+            match self.client.connect().await {
+                Ok(connection) => break connection,
+                Err(error) => self.still_starting(until, error)?,
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        };
+        connection.send(Method::POST, &path, &[], "bench".into()).await?.ok()?;
+        Ok(())
+    }
+
+    fn still_starting(&mut self, until: Instant, error: anyhow::Error) -> anyhow::Result<()> {
+        if let Some(status) = self.process.try_wait()? {
+            bail!("the gateway that is measured ended by itself ({status}); `ledge demo` may say why");
+        }
+        if Instant::now() > until {
+            return Err(error.context(format!("the gateway that is measured did not answer on {}", self.address)));
+        }
+        Ok(())
+    }
+
+    async fn until_drivers_are_online(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + START_TIMEOUT;
+        loop {
+            let drivers = self.local.get_json("/ledge/v1/drivers").await?;
+            if drivers.as_array().is_some_and(|all| all.iter().all(|driver| driver["things"] == driver["things_online"])) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("the demo's drivers did not come online: {drivers}");
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// A line of the kernel's account of the process, which counts in kibibytes.
+    fn memory_mb(&self, key: &str) -> anyhow::Result<f64> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        let kib: Option<f64> = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok());
+        kib.map(|kib| kib * 1_024.0 / 1_000_000.0).with_context(|| format!("{path} has no line `{key} ... kB`; idle-rss needs Linux"))
+    }
+
+    /// Stops it as an operator would, so that the next one finds its data in order.
+    async fn stop(mut self) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("stopping a gateway")?;
+        tokio::task::block_in_place(|| self.process.wait()).context("waiting for a gateway to end")?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// An address that was free a moment ago. Somebody else may take it, and then the gateway says so and ends.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
+    Ok(listener.local_addr()?)
+}
+
+pub fn invocation_path(service: &str, function: &str) -> String {
+    format!("/2020-04-30/functions/service:{service}:function:{function}/invocations")
+}

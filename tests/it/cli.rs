@@ -1,0 +1,159 @@
+//! The command line, as processes: what it prints, and how it ends.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use crate::harness::command::{Process, command, ledge};
+use crate::harness::{component, gateway};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn help_says_what_a_person_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["", "demo", "up", "build", "deploy", "invoke", "list", "new", "bench"] {
+        let args: Vec<&str> = name.split_whitespace().chain(["--help"]).collect();
+        let output = ledge(dir.path(), &args).await;
+        assert_eq!(output.code, 0);
+        insta::assert_snapshot!(if name.is_empty() { "help" } else { name }, output.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_usage_is_2_and_an_error_is_1_on_stderr() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(ledge(dir.path(), &["lst"]).await.code, 2);
+    assert_eq!(ledge(dir.path(), &["list", "cats"]).await.code, 2);
+    let output = ledge(dir.path(), &["list", "things"]).await;
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(output.stderr.contains("no gateway runs with the data directory .ledge"), "{}", output.stderr);
+    assert!(output.stderr.contains("ledge up"), "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mistake_of_a_manifest_is_reported_in_one_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest =
+        "[project]\nnam = \"x\"\n\n[functions.\"app/f\"]\ncomponent = \"gone.wasm\"\n[functions.\"app/f\".limits]\ndeadline_ms = 0\n";
+    fs::write(dir.path().join("ledge.toml"), manifest).unwrap();
+    let output = ledge(dir.path(), &["up"]).await;
+    assert_eq!(output.code, 1);
+    for wanted in ["ledge.toml:2:1", "project.nam", "ledge.toml:5:", "gone.wasm", "ledge.toml:7:", "deadline_ms"] {
+        assert!(output.stderr.contains(wanted), "nothing of {wanted} in:\n{}", output.stderr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_tsl_is_one_clear_error() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ledge.toml"), "[products.a1X]\ntsl = \"x.json\"\n").unwrap();
+    fs::write(dir.path().join("x.json"), "{\n  oops\n}").unwrap();
+    let output = ledge(dir.path(), &["up"]).await;
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("x.json:2:"), "{}", output.stderr);
+    assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_and_a_data_directory_in_use_are_one_clear_line() {
+    let gw = gateway().start().await;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ledge.toml"), "").unwrap();
+    let address = gw.gateway.address.to_string();
+    let output = ledge(dir.path(), &["up", "--listen", &address]).await;
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains(&format!("{address} is in use")) && output.stderr.lines().count() == 1, "{}", output.stderr);
+    let data = gw.data.path().to_str().unwrap();
+    let output = ledge(dir.path(), &["up", "--listen", "127.0.0.1:0", "--data", data]).await;
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("in use by another gateway") && output.stderr.lines().count() == 1, "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_default_login_needs_a_loopback_address() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ledge.toml"), "").unwrap();
+    let output = ledge(dir.path(), &["up", "--compat-default-login", "--listen", "0.0.0.0:0"]).await;
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("loopback"), "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_gateway_is_asked_called_and_deployed_to() {
+    let gw = gateway().echo_thing("echo-1").function("misbehave").start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let data = gw.data.path().to_str().unwrap();
+    let output = ledge(dir.path(), &["list", "things", "--data", data]).await;
+    assert!(output.stdout.contains("a1Echo") && output.stdout.contains("online"), "{output:?}");
+    for what in ["functions", "drivers", "things", "products"] {
+        let output = ledge(dir.path(), &["list", what, "--json", "--data", data]).await;
+        assert_eq!(serde_json::from_str::<Json>(&output.stdout).unwrap().as_array().unwrap().len(), 1, "{what}");
+    }
+    let output = ledge(dir.path(), &["invoke", "test/misbehave", "-d", "hello", "--data", data]).await;
+    assert_eq!((output.code, output.stdout.as_str()), (0, "hello"));
+    fs::write(dir.path().join("event"), b"from a file").unwrap();
+    let output = ledge(dir.path(), &["invoke", "test/misbehave", "-d", "@event", "--data", data]).await;
+    assert_eq!(output.stdout, "from a file");
+    let output = ledge(dir.path(), &["invoke", "test/misbehave", "--async", "--data", data]).await;
+    assert_eq!((output.code, output.stdout.trim().len()), (0, 36));
+    let output = ledge(dir.path(), &["invoke", "test/misbehave", "-d", "error", "--data", data]).await;
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(output.stderr.contains("test/misbehave") && output.stderr.contains("as asked"), "{}", output.stderr);
+
+    fs::write(dir.path().join("count.wasm"), component("count")).unwrap();
+    fs::write(dir.path().join("ledge.toml"), "[functions.\"app/count\"]\ncomponent = \"count.wasm\"\n").unwrap();
+    let output = ledge(dir.path(), &["deploy", "--data", data]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(output.stdout.contains("new      function app/count"), "{}", output.stdout);
+    let output = ledge(dir.path(), &["invoke", "app/count", "--data", data]).await;
+    assert_eq!(output.stdout, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_elsewhere_is_reached_by_its_fingerprint_and_a_password() {
+    let gw = gateway().function("misbehave").start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let url = gw.url();
+    let invoke = async |fingerprint: &str, password: &str| {
+        let args = ["invoke", "test/misbehave", "-d", "far", "--gateway", &url, "--fingerprint", fingerprint];
+        let mut command = command(dir.path(), &args);
+        command.env("LEDGE_PASSWORD", password);
+        command.output().await.unwrap()
+    };
+    assert_eq!(invoke(&gw.gateway.fingerprint, crate::harness::PASSWORD).await.stdout, b"far");
+    let wrong_password = invoke(&gw.gateway.fingerprint, "wrong wrong wrong").await;
+    assert_eq!(wrong_password.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong_password.stderr).contains("password"));
+    let wrong_certificate = invoke(&"00".repeat(32), crate::harness::PASSWORD).await;
+    assert_eq!(wrong_certificate.status.code(), Some(1));
+    assert!(wrong_certificate.stdout.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_function_and_a_new_driver_build_and_deploy_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for (kind, name) in [("function", "hello"), ("driver", "lamp")] {
+        let output = ledge(dir.path(), &["new", kind, name]).await;
+        assert_eq!(output.code, 0, "{output:?}");
+        assert!(output.stdout.contains(&format!("ledge up {name}")), "{}", output.stdout);
+    }
+    share_builds(dir.path());
+    let mut gateway = Process::start(command(dir.path(), &["up", "hello", "--listen", "127.0.0.1:0"]));
+    gateway.line_with("fingerprint").await;
+    let output = ledge(dir.path(), &["invoke", "app/hello", "-d", "you"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(!output.stdout.is_empty());
+    let output = ledge(dir.path(), &["deploy", "lamp"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let output = ledge(dir.path(), &["list", "drivers", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Json>(&output.stdout).unwrap()[0]["name"], "lamp");
+    gateway.signal("TERM");
+    assert_eq!(gateway.end().await.0, 0);
+}
+
+/// Lets the two projects share what they compile, and later runs of the tests too.
+fn share_builds(dir: &Path) {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("new-projects");
+    fs::create_dir_all(dir.join(".cargo")).unwrap();
+    fs::write(dir.join(".cargo/config.toml"), format!("[build]\ntarget-dir = {target:?}\n")).unwrap();
+}

@@ -1,0 +1,79 @@
+//! Compiled code on disk: used again if this gateway made it, and never trusted otherwise.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ledge::gateway::{Gateway, Options};
+
+use crate::harness::{Setup, component, gateway};
+
+/// A gateway with a key and a cache of its own.
+async fn start(data: &Path) -> Gateway {
+    let options = Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data: data.into(),
+        key_file: None,
+        admin_password: None,
+        compat_default_login: false,
+    };
+    Gateway::start(options).await.unwrap()
+}
+
+/// How many components had to be compiled.
+async fn deploy(gw: &Gateway, setup: Setup) -> usize {
+    gw.deploy.components().put(&ledge::set::Digest::of(&component("count")), &component("count")).unwrap();
+    gw.deploy.apply(setup.set, false, "test").await.unwrap().compiled
+}
+
+fn compiled_files(data: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(data.join("cache")).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|kind| kind == "cwasm")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_is_compiled_once_for_all_starts() {
+    let data = tempfile::tempdir().unwrap();
+    let gw = start(data.path()).await;
+    assert_eq!(deploy(&gw, gateway().function_of("test/a", "count")).await, 1);
+    gw.stop().await;
+    let made = fs::metadata(&compiled_files(data.path())[0]).unwrap().modified().unwrap();
+    let gw = start(data.path()).await;
+    assert_eq!(deploy(&gw, gateway().function_of("test/b", "count")).await, 0);
+    gw.stop().await;
+    assert_eq!(fs::metadata(&compiled_files(data.path())[0]).unwrap().modified().unwrap(), made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_was_changed_on_disk_is_compiled_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let gw = start(data.path()).await;
+    deploy(&gw, gateway().function_of("test/a", "count")).await;
+    gw.stop().await;
+    let path = compiled_files(data.path()).remove(0);
+    let good = fs::read(&path).unwrap();
+    let mut changed = good.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    fs::write(&path, &changed).unwrap();
+    start(data.path()).await.stop().await;
+    assert_eq!(fs::read(&path).unwrap(), good, "the changed code was not replaced");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_of_another_gateway_is_compiled_anew() {
+    let (data, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for dir in [&data, &other] {
+        let gw = start(dir.path()).await;
+        deploy(&gw, gateway().function_of("test/a", "count")).await;
+        gw.stop().await;
+    }
+    let path = compiled_files(data.path()).remove(0);
+    let name = path.file_name().unwrap();
+    let mac = |dir: &Path| fs::read(dir.join("cache").join(name).with_extension("mac")).unwrap();
+    let own = mac(data.path());
+    for file in ["cwasm", "mac"] {
+        fs::copy(other.path().join("cache").join(name).with_extension(file), path.with_extension(file)).unwrap();
+    }
+    start(data.path()).await.stop().await;
+    assert_eq!(mac(data.path()), own, "the other gateway's code was not replaced by our own");
+}

@@ -1,0 +1,122 @@
+//! Deployment: what is wrong is refused by name, and what ran before runs on.
+
+use ledge::deploy::{Change, DeployError};
+
+use crate::harness::{Setup, TestGateway, component, gateway};
+
+async fn refused(gw: &TestGateway, setup: Setup) -> String {
+    match gw.deploy(setup).await {
+        Err(DeployError::Refused(problems)) => problems.join("\n"),
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+/// Deploys bytes as `test/wrong` beside a function that runs, which must go on.
+async fn refused_component(bytes: Vec<u8>) -> String {
+    let gw = gateway().function("misbehave").start().await;
+    let mut wrong = gateway().function_of("test/wrong", "misbehave");
+    wrong.set.functions[0].component = wrong.component(bytes);
+    let message = refused(&gw, wrong).await;
+    assert_eq!(gw.result("misbehave", "still here").await, "still here");
+    assert!(gw.invoke("wrong", "").await.is_err());
+    assert!(message.starts_with("function `test/wrong`: "), "{message}");
+    message
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_component_is_refused() {
+    let message = refused_component(b"this is no component".to_vec()).await;
+    assert!(message.contains("not a WebAssembly component"), "{message}");
+    let message = refused_component(b"\0asm\x01\0\0\0".to_vec()).await;
+    assert!(message.contains("core WebAssembly module"), "{message}");
+    let mut cut = component("misbehave");
+    cut.truncate(cut.len() / 2);
+    let message = refused_component(cut).await;
+    assert!(message.contains("not a WebAssembly component"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_outside_the_contract_is_refused_by_name_and_version() {
+    let message = refused_component(component("wrong-import")).await;
+    assert!(message.contains("`other:thing/api@1.0.0`"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_an_older_contract_is_refused_with_both_versions() {
+    let message = refused_component(component("old-contract")).await;
+    assert!(message.contains("0.0.9") && message.contains("0.1.0"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_no_known_world_is_refused_with_what_it_exports() {
+    let message = refused_component(component("no-world")).await;
+    assert!(message.contains("no known world") && message.contains("wasi:cli/run"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_is_no_function() {
+    let message = refused_component(component("echo-thing")).await;
+    assert!(message.contains("it is a driver, and the project declares it as a function"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_is_wrong_with_a_set_is_said_at_once() {
+    let gw = gateway().start().await;
+    let wrong = gateway()
+        .product("a1Wrong", "{\"properties\": [{}]}")
+        .thing("a1Nothing", "t", "nobody")
+        .function("misbehave")
+        .limits(|limits| limits.deadline_ms = 0)
+        .route(ledge::set::RouteSource::Device("#".parse().unwrap()), ledge::set::RouteTopic::All, "test/nobody");
+    let message = refused(&gw, wrong).await;
+    for wanted in ["product `a1Wrong`", "product `a1Nothing`", "driver `nobody`", "`deadline_ms` is 0", "`test/nobody`"] {
+        assert!(message.contains(wanted), "nothing of {wanted} in:\n{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_not_changed_is_left_alone_and_what_was_deployed_elsewhere_stays() {
+    let gw = gateway().function("misbehave").start().await;
+    let again = gw.deploy(gateway().function("misbehave")).await.unwrap();
+    assert!(again.is_unchanged(), "{again:?}");
+    let report = gw.deploy(gateway().function("count")).await.unwrap();
+    let change = |name: &str| report.entries.iter().find(|entry| entry.name == name).unwrap().change;
+    assert_eq!((change("test/misbehave"), change("test/count")), (Change::Unchanged, Change::New));
+    assert_eq!(gw.result("misbehave", "still here").await, "still here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_takes_over_in_one_step() {
+    let gw = gateway().function_of("test/f", "count").start().await;
+    assert_eq!(gw.result("f", "echo").await, "1");
+    gw.deploy(gateway().function_of("test/f", "misbehave")).await.unwrap();
+    assert_eq!(gw.result("f", "echo").await, "echo");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_was_damaged_on_disk_holds_up_nothing_else_and_is_mended_by_deploying_it_again() {
+    let gw = gateway().function("misbehave").function("count").start().await;
+    let damaged = gw.path(&format!("components/{}.wasm", ledge::set::Digest::of(&component("count"))));
+    std::fs::write(&damaged, "nothing").unwrap();
+    let gw = gw.restart().await;
+    assert_eq!(gw.result("misbehave", "still here").await, "still here");
+    assert!(gw.invoke("count", "").await.is_err());
+    gw.deploy(gateway().function_of("test/other", "misbehave")).await.unwrap();
+    assert_eq!(gw.result("other", "new").await, "new");
+    gw.deploy(gateway().function("count")).await.unwrap();
+    assert_eq!(gw.result("count", "").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_cannot_start_within_its_limits_is_refused() {
+    let gw = gateway().function("misbehave").start().await;
+    let message = refused(&gw, gateway().function_of("test/small", "misbehave").limits(|limits| limits.memory_bytes = 1 << 20)).await;
+    assert!(message.contains("test/small") && message.contains("does not start"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_deployed_runs_again_after_a_restart() {
+    let gw = gateway().function("misbehave").echo_thing("echo-1").start().await.restart().await;
+    assert_eq!(gw.result("misbehave", "back").await, "back");
+    gw.online(&ledge::name::ThingId::new("a1Echo", "echo-1")).await;
+}

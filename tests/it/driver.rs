@@ -1,0 +1,149 @@
+//! Drivers: one instance that lives, registers its things, reports, and answers for them.
+
+use ledge::name::ThingId;
+use ledge::thing::Presence;
+use ledge::thing::fault;
+use ledge::thing::value::{Property, Value};
+use serde_json::{Value as Json, json};
+
+use crate::harness::{ECHO, TestGateway, eventually, gateway};
+
+fn echo_1() -> ThingId {
+    ThingId::new(ECHO, "echo-1")
+}
+
+async fn call(gw: &TestGateway, thing: &str, service: &str, arguments: Vec<Property>) -> Result<Vec<Property>, fault::Fault> {
+    let things = gw.gateway.things.clone();
+    let (id, service) = (ThingId::new(ECHO, thing), service.to_owned());
+    gw.gateway.guests().spawn(async move { things.call_service(&id, &service, arguments).await }).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_is_what_is_read_and_it_is_reported() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let mut reports = gw.listen("/sys/a1Echo/echo-1/thing/event/property/post");
+    // The manual itself sets a number as text.
+    gw.gateway.things.set_properties(&echo_1(), vec![Property::new("Number", Value::Text("42".into()))]).await.unwrap();
+    let read = gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap();
+    assert_eq!(read, [Property::new("Number", Value::Int(42))]);
+    let report: Json = serde_json::from_str(&reports.text().await).unwrap();
+    assert_eq!(report["Number"]["value"], 42);
+    assert!(report["Number"]["time"].is_u64());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_model_does_not_allow_never_reaches_the_driver() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let set = |name: &str, value: Value| {
+        let things = gw.gateway.things.clone();
+        let property = Property::new(name, value);
+        async move { things.set_properties(&echo_1(), vec![property]).await.unwrap_err() }
+    };
+    assert_eq!(set("Nothing", Value::Int(1)).await.code, fault::PROPERTY_NOT_EXIST);
+    assert_eq!(set("Level", Value::Int(1)).await.code, fault::PROPERTY_READ_ONLY);
+    assert_eq!(set("Number", Value::Int(101)).await.code, fault::PARAM_RANGE_OVERFLOW);
+    assert_eq!(set("Number", Value::Text("many".into())).await.code, fault::INVALID_TYPE);
+    let read = gw.gateway.things.get_properties(&echo_1(), vec!["Secret".into()]).await.unwrap_err();
+    assert_eq!(read.code, fault::PROPERTY_WRITE_ONLY);
+    assert!(read.message.contains("a1Echo/echo-1") && read.message.contains("Secret"), "{read}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thing_is_registered_by_its_local_name() {
+    let gw = gateway().echo_thing("by-local-name").with_thing(|thing| thing.local_name = Some("0x1F".into())).start().await;
+    let id = ThingId::new(ECHO, "by-local-name");
+    assert_eq!(gw.gateway.things.get(&id).unwrap().presence(), Presence::Online);
+    let answer = call(&gw, "by-local-name", "echo", vec![Property::new("text", Value::Text("hi".into()))]).await.unwrap();
+    assert_eq!(answer, [Property::new("text", Value::Text("hi".into()))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thing_goes_offline_and_comes_online_again_as_its_driver_says() {
+    let gw = gateway().echo_thing("echo-1").echo_thing("echo-2").start().await;
+    call(&gw, "echo-1", "offline", vec![]).await.unwrap();
+    let refused = gw.gateway.things.get_properties(&echo_1(), vec![]).await.unwrap_err();
+    assert_eq!(refused.code, fault::DEVICE_OFFLINE);
+    let device = vec![Property::new("device", Value::Text("echo-1".into()))];
+    call(&gw, "echo-2", "online", device).await.unwrap();
+    gw.gateway.things.get_properties(&echo_1(), vec![]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_the_model_reaches_the_bus_and_another_is_refused() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let mut events = gw.listen("/sys/a1Echo/echo-1/thing/event/alarm/post");
+    let event = |name: &str, level: i32| vec![Property::new("event", Value::Text(name.into())), Property::new("level", Value::Int(level))];
+    call(&gw, "echo-1", "event", event("alarm", 7)).await.unwrap();
+    let body: Json = serde_json::from_str(&events.text().await).unwrap();
+    assert_eq!(body["params"]["value"], json!({"level": 7}));
+    assert_eq!(call(&gw, "echo-1", "event", event("quake", 7)).await.unwrap_err().code, fault::INVALID_PARAM);
+    assert_eq!(call(&gw, "echo-1", "event", event("alarm", 10)).await.unwrap_err().code, fault::INVALID_PARAM);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_with_one_bad_value_keeps_the_good_ones_and_says_what_was_dropped() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let report = vec![Property::new("Number", Value::Int(500)), Property::new("Level", Value::Float(1.5))];
+    let refused = call(&gw, "echo-1", "report", report).await.unwrap_err();
+    assert!(refused.message.contains("Number"), "{refused}");
+    let values = gw.gateway.things.get(&echo_1()).unwrap().values();
+    assert_eq!(values["Level"].value, Value::Float(1.5));
+    assert!(!values.contains_key("Number"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_reads_its_configuration_and_the_models_as_the_manual_prints_them() {
+    let setup = gateway().echo_thing("echo-1").with_thing(|thing| thing.custom = Some(json!({"port": 12345})));
+    let gw = setup.start().await;
+    let config = call(&gw, "echo-1", "config", vec![]).await.unwrap();
+    let config: Json = serde_json::from_str(&config[0].value.to_text()).unwrap();
+    let device = json!([{"custom": "{\"port\":12345}", "deviceName": "echo-1", "productKey": ECHO}]);
+    assert_eq!(config, json!({"config": {}, "deviceList": device}));
+    let tsl = call(&gw, "echo-1", "tsl", vec![]).await.unwrap();
+    assert_eq!(tsl[0].value.to_text(), include_str!("harness/echo.json"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_of_the_driver_reaches_the_caller_with_its_number() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let refused = call(&gw, "echo-1", "fault", vec![]).await.unwrap_err();
+    assert_eq!(refused.code, fault::SERVICE_INPUT_PARAM);
+    assert!(refused.message.contains("refused as asked"), "{refused}");
+    assert_eq!(call(&gw, "echo-1", "nothing", vec![]).await.unwrap_err().code, fault::SERVICE_NOT_EXIST);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_never_answered_holds_up_no_other() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let answered = async {
+        for _ in 0..100 {
+            gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        hung = call(&gw, "echo-1", "hang", vec![]) => panic!("it was answered: {hung:?}"),
+        () = answered => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_traps_takes_its_things_offline_and_comes_back() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let ended = call(&gw, "echo-1", "trap", vec![]).await.unwrap_err();
+    assert_eq!(ended.code, fault::DEVICE_OFFLINE);
+    eventually("the driver to run again", || async { gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.is_ok() })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_computes_for_ever_does_not_hold_up_another() {
+    let tsl = include_str!("harness/echo.json").replace("a1Echo", "a1Other");
+    let gw =
+        gateway().echo_thing("echo-1").product("a1Other", &tsl).driver("other", "echo-thing").thing("a1Other", "t", "other").start().await;
+    let things = gw.gateway.things.clone();
+    let spinning = gw.gateway.guests().spawn(async move { things.call_service(&echo_1(), "spin", vec![]).await });
+    for _ in 0..100 {
+        gw.gateway.things.get_properties(&ThingId::new("a1Other", "t"), vec!["Number".into()]).await.unwrap();
+    }
+    spinning.abort();
+}

@@ -1,0 +1,252 @@
+//! The one harness: gateways in this process, with components built by the code of `ledge build`.
+
+pub mod client;
+pub mod command;
+mod guests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledge::bus::{Message, Subscription};
+use ledge::deploy::{DeployError, Report};
+use ledge::function::{Invocation, InvokeError, Outcome};
+use ledge::gateway::{Gateway, Options};
+use ledge::grant::Grants;
+use ledge::limit::Limits;
+use ledge::name::ThingId;
+use ledge::set::{self, Digest, RouteSource, RouteTopic, Set};
+use ledge::thing::Presence;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+pub use guests::component;
+
+/// What is to be deployed on a gateway.
+#[must_use]
+pub struct Setup {
+    pub set: Set,
+    pub components: BTreeMap<Digest, Vec<u8>>,
+    compat_default_login: bool,
+}
+
+/// A gateway that serves on a free port, with a data directory of its own.
+pub struct TestGateway {
+    pub gateway: Gateway,
+    pub data: Arc<TempDir>,
+}
+
+pub const PASSWORD: &str = "correct horse battery";
+/// The product of [`Setup::echo_thing`], with one member of each kind.
+pub const ECHO: &str = "a1Echo";
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub fn gateway() -> Setup {
+    let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
+    Setup { set, components: BTreeMap::new(), compat_default_login: false }
+}
+
+impl Setup {
+    /// A function `test/NAME` made of the guest of that name.
+    pub fn function(self, name: &str) -> Self {
+        self.function_of(&format!("test/{name}"), name)
+    }
+
+    pub fn function_of(mut self, name: &str, guest: &str) -> Self {
+        let component = self.component(component(guest));
+        let function = set::Function { name: name.parse().unwrap(), component, limits: Limits::default(), grants: Grants::default() };
+        self.set.functions.push(function);
+        self
+    }
+
+    /// Changes the limits of the function that was added last.
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.set.functions.last_mut().unwrap().limits);
+        self
+    }
+
+    /// Changes the grants of the function that was added last.
+    pub fn grants(mut self, change: impl FnOnce(&mut Grants)) -> Self {
+        change(&mut self.set.functions.last_mut().unwrap().grants);
+        self
+    }
+
+    /// Bytes that stand for a component, whatever they are.
+    pub fn component(&mut self, bytes: Vec<u8>) -> Digest {
+        let digest = Digest::of(&bytes);
+        self.components.insert(digest.clone(), bytes);
+        digest
+    }
+
+    pub fn product(mut self, key: &str, tsl: &str) -> Self {
+        self.set.products.push(set::Product { key: key.into(), name: key.into(), tsl: tsl.into(), tsl_ext: None });
+        self
+    }
+
+    pub fn thing(mut self, product: &str, name: &str, driver: &str) -> Self {
+        self.set.things.push(set::Thing {
+            product_key: product.into(),
+            device_name: name.into(),
+            driver: driver.into(),
+            local_name: None,
+            tags: BTreeMap::new(),
+            custom: None,
+        });
+        self
+    }
+
+    /// Changes the thing that was added last.
+    pub fn with_thing(mut self, change: impl FnOnce(&mut set::Thing)) -> Self {
+        change(self.set.things.last_mut().unwrap());
+        self
+    }
+
+    pub fn driver(mut self, name: &str, guest: &str) -> Self {
+        let component = self.component(component(guest));
+        let (limits, grants) = (Limits::default(), Grants::default());
+        self.set.drivers.push(set::Driver { name: name.into(), component, config: None, limits, grants });
+        self
+    }
+
+    /// A thing `a1Echo/NAME` of the driver `echo_thing`, which is added with the first.
+    pub fn echo_thing(self, name: &str) -> Self {
+        let setup = if self.set.drivers.iter().any(|driver| driver.name == "echo_thing") {
+            self
+        } else {
+            self.product(ECHO, include_str!("harness/echo.json")).driver("echo_thing", "echo-thing")
+        };
+        setup.thing(ECHO, name, "echo_thing")
+    }
+
+    pub fn route(mut self, source: RouteSource, topic: RouteTopic, target: &str) -> Self {
+        self.set.routes.push(set::Route { source, topic, target: target.parse().unwrap() });
+        self
+    }
+
+    pub fn compat_default_login(mut self) -> Self {
+        self.compat_default_login = true;
+        self
+    }
+
+    /// Starts a gateway and deploys; waits until every thing is online.
+    pub async fn start(self) -> TestGateway {
+        let data = Arc::new(guests::data_dir());
+        let gateway = TestGateway { gateway: start(data.path(), self.compat_default_login).await, data };
+        gateway.deploy(self).await.unwrap();
+        gateway
+    }
+}
+
+async fn start(data: &Path, compat_default_login: bool) -> Gateway {
+    let options = Options {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data: data.to_owned(),
+        key_file: Some(guests::shared_key()),
+        admin_password: Some(Zeroizing::new(PASSWORD.into())),
+        compat_default_login,
+    };
+    Gateway::start(options).await.unwrap()
+}
+
+impl TestGateway {
+    pub async fn deploy(&self, setup: Setup) -> Result<Report, DeployError> {
+        for (digest, component) in &setup.components {
+            self.gateway.deploy.components().put(digest, component).unwrap();
+        }
+        let things: Vec<ThingId> = setup.set.things.iter().map(|row| ThingId::new(&row.product_key, &row.device_name)).collect();
+        let report = self.gateway.deploy.apply(setup.set, false, "test").await?;
+        for id in things {
+            self.online(&id).await;
+        }
+        Ok(report)
+    }
+
+    /// Stops this gateway in order, and starts another on the same data.
+    pub async fn restart(self) -> Self {
+        let data = self.data.clone();
+        self.gateway.stop().await;
+        Self { gateway: start(data.path(), false).await, data }
+    }
+
+    /// Calls `test/NAME` where its callers are: on the runtime of guests.
+    pub async fn invoke(&self, name: &str, event: &str) -> Result<Outcome, InvokeError> {
+        let invocation = Invocation::new(format!("test/{name}").parse().unwrap(), event.to_owned());
+        let functions = self.gateway.functions.clone();
+        self.gateway.guests().spawn(async move { functions.invoke(invocation).await }).await.unwrap()
+    }
+
+    /// The result of a call that goes well.
+    pub async fn result(&self, name: &str, event: &str) -> String {
+        match self.invoke(name, event).await.unwrap() {
+            Outcome::Done(result) => String::from_utf8(result.to_vec()).unwrap(),
+            failed => panic!("`{name}` failed: {failed:?}"),
+        }
+    }
+
+    pub async fn online(&self, id: &ThingId) {
+        self.presence(id, Presence::Online).await;
+    }
+
+    pub async fn presence(&self, id: &ThingId, wanted: Presence) {
+        let what = format!("{id} to be {wanted:?}");
+        eventually(&what, || async { self.gateway.things.get(id).unwrap().presence() == wanted }).await;
+    }
+
+    /// The messages on one topic from now on.
+    pub fn listen(&self, topic: &str) -> Listener {
+        let topic = topic.to_owned();
+        Listener(self.gateway.bus.subscribe(move |message| message.topic == topic, 1_024))
+    }
+
+    /// The lines of the audit so far.
+    pub fn audit(&self) -> String {
+        std::fs::read_to_string(self.path("audit.log")).unwrap_or_default()
+    }
+
+    pub async fn audited(&self, wanted: &str) {
+        eventually(&format!("the audit to say `{wanted}`"), || async { self.audit().contains(wanted) }).await;
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.data.path().join(name)
+    }
+}
+
+pub struct Listener(Subscription);
+
+impl Listener {
+    pub async fn next(&mut self) -> Arc<Message> {
+        tokio::time::timeout(PATIENCE, self.0.next()).await.expect("no message came").expect("the bus is gone")
+    }
+
+    /// Whether nothing has come that was not taken yet.
+    pub fn is_silent(&mut self) -> bool {
+        self.0.try_next().is_none()
+    }
+
+    pub async fn text(&mut self) -> String {
+        String::from_utf8(self.next().await.payload.to_vec()).unwrap()
+    }
+}
+
+/// Waits for a condition that must come true, and panics with its name if it does not.
+pub async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let holds = async {
+        let mut pause = Duration::from_millis(1);
+        while !condition().await {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    };
+    tokio::time::timeout(PATIENCE, holds).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
+}
+
+/// What an `Unhandled` outcome says: the limit's name, and the message.
+pub fn unhandled(outcome: Result<Outcome, InvokeError>) -> (Option<&'static str>, String) {
+    match outcome.unwrap() {
+        Outcome::Unhandled(failure) => (failure.limit, failure.message),
+        other => panic!("it was not ended: {other:?}"),
+    }
+}

@@ -1,0 +1,105 @@
+//! Real processes: the binary itself, and shells.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use super::PATIENCE;
+
+#[derive(Debug)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs `ledge` in a directory until it ends.
+pub async fn ledge(dir: &Path, args: &[&str]) -> Output {
+    run(command(dir, args)).await
+}
+
+pub async fn shell(line: &str, dir: &Path, env: &[(&str, String)]) -> Output {
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(line).current_dir(dir).envs(env.iter().map(|(key, value)| (key, value)));
+    run(command).await
+}
+
+/// The binary, with none of the settings of this shell.
+pub fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ledge"));
+    command.args(args).current_dir(dir);
+    for setting in ["LEDGE_ADMIN_PASSWORD", "LEDGE_PASSWORD", "RUST_LOG", "RUST_BACKTRACE"] {
+        command.env_remove(setting);
+    }
+    command
+}
+
+async fn run(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    // Building guests may be part of it.
+    let output = tokio::time::timeout(PATIENCE * 15, command.output()).await.expect("the command did not end").unwrap();
+    Output {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A gateway as a process of its own. It is killed when the test ends.
+pub struct Process {
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: ChildStderr,
+    /// Everything that it has printed so far.
+    pub said: String,
+}
+
+impl Process {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stderr = child.stderr.take().unwrap();
+        Self { child, stdout, stderr, said: String::new() }
+    }
+
+    /// The first line from now on that contains `wanted`.
+    pub async fn line_with(&mut self, wanted: &str) -> String {
+        // Building guests may come first.
+        let found = tokio::time::timeout(PATIENCE * 15, async {
+            while let Some(line) = self.stdout.next_line().await.unwrap() {
+                self.said.push_str(&line);
+                self.said.push('\n');
+                if line.contains(wanted) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        match found.await {
+            Ok(Some(line)) => line,
+            _ => {
+                let mut errors = String::new();
+                let _ = tokio::time::timeout(PATIENCE / 20, self.stderr.read_to_string(&mut errors)).await;
+                panic!("it never said `{wanted}`, but:\n{}\n{errors}", self.said)
+            }
+        }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it has ended already").to_string();
+        assert!(std::process::Command::new("kill").args([format!("-{name}"), pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end: the exit code, and what it wrote to stderr.
+    pub async fn end(mut self) -> (i32, String) {
+        let mut errors = String::new();
+        let ended = tokio::time::timeout(PATIENCE, async {
+            let (_, status) = tokio::join!(self.stderr.read_to_string(&mut errors), self.child.wait());
+            status.unwrap()
+        });
+        let status = ended.await.expect("it did not end");
+        (status.code().unwrap_or(-1), errors)
+    }
+}

@@ -1,0 +1,19 @@
+//! The integration tests: claims about the product, each with real components behind it.
+//!
+//! One file for each word of the product; `harness` starts gateways and builds the guests.
+
+mod harness;
+
+mod architecture;
+mod cli;
+mod compiled_code;
+mod demo;
+mod deploy;
+mod driver;
+mod function;
+mod grant;
+mod invoke_http;
+mod limit;
+mod openapi;
+mod route;
+mod sample;
