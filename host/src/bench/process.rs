@@ -4,9 +4,10 @@
 //! code comes from the cache.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -40,7 +41,8 @@ pub struct Prepared {
 /// A gateway that runs; killed when it is dropped.
 pub struct Running {
     process: Child,
-    address: SocketAddr,
+    /// Kept open: a gateway that cannot speak ends.
+    _said: BufReader<ChildStdout>,
     client: Client,
     local: Client,
 }
@@ -93,15 +95,21 @@ pub async fn measure(effort: &Effort, prepared: &Prepared) -> anyhow::Result<(Ve
 impl Running {
     /// Starts the gateway, and gives the time until it answered.
     async fn start(prepared: &Prepared) -> anyhow::Result<(Self, Duration)> {
-        let address = free_address()?;
         let mut ledge = Command::new(std::env::current_exe().context("finding this program")?);
-        ledge.arg("up").arg(&prepared.project).arg("--data").arg(&prepared.data).args(["--listen", &address.to_string()]);
-        ledge.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let client = Client::remote(&address.to_string(), &prepared.fingerprint)?.with_password("admin", &prepared.password);
+        ledge.arg("up").arg(&prepared.project).arg("--data").arg(&prepared.data).args(["--listen", "127.0.0.1:0"]);
+        ledge.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let began = Instant::now();
-        let process = ledge.spawn().context("starting a gateway")?;
-        let mut running = Self { process, address, client, local: Client::local(&prepared.data) };
-        running.first_answer().await?;
+        let mut process = ledge.spawn().context("starting a gateway")?;
+        let mut said = BufReader::new(process.stdout.take().context("reading what the gateway says")?);
+        let mut first_line = String::new();
+        tokio::task::block_in_place(|| said.read_line(&mut first_line)).context("reading what the gateway says")?;
+        let Some((_, authority)) = first_line.trim().split_once("https://") else {
+            let _ = process.kill();
+            bail!("the gateway that is measured did not start; `ledge demo` may say why");
+        };
+        let client = Client::remote(authority, &prepared.fingerprint)?.with_password("admin", &prepared.password);
+        let running = Self { process, _said: said, client, local: Client::local(&prepared.data) };
+        running.client.send(Method::POST, &invocation_path("EdgeFC", "helloworld"), &[], "bench".into()).await?.ok()?;
         Ok((running, began.elapsed()))
     }
 
@@ -112,30 +120,6 @@ impl Running {
     /// As the administrator of this machine.
     pub fn local(&self) -> &Client {
         &self.local
-    }
-
-    async fn first_answer(&mut self) -> anyhow::Result<()> {
-        let path = invocation_path("EdgeFC", "helloworld");
-        let until = Instant::now() + START_TIMEOUT;
-        let mut connection = loop {
-            match self.client.connect().await {
-                Ok(connection) => break connection,
-                Err(error) => self.still_starting(until, error)?,
-            }
-            tokio::time::sleep(ASK_AGAIN).await;
-        };
-        connection.send(Method::POST, &path, &[], "bench".into()).await?.ok()?;
-        Ok(())
-    }
-
-    fn still_starting(&mut self, until: Instant, error: anyhow::Error) -> anyhow::Result<()> {
-        if let Some(status) = self.process.try_wait()? {
-            bail!("the gateway that is measured ended by itself ({status}); `ledge demo` may say why");
-        }
-        if Instant::now() > until {
-            return Err(error.context(format!("the gateway that is measured did not answer on {}", self.address)));
-        }
-        Ok(())
     }
 
     async fn until_drivers_are_online(&self) -> anyhow::Result<()> {
@@ -175,12 +159,6 @@ impl Drop for Running {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// An address that was free a moment ago. Somebody else may take it, and then the gateway says so and ends.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("finding a free port")?;
-    Ok(listener.local_addr()?)
 }
 
 pub fn invocation_path(service: &str, function: &str) -> String {

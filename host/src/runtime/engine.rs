@@ -8,7 +8,7 @@ use crate::limit::{MEMORY_BYTES, STACK_BYTES};
 pub fn functions() -> wasmtime::Result<Engine> {
     let mut config = base();
     config.concurrency_support(false).wasm_component_model_async(false);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots())));
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(ram_bytes())));
     Engine::new(&config)
 }
 
@@ -33,7 +33,8 @@ fn base() -> Config {
     config
 }
 
-fn pool(slots: u32) -> PoolingAllocationConfig {
+fn pool(ram_bytes: u64) -> PoolingAllocationConfig {
+    let slots = slots(ram_bytes);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
         .total_core_instances(slots * CORE_INSTANCES_PER_SLOT)
@@ -45,26 +46,52 @@ fn pool(slots: u32) -> PoolingAllocationConfig {
         .max_tables_per_component(16)
         .max_memory_size(usize::try_from(*MEMORY_BYTES.end()).unwrap_or(usize::MAX))
         .table_elements(TABLE_ELEMENTS)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .linear_memory_keep_resident(keep_resident_bytes(ram_bytes, slots))
         .table_keep_resident(TABLE_ELEMENTS * size_of::<usize>())
         .max_unused_warm_slots(WARM_SLOTS)
         .pagemap_scan(Enabled::Auto);
     pool
 }
 
-/// Instances at the same time: one for each 64 MiB of RAM, so that a pool of full instances still fits.
-fn slots() -> u32 {
+fn ram_bytes() -> u64 {
     let ram = rustix::system::sysinfo();
-    let bytes = (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit.max(1)));
-    u32::try_from(bytes / (64 << 20)).unwrap_or(u32::MAX).clamp(32, 512)
+    (ram.totalram as u64).saturating_mul(u64::from(ram.mem_unit.max(1)))
+}
+
+/// Instances at the same time: one for each 64 MiB of RAM, so that a pool of full instances still fits.
+fn slots(ram_bytes: u64) -> u32 {
+    u32::try_from(ram_bytes / (64 << 20)).unwrap_or(u32::MAX).clamp(32, 512)
+}
+
+/// What a slot keeps of its last instance's memory, zeroed, so that the next one need not fault it in again. All slots
+/// together keep a sixteenth of the RAM at most.
+fn keep_resident_bytes(ram_bytes: u64, slots: u32) -> usize {
+    usize::try_from(ram_bytes / 16 / u64::from(slots)).unwrap_or(usize::MAX).min(KEEP_RESIDENT_BYTES_MAX)
 }
 
 /// A component of wit-bindgen has one core module and two small ones that join it to its imports.
 const CORE_INSTANCES_PER_SLOT: u32 = 4;
 const CORE_INSTANCES_MAX: u32 = 64;
 const TABLE_ELEMENTS: usize = 10_000;
-/// A Rust guest touches less than this (1 MiB of stack and its heap's first pages), so that nothing has to be unmapped
-/// when its slot is used again; what a bigger guest touched beyond goes back to the kernel.
-const KEEP_RESIDENT_BYTES: usize = 2 << 20;
+/// A call of a small Rust guest costs 9 us from 512 KiB on, and 17 us if nothing is kept; one that fills 4 MiB costs 0.34 ms
+/// with 4 or 64 MiB, 1.25 ms with 2 and 2.3 ms with none (`docs/performance.md`). More is for guests with large images, and
+/// each slot that was ever used would hold it.
+const KEEP_RESIDENT_BYTES_MAX: usize = 4 << 20;
 /// Unused slots that stay mapped for the component that had them last.
 const WARM_SLOTS: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_slots_keep_a_sixteenth_of_the_ram_at_most() {
+        for mib in [64, 256, 1_024, 2_048, 16_384, 1 << 20] {
+            let ram_bytes = mib << 20;
+            let slots = slots(ram_bytes);
+            let kept = keep_resident_bytes(ram_bytes, slots);
+            assert!(kept as u64 * u64::from(slots) <= ram_bytes / 16, "{mib} MiB of RAM: {slots} slots keep {kept} bytes each");
+            assert!(kept <= KEEP_RESIDENT_BYTES_MAX);
+        }
+    }
+}
