@@ -20,6 +20,8 @@ use guests::Guests;
 use row::Row;
 use scratch::Scratch;
 
+use crate::cli::output::say;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Print a JSON array instead of a table.
@@ -71,9 +73,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     rows.retain(|row| wanted.contains(&row.name));
     rows.sort_by_key(|row| row.name as usize);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        say(serde_json::to_string_pretty(&rows)?)?;
     } else {
-        println!("{}", row::table(&rows));
+        say(row::table(&rows))?;
     }
     let fell_short = rows.iter().any(|row| row.holds() == Some(false));
     Ok(if fell_short { ExitCode::FAILURE } else { ExitCode::SUCCESS })

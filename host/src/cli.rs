@@ -8,6 +8,7 @@ mod deploy;
 mod invoke;
 mod list;
 pub mod new;
+pub mod output;
 mod up;
 
 use std::io::IsTerminal;
@@ -151,9 +152,12 @@ pub fn main() -> ExitCode {
     let level = if matches!(cli.command, Command::Bench(_)) { "error" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colour = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour).init();
+    // Guests write to the log: a stderr that nobody reads must not hold them up, nor the gateway. Lines are dropped then.
+    let (stderr, _flushed_when_dropped) = tracing_appender::non_blocking(std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colour).init();
     match run(cli.command) {
         Ok(code) => code,
+        Err(error) if output::is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ledge: {error:#}");
             ExitCode::FAILURE
@@ -186,7 +190,8 @@ fn new_project(kind: NewKind, name: &str) -> anyhow::Result<ExitCode> {
         NewKind::Driver => new::new_driver(&here, name)?,
     };
     let made = crate::config::manifest::shown(&made);
-    println!("wrote {0}\n\nnext: ledge up {0}\nor, beside a gateway that runs: ledge deploy {0}", made.display());
+    let made = made.display();
+    output::say(format_args!("wrote {made}\n\nnext: ledge up {made}\nor, beside a gateway that runs: ledge deploy {made}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use serde_json::Value as Json;
 
+use super::output::say;
 use super::{curl, up};
 use crate::bus::{Kind, Message, Source};
 use crate::config::manifest::FILE_NAME;
@@ -14,11 +15,9 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     let given = options.admin_password.clone();
     let data = options.data.clone();
     let gateway = up::start(&project_dir()?, options).await?;
-    println!("Paste these into another terminal:\n");
-    for line in curl::lines(&gateway, &data, given.as_ref().map(|password| password.as_str())) {
-        println!("{line}\n");
-    }
-    println!("What happens (Ctrl-C stops):");
+    let curls = curl::lines(&gateway, &data, given.as_ref().map(|password| password.as_str()));
+    // The gateway runs on where nobody reads what it says.
+    let _ = say(format_args!("Paste these into another terminal:\n\n{}\n\nWhat happens (Ctrl-C stops):", curls.join("\n\n")));
     let story = tell(&gateway);
     tokio::select! {
         () = story => Ok(()),
@@ -45,7 +44,7 @@ fn tell(gateway: &Gateway) -> impl Future<Output = ()> + use<> {
     async move {
         while let Some(message) = reports.next().await {
             if let Some(line) = line(&message) {
-                println!("  {line}");
+                let _ = say(format_args!("  {line}"));
             }
         }
     }

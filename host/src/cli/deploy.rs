@@ -11,6 +11,7 @@ use hyper::{Method, StatusCode};
 use super::TargetArgs;
 use super::build::{self, Built, Progress};
 use super::client::Client;
+use super::output::say;
 use crate::config::manifest::{self, shown};
 use crate::deploy::{Change, Report};
 use crate::set::{Digest, Set};
@@ -22,7 +23,7 @@ pub fn build_only(project_dir: &Path) -> anyhow::Result<ExitCode> {
     for (who, digest) in functions.chain(drivers) {
         let path = &built.components[digest];
         let bytes = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?.len();
-        println!("{who}: {} ({} kB)", shown(path).display(), bytes.div_ceil(1_000));
+        say(format_args!("{who}: {} ({} kB)", shown(path).display(), bytes.div_ceil(1_000)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -37,9 +38,9 @@ pub async fn run(project_dir: &Path, prune: bool, target: TargetArgs) -> anyhow:
     let report = send_set(&client, &built.set, prune).await?;
     for entry in report.entries.iter().filter(|entry| entry.change != Change::Unchanged) {
         let change = format!("{:?}", entry.change).to_lowercase();
-        println!("{change:8} {} {}", entry.kind, entry.name);
+        say(format_args!("{change:8} {} {}", entry.kind, entry.name))?;
     }
-    println!("deployed: {}", report.summary());
+    say(format_args!("deployed: {}", report.summary()))?;
     Ok(())
 }
 

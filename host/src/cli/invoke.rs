@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::TargetArgs;
 use super::client::Client;
+use super::output::say;
 use crate::name::FunctionName;
 
 pub async fn run(function: &str, data: Option<String>, is_async: bool, target: TargetArgs) -> anyhow::Result<()> {
@@ -25,7 +26,7 @@ pub async fn run(function: &str, data: Option<String>, is_async: bool, target: T
         bail!("function `{name}` failed ({error_type}): {}", said["Message"].as_str().unwrap_or("no message"));
     }
     if is_async {
-        println!("{}", request_id.context("the gateway gave no id of the invocation")?);
+        say(request_id.context("the gateway gave no id of the invocation")?)?;
     } else {
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(&body)?;

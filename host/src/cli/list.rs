@@ -4,6 +4,7 @@ use comfy_table::{Table, presets};
 use serde_json::Value as Json;
 
 use super::client::Client;
+use super::output::say;
 use super::{Listing, TargetArgs};
 
 pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Result<()> {
@@ -15,8 +16,7 @@ pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Resul
     };
     let rows = Client::of(&target)?.get_json(&format!("/ledge/v1/{path}")).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&rows)?);
-        return Ok(());
+        return Ok(say(serde_json::to_string_pretty(&rows)?)?);
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -24,8 +24,7 @@ pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Resul
     for row in rows.as_array().into_iter().flatten() {
         table.add_row(columns.iter().map(|column| cell(row, column)));
     }
-    println!("{table}");
-    Ok(())
+    Ok(say(table)?)
 }
 
 fn cell(row: &Json, column: &str) -> String {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::build::{self, Built, Progress};
+use super::output::say;
 use crate::auth::FirstPassword;
 use crate::config::manifest;
 use crate::deploy::{DeployError, Report};
@@ -43,16 +44,21 @@ async fn deploy(gateway: &Gateway, built: Built) -> anyhow::Result<Report> {
 
 fn announce(gateway: &Gateway, data: &Path, project: &str, report: &Report) {
     let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
-    println!("Ledge is running at https://{}", gateway.address);
-    println!("  project       {project}: {}", report.summary());
-    println!("  data          {}", data.display());
-    match &gateway.first_password {
-        FirstPassword::Generated(password) => println!("  user          admin, password {}   (shown this once)", password.as_str()),
-        FirstPassword::Given => println!("  user          admin, with the password that was given"),
-        FirstPassword::Kept => println!("  user          admin, with the password of the first start (a new one: --admin-password)"),
+    let password = match &gateway.first_password {
+        FirstPassword::Generated(password) => &format!("password {}   (shown this once)", password.as_str()),
+        FirstPassword::Given => "with the password that was given",
+        FirstPassword::Kept => "with the password of the first start (a new one: --admin-password)",
+    };
+    let said = say(format_args!(
+        "Ledge is running at https://{}\n  project       {project}: {}\n  data          {}\n  user          admin, {password}\n  fingerprint   {}\n",
+        gateway.address,
+        report.summary(),
+        data.display(),
+        gateway.fingerprint,
+    ));
+    if let Err(error) = said {
+        tracing::warn!("stdout cannot be written ({error}); a password that was to be shown once can be set with --admin-password");
     }
-    println!("  fingerprint   {}", gateway.fingerprint);
-    println!();
 }
 
 /// Waits for Ctrl-C or SIGTERM, then drains. A second one ends at once.

@@ -45,17 +45,23 @@ impl Ticker {
         Watched { ticker: self, guest }
     }
 
-    fn enter(&self) {
+    fn enter(&self) -> Active<'_> {
         self.shared.entries.fetch_add(1, Ordering::Relaxed);
         self.shared.active.fetch_add(1, Ordering::SeqCst);
         // Pairs with `tick`: one of the two sees what the other wrote.
         if self.shared.parked.load(Ordering::SeqCst) {
             self.thread.unpark();
         }
+        Active(&self.shared)
     }
+}
 
-    fn leave(&self) {
-        self.shared.active.fetch_sub(1, Ordering::Relaxed);
+/// A guest is being polled.
+struct Active<'t>(&'t Shared);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -109,9 +115,7 @@ impl<F: Future + Unpin> Future for Watched<'_, F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        self.ticker.enter();
-        let polled = Pin::new(&mut self.guest).poll(context);
-        self.ticker.leave();
-        polled
+        let _active = self.ticker.enter();
+        Pin::new(&mut self.guest).poll(context)
     }
 }
