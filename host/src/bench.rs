@@ -99,6 +99,7 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests) -> anyhow::R
         if any(&[Name::Http1, Name::Http32]) {
             rows.extend(http::measure(effort, guests, &gateway).await?);
         }
+        gateway.stop().await?;
     }
     Ok(rows)
 }

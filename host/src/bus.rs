@@ -50,7 +50,9 @@ pub struct Bus {
 impl Bus {
     /// Hands messages to `sink` from now on, until its last `Arc` is dropped.
     pub fn attach(&self, sink: &Arc<dyn Sink>) {
-        self.sinks.write().push(Arc::downgrade(sink));
+        let mut sinks = self.sinks.write();
+        sinks.retain(|sink| sink.strong_count() > 0);
+        sinks.push(Arc::downgrade(sink));
     }
 
     pub fn publish(&self, message: Message) {

@@ -11,12 +11,13 @@ pub mod new;
 pub mod output;
 mod up;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
@@ -106,6 +107,7 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// Set the password of `admin`: 12 to 128 characters. Without it the first start makes one and prints it once.
+    /// Other users of this machine can read the command line: LEDGE_ADMIN_PASSWORD is the safer way.
     #[arg(long, env = "LEDGE_ADMIN_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     admin_password: Option<String>,
     /// Accept the manual's `admin` / `admin1234` as well. Only with a loopback address.
@@ -145,6 +147,9 @@ enum NewKind {
     Driver,
 }
 
+/// Lines of the log that may wait for stderr. Room for all of them is taken at the start, 32 bytes each.
+const LOG_LINES_WAITING_MAX: usize = 8_192;
+
 /// Runs the command of this process.
 pub fn main() -> ExitCode {
     // clap itself ends the process with 2 for a wrong usage, and with 0 for --help.
@@ -153,13 +158,15 @@ pub fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colour = std::io::stderr().is_terminal();
     // Guests write to the log: a stderr that nobody reads must not hold them up, nor the gateway. Lines are dropped then.
-    let (stderr, _flushed_when_dropped) = tracing_appender::non_blocking(std::io::stderr());
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(LOG_LINES_WAITING_MAX);
+    let (stderr, _flushed_when_dropped) = writer.finish(std::io::stderr());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colour).init();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) if output::is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ledge: {error:#}");
+            // Not eprintln: a stderr that cannot be written is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "ledge: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -179,8 +186,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn wait(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
-    tokio::runtime::Runtime::new()?.block_on(work)?;
-    Ok(ExitCode::SUCCESS)
+    let runtime = tokio::runtime::Runtime::new()?;
+    let ended = runtime.block_on(work);
+    // What still runs now (a component that is being compiled, say) is nobody's any more: nothing waits for it.
+    runtime.shutdown_background();
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 fn new_project(kind: NewKind, name: &str) -> anyhow::Result<ExitCode> {

@@ -5,6 +5,8 @@ mod check;
 mod components;
 mod report;
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -257,8 +259,9 @@ fn merge(old: Set, new: Set) -> Set {
     }
 }
 
-fn overlay<T, K: PartialEq>(mut old: Vec<T>, new: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
-    old.retain(|row| !new.iter().any(|newer| key(newer) == key(row)));
+fn overlay<T, K: Hash + Eq>(mut old: Vec<T>, new: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let newer: HashSet<K> = new.iter().map(&key).collect();
+    old.retain(|row| !newer.contains(&key(row)));
     old.extend(new);
     old
 }

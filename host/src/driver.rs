@@ -18,6 +18,7 @@ use crate::capability::wasi::GuestLog;
 use crate::function::Failure;
 use crate::runtime::{DriverCode, DriverSpec, Request};
 use crate::set;
+use crate::telemetry::printable;
 use crate::thing::{Device, Things};
 use handle::Handle;
 
@@ -182,6 +183,7 @@ impl Supervisor {
             if began.elapsed() >= HEALTHY_AFTER {
                 backoff = BACKOFF_MIN;
             }
+            let reason = printable(&reason);
             tracing::warn!(driver.name = %name, "driver `{name}` ended: {reason}; it starts again in {} ms", backoff.as_millis());
             *self.life.condition.lock() = Condition::Waiting { reason };
             tokio::select! {

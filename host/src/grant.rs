@@ -113,7 +113,8 @@ fn parse_part(text: &str) -> Option<Option<String>> {
     match text {
         "*" => Some(None),
         "" => None,
-        name if name.contains(['*', '/']) => None,
+        // `+` and `#` are of topics: here they would be names that nothing has.
+        name if name.contains(['*', '/', '+', '#']) => None,
         name => Some(Some(name.to_owned())),
     }
 }
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_wrong_pattern_is_refused() {
-        for wrong in ["", "a//b", "a/b*", "a/b/c/d"] {
+        for wrong in ["", "a//b", "a/b*", "a/b/c/d", "a/+/*"] {
             assert!(wrong.parse::<ThingPattern>().is_err(), "{wrong}");
         }
         for wrong in ["", "a", "a/", "a/b/c", "a*/b"] {

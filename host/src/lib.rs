@@ -28,5 +28,6 @@ pub mod seal;
 pub mod set;
 pub mod shutdown;
 pub mod store;
+pub mod telemetry;
 pub mod tls;
 pub mod topic;

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -132,6 +132,10 @@ fn read_key(file: File, path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
     let reading = || format!("reading the key file `{shown}`");
     let metadata = file.metadata().with_context(reading)?;
     ensure!(metadata.is_file(), "the key file `{shown}` is not a file: check the path");
+    ensure!(
+        metadata.uid() == rustix::process::geteuid().as_raw(),
+        "the key file `{shown}` belongs to another user, who may know it: choose another with --key-file"
+    );
     if metadata.permissions().mode() & 0o077 != 0 {
         bail!("the key file `{shown}` can be read or written by others, and may be known to them: type `chmod 600 {shown}`");
     }

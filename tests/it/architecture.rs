@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every part may use.
-const COMMON: &[&str] = &["audit", "call_path", "clock", "grant", "limit", "name", "set", "store", "topic"];
+const COMMON: &[&str] = &["audit", "call_path", "clock", "grant", "limit", "name", "set", "store", "telemetry", "topic"];
 
 /// Each part with the parts that it may use besides.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("audit", &[]),
     ("store", &[]),
+    ("telemetry", &[]),
     ("grant", &[]),
     ("set", &[]),
     ("topic", &[]),

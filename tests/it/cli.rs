@@ -70,6 +70,34 @@ async fn a_port_in_use_and_a_data_directory_in_use_are_one_clear_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_that_others_can_write_is_not_trusted() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ledge.toml"), "").unwrap();
+    fs::create_dir(dir.path().join("open")).unwrap();
+    fs::set_permissions(dir.path().join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    let output = ledge(dir.path(), &["up", "--listen", "127.0.0.1:0", "--data", "open"]).await;
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("can be written by others") && output.stderr.lines().count() == 1, "{}", output.stderr);
+    assert_eq!(fs::read_dir(dir.path().join("open")).unwrap().count(), 0, "something was written into it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_told_to_stop_ends_though_a_client_never_finishes_its_handshake() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("ledge.toml"), "").unwrap();
+    let mut gateway = Process::start(command(dir.path(), &["up", "--listen", "127.0.0.1:0"]));
+    let line = gateway.line_with("https://").await;
+    let address = line.rsplit("https://").next().unwrap().trim();
+    let mut half = std::net::TcpStream::connect(address).unwrap();
+    std::io::Write::write_all(&mut half, b"\x16\x03\x01").unwrap();
+    let began = std::time::Instant::now();
+    gateway.signal("TERM");
+    assert_eq!(gateway.end().await.0, 0);
+    assert!(began.elapsed().as_secs() < 4, "it waited {:?} for a client that says nothing", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_default_login_needs_a_loopback_address() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("ledge.toml"), "").unwrap();

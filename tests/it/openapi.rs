@@ -169,6 +169,8 @@ async fn what_is_no_request_is_answered_too() {
     let much = format!("head -c 40000000 /dev/zero | curl -s -k -u 'admin:{PASSWORD}' --data-binary @- $URL/thing/device/count");
     let said = gw.shell(&much).await;
     assert!(said.stdout.contains("1048576 bytes"), "{said:?}");
+    let (status, _) = post(&gw.stranger(), "/auth/login", &format!("{{\"params\": {{}}, \"x\": \"{}\"}}", "x".repeat(5_000))).await;
+    assert_eq!(status, 400, "a stranger may send a mebibyte");
     let (status, body) = post(&gw.admin(), "/thing/device/nothing", "{}").await;
     assert_eq!(status, 404);
     assert!(body["message"].as_str().unwrap().contains("/thing/device/nothing"), "{body}");

@@ -45,7 +45,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if matches!(parts.extensions.get::<Peer>(), Some(Peer::Local)) {
             return Ok(Self(User { name: "admin".to_owned() }));
         }
-        if let Some(user) = token(&parts.headers).and_then(|token| api.auth.session(token)) {
+        if let Some(user) = tokens(&parts.headers).find_map(|token| api.auth.session(token)) {
             return Ok(Self(user));
         }
         let basic = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -64,9 +64,9 @@ impl FromRequestParts<Arc<Api>> for Caller {
     }
 }
 
-/// The session's token, from the cookie.
-pub fn token(headers: &HeaderMap) -> Option<&str> {
+/// The session's token, from the cookie. A browser may send several of one name.
+pub fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
+    let pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -16,6 +17,7 @@ use crate::call_path::CallPath;
 use crate::function::{Invocation, InvokeError, Outcome};
 use crate::name::FunctionName;
 use crate::queue::Job;
+use crate::telemetry::printable;
 
 const INVOCATION_TYPE: &str = "x-fc-invocation-type";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
@@ -24,10 +26,11 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
 pub async fn invoke(
     State(api): State<Arc<Api>>,
     _: Caller,
-    Path(arn): Path<String>,
+    arn: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let Path(arn) = arn.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     let name = FunctionName::from_arn(&arn).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
     let kind = headers.get(INVOCATION_TYPE).map_or(Ok("Sync"), HeaderValue::to_str).unwrap_or("?");
     let is_async = match kind {
@@ -60,7 +63,7 @@ async fn run(api: &Arc<Api>, invocation: Invocation) -> Result<Response, ApiErro
         Outcome::Done(result) => ([(CONTENT_TYPE, "application/octet-stream")], result).into_response(),
         Outcome::Handled(message) => failed("Handled", None, message),
         Outcome::Unhandled(failure) => {
-            tracing::warn!(function.name = %name, "function `{name}` {}", failure.message);
+            tracing::warn!(function.name = %name, "function `{name}` {}", printable(&failure.message));
             failed("Unhandled", failure.limit, failure.message)
         }
     };

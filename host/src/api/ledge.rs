@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -109,7 +109,11 @@ pub async fn routes(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
     JsonBody(json!(api.routes.list()))
 }
 
-pub async fn has_component(State(api): State<Arc<Api>>, _: Caller, Path(digest): Path<String>) -> Result<StatusCode, ApiError> {
+pub async fn has_component(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    digest: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, ApiError> {
     if api.deploy.components().has(&parse(digest)?) {
         Ok(StatusCode::OK)
     } else {
@@ -117,7 +121,12 @@ pub async fn has_component(State(api): State<Arc<Api>>, _: Caller, Path(digest):
     }
 }
 
-pub async fn put_component(State(api): State<Arc<Api>>, _: Caller, Path(digest): Path<String>, body: Body) -> Result<StatusCode, ApiError> {
+pub async fn put_component(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    digest: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
     let digest = parse(digest)?;
     let component = body::read_at_most(body, COMPONENT_BYTES_MAX).await?;
     let deploy = api.deploy.clone();
@@ -129,7 +138,8 @@ pub async fn put_component(State(api): State<Arc<Api>>, _: Caller, Path(digest):
     }
 }
 
-fn parse(digest: String) -> Result<Digest, ApiError> {
+fn parse(digest: Result<Path<String>, PathRejection>) -> Result<Digest, ApiError> {
+    let Path(digest) = digest.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     Digest::try_from(digest).map_err(ApiError::bad_request)
 }
 

@@ -10,12 +10,16 @@ use axum::response::IntoResponse;
 use serde_json::json;
 
 use super::Api;
-use super::caller::{COOKIE_NAME, Peer, token};
+use super::caller::{COOKIE_NAME, Peer, tokens};
 use super::error::ApiError;
-use super::v1::{Params, success};
+use super::v1::{StrangersParams, success};
 use crate::auth::LoginError;
 
-pub async fn login(State(api): State<Arc<Api>>, Extension(peer): Extension<Peer>, params: Params) -> Result<impl IntoResponse, ApiError> {
+pub async fn login(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    StrangersParams(params): StrangersParams,
+) -> Result<impl IntoResponse, ApiError> {
     let user = params.text("UserName")?;
     let password = params.text("Password")?;
     match api.auth.login(user, password).await {
@@ -35,8 +39,8 @@ pub async fn login(State(api): State<Arc<Api>>, Extension(peer): Extension<Peer>
     }
 }
 
-pub async fn logout(State(api): State<Arc<Api>>, headers: HeaderMap, _: Params) -> Result<impl IntoResponse, ApiError> {
-    if token(&headers).is_some_and(|token| api.auth.logout(token)) {
+pub async fn logout(State(api): State<Arc<Api>>, headers: HeaderMap, _: StrangersParams) -> Result<impl IntoResponse, ApiError> {
+    if tokens(&headers).any(|token| api.auth.logout(token)) {
         let gone = format!("{COOKIE_NAME}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
         Ok(([(SET_COOKIE, gone)], success(json!({}))))
     } else {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::error::ApiError;
 use super::{Api, body, spaced_json};
+use crate::limit::BODY_BYTES_MAX;
 use crate::name::ThingId;
 
 /// The member `params` of a request. The body is JSON whatever its Content-Type says: the manual's curl lines send
@@ -18,7 +19,27 @@ impl FromRequest<Arc<Api>> for Params {
     type Rejection = ApiError;
 
     async fn from_request(request: Request<Body>, _: &Arc<Api>) -> Result<Self, ApiError> {
-        let body = body::read(request.into_body()).await?;
+        Self::read(request.into_body(), BODY_BYTES_MAX).await
+    }
+}
+
+/// The parameters of a request that anybody may send: small, so that strangers cannot fill the memory.
+pub struct StrangersParams(pub Params);
+
+/// A user name and a password, with room to spare.
+const STRANGERS_BODY_BYTES_MAX: usize = 4_096;
+
+impl FromRequest<Arc<Api>> for StrangersParams {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request<Body>, _: &Arc<Api>) -> Result<Self, ApiError> {
+        Params::read(request.into_body(), STRANGERS_BODY_BYTES_MAX).await.map(Self)
+    }
+}
+
+impl Params {
+    async fn read(body: Body, bytes_max: usize) -> Result<Self, ApiError> {
+        let body = body::read_at_most(body, bytes_max).await?;
         let envelope: Json =
             serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
         match envelope.get("params") {

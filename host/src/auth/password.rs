@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result};
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{ARGON2ID_IDENT, Algorithm, Argon2, Block, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
@@ -67,15 +67,27 @@ impl Turn {
     pub fn hash(&self, password: &str) -> Result<Hash> {
         self.hashes.fetch_add(1, Ordering::Relaxed);
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).context("choosing the cost of a password")?;
-        let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_with_salt(password.as_bytes(), &random::<16>());
-        hash.map(Hash).context("hashing a password")
+        let salt = Salt::new(&random::<16>()).context("salting a password")?;
+        let hash = PasswordHash {
+            algorithm: ARGON2ID_IDENT,
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&params).context("writing the cost of a password")?,
+            salt: Some(salt),
+            hash: Some(compute(password, params, &salt).context("hashing a password")?),
+        };
+        Ok(Hash(hash))
     }
 
     /// Whether the hash is of this password. Takes as long for a user who does not exist (`None`).
     pub fn verify(&self, password: &str, hash: Option<&Hash>) -> bool {
         self.hashes.fetch_add(1, Ordering::Relaxed);
         let nobody = || PasswordHash::new(NOBODY).expect("tested");
-        let matches = |hash: &PasswordHash| Argon2::default().verify_password(password.as_bytes(), hash).is_ok();
+        let matches = |hash: &PasswordHash| {
+            let params = Params::try_from(hash).ok();
+            let computed = params.zip(hash.salt).and_then(|(params, salt)| compute(password, params, &salt).ok());
+            // Two outputs are compared in constant time.
+            computed.is_some() && computed == hash.hash
+        };
         match hash {
             Some(hash) => matches(&hash.0),
             None => {
@@ -84,6 +96,18 @@ impl Turn {
             }
         }
     }
+}
+
+/// Every hash here is of this algorithm: nothing else ever made one.
+fn compute(password: &str, params: Params, salt: &Salt) -> Result<Output> {
+    // The allocator keeps small pieces for later, in each thread that ever hashed. One as large as this comes from the
+    // system and goes back to it; only the blocks that are used are ever there.
+    let mut memory = Vec::with_capacity(params.block_count().max(GIVEN_BACK_BLOCKS));
+    memory.resize(params.block_count(), Block::default());
+    let mut output = Zeroizing::new([0; OUTPUT_BYTES]);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into_with_memory(password.as_bytes(), salt, &mut *output, &mut memory[..])?;
+    Ok(Output::new(&*output)?)
 }
 
 impl Hash {
@@ -114,6 +138,10 @@ pub fn generate() -> Zeroizing<String> {
     }
     password
 }
+
+/// More than the 32 MiB up to which glibc's allocator may keep memory, in blocks of 1 KiB.
+const GIVEN_BACK_BLOCKS: usize = 33 << 10;
+const OUTPUT_BYTES: usize = 32;
 
 pub const PASSWORD_CHARS_MIN: usize = 12;
 pub const PASSWORD_CHARS_MAX: usize = 128;

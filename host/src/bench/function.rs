@@ -113,7 +113,8 @@ impl Measured {
 
     fn rows(&self) -> Vec<Row> {
         let bare_fresh = Row::of_samples(Name::BareFresh, &self.bare_fresh);
-        let bare_warm = Row::of_samples(Name::BareWarm, &self.bare_warm);
+        let groups = format!("median of {} times {WARM_CALLS} calls", self.bare_warm.len());
+        let bare_warm = Row::of_samples(Name::BareWarm, &self.bare_warm).note(groups);
         let invoke_fresh = Row::of_samples(Name::InvokeFresh, &self.invoke_fresh);
         let invoke_warm = Row::missing(Name::InvokeWarm, "us").note("no instance is kept between calls yet: every call is fresh");
         vec![invoke_fresh.beside(&bare_fresh).at_most_over_baseline(OVERHEAD_US_MAX), invoke_warm.beside(&bare_warm), bare_fresh, bare_warm]

@@ -4,14 +4,17 @@
 //! code comes from the cache.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hyper::Method;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::guests::Guests;
@@ -25,8 +28,8 @@ use crate::gateway::{Gateway, Options};
 
 const IDLE_RSS_MB_MAX: f64 = 40.0;
 const START_MS_MAX: f64 = 300.0;
-/// A gateway that has not answered by then will not.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// A gateway that has not started, answered or stopped by then will not.
+const PATIENCE: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A data directory with the demo on it.
@@ -97,14 +100,14 @@ impl Running {
     async fn start(prepared: &Prepared) -> anyhow::Result<(Self, Duration)> {
         let mut ledge = Command::new(std::env::current_exe().context("finding this program")?);
         ledge.arg("up").arg(&prepared.project).arg("--data").arg(&prepared.data).args(["--listen", "127.0.0.1:0"]);
-        ledge.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // A password in the environment is for another gateway.
+        ledge.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).env_remove("LEDGE_ADMIN_PASSWORD");
         let began = Instant::now();
-        let mut process = ledge.spawn().context("starting a gateway")?;
+        let mut process = ledge.kill_on_drop(true).spawn().context("starting a gateway")?;
         let mut said = BufReader::new(process.stdout.take().context("reading what the gateway says")?);
         let mut first_line = String::new();
-        tokio::task::block_in_place(|| said.read_line(&mut first_line)).context("reading what the gateway says")?;
+        timeout(PATIENCE, said.read_line(&mut first_line)).await.context("the gateway that is measured said nothing")??;
         let Some((_, authority)) = first_line.trim().split_once("https://") else {
-            let _ = process.kill();
             bail!("the gateway that is measured did not start; `ledge demo` may say why");
         };
         let client = Client::remote(authority, &prepared.fingerprint)?.with_password("admin", &prepared.password);
@@ -123,7 +126,7 @@ impl Running {
     }
 
     async fn until_drivers_are_online(&self) -> anyhow::Result<()> {
-        let until = Instant::now() + START_TIMEOUT;
+        let until = Instant::now() + PATIENCE;
         loop {
             let drivers = self.local.get_json("/ledge/v1/drivers").await?;
             if drivers.as_array().is_some_and(|all| all.iter().all(|driver| driver["things"] == driver["things_online"])) {
@@ -138,7 +141,7 @@ impl Running {
 
     /// A line of the kernel's account of the process, which counts in kibibytes.
     fn memory_mb(&self, key: &str) -> anyhow::Result<f64> {
-        let path = format!("/proc/{}/status", self.process.id());
+        let path = format!("/proc/{}/status", self.pid()?.as_raw_nonzero());
         let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let line = status.lines().find_map(|line| line.strip_prefix(key));
         let kib: Option<f64> = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok());
@@ -146,18 +149,15 @@ impl Running {
     }
 
     /// Stops it as an operator would, so that the next one finds its data in order.
-    async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("stopping a gateway")?;
-        tokio::task::block_in_place(|| self.process.wait()).context("waiting for a gateway to end")?;
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        kill_process(self.pid()?, Signal::TERM).context("stopping a gateway")?;
+        timeout(PATIENCE, self.process.wait()).await.context("a gateway does not stop")??;
         Ok(())
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+    fn pid(&self) -> anyhow::Result<Pid> {
+        let pid = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        pid.context("the gateway that is measured ended by itself; `ledge demo` may say why")
     }
 }
 

@@ -86,10 +86,10 @@ impl ThingAccess {
         std::mem::take(&mut self.reported)
     }
 
-    fn register(&mut self, thing: &Thing) -> Result<Registration, Fault> {
+    fn register(&mut self, thing: &Thing) -> Result<(), Fault> {
         self.things.register(&self.driver, thing, self.device.clone())?;
         *self.handles.entry(thing.id.clone()).or_default() += 1;
-        Ok(Registration { thing: thing.id.clone() })
+        Ok(())
     }
 
     fn drop_handle(&mut self, id: &name::ThingId) {
@@ -110,11 +110,17 @@ impl View<'_> {
     }
 
     fn hand_out(&mut self, thing: Result<Arc<Thing>, thing::fault::Fault>) -> Result<Resource<Registration>, Fault> {
-        let registration = self.access.register(&*thing?)?;
-        self.table.push(registration).map_err(|_| Fault {
+        let thing = thing?;
+        let handle = self.table.push(Registration { thing: thing.id.clone() }).map_err(|_| Fault {
             code: fault::TOO_MANY,
             message: "too many handles are open: drop some, or raise the limit `handles`".to_owned(),
-        })
+        })?;
+        if let Err(refused) = self.access.register(&thing) {
+            // It was pushed a moment ago.
+            let _ = self.table.delete(handle);
+            return Err(refused);
+        }
+        Ok(handle)
     }
 }
 

@@ -15,6 +15,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
+use crate::telemetry::{self, LINE_BYTES_MAX};
+
 /// The output of one function or driver, all its instances together.
 pub struct GuestLog {
     who: String,
@@ -70,14 +72,11 @@ struct Text {
     last: VecDeque<Vec<u8>>,
 }
 
-/// A line that is longer is cut here.
-const LINE_BYTES_MAX: usize = 4_096;
 /// Lines that are kept for [`Output::last_words`].
 const LAST_LINES: usize = 3;
 
-// A guest chooses these bytes: control characters must not reach a terminal.
 fn printable(text: &[u8]) -> String {
-    String::from_utf8_lossy(text).chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+    telemetry::printable(&String::from_utf8_lossy(text))
 }
 
 impl Output {

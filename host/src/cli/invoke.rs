@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::TargetArgs;
 use super::client::Client;
 use super::output::say;
+use crate::limit::BODY_BYTES_MAX;
 use crate::name::FunctionName;
 
 pub async fn run(function: &str, data: Option<String>, is_async: bool, target: TargetArgs) -> anyhow::Result<()> {
@@ -41,14 +42,20 @@ pub async fn run(function: &str, data: Option<String>, is_async: bool, target: T
 fn event(data: Option<String>) -> anyhow::Result<Bytes> {
     match data.as_deref() {
         None => Ok(Bytes::new()),
-        Some("@-") => {
-            let mut event = Vec::new();
-            std::io::stdin().read_to_end(&mut event).context("reading the event from standard input")?;
-            Ok(event.into())
-        }
+        Some("@-") => read(std::io::stdin().lock()).context("reading the event from standard input"),
         Some(text) => match text.strip_prefix('@') {
-            Some(file) => Ok(std::fs::read(file).with_context(|| format!("reading the event from {file}"))?.into()),
+            Some(file) => {
+                let reading = || format!("reading the event from {file}");
+                read(std::fs::File::open(file).with_context(reading)?).with_context(reading)
+            }
             None => Ok(Bytes::from(text.to_owned())),
         },
     }
+}
+
+/// One byte more than the gateway takes is enough for it to say so.
+fn read(from: impl Read) -> anyhow::Result<Bytes> {
+    let mut event = Vec::new();
+    from.take(BODY_BYTES_MAX as u64 + 1).read_to_end(&mut event)?;
+    Ok(event.into())
 }

@@ -1,5 +1,7 @@
 //! What a deployment changed, for people and for programs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::set::Set;
@@ -58,15 +60,16 @@ impl Report {
 
 fn compare<T: PartialEq>(kind: &str, before: &[T], after: &[T], name: impl Fn(&T) -> String, entries: &mut Vec<Entry>) {
     let mut add = |name: String, change| entries.push(Entry { kind: kind.to_owned(), name, change });
+    let mut gone: BTreeMap<String, &T> = before.iter().map(|row| (name(row), row)).collect();
     for row in after {
-        let change = match before.iter().find(|old| name(old) == name(row)) {
+        let change = match gone.remove(&name(row)) {
             None => Change::New,
             Some(old) if old == row => Change::Unchanged,
             Some(_) => Change::Changed,
         };
         add(name(row), change);
     }
-    for row in before.iter().filter(|old| !after.iter().any(|row| name(row) == name(old))) {
-        add(name(row), Change::Removed);
+    for name in gone.into_keys() {
+        add(name, Change::Removed);
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -22,9 +22,10 @@ impl DataDir {
         let shown = root.display();
         file::create_dir(root).with_context(|| format!("creating the data directory {shown}"))?;
         let root = root.canonicalize().with_context(|| format!("finding the data directory {shown}"))?;
-        let lock = lock(&root.join("lock"))?;
+        check_is_ours(&root)?;
         let private = fs::Permissions::from_mode(0o700);
         fs::set_permissions(&root, private).with_context(|| format!("closing the data directory {shown} to others"))?;
+        let lock = lock(&root.join("lock"))?;
         Ok(Self { root, _lock: lock })
     }
 
@@ -60,6 +61,19 @@ pub fn socket_path(data: &Path) -> std::io::Result<(File, PathBuf)> {
     let dir = File::open(data)?;
     let path = reachable(&dir);
     Ok((dir, path))
+}
+
+/// What others could put here (a key that they know, links to other files) would be trusted.
+fn check_is_ours(root: &Path) -> anyhow::Result<()> {
+    let shown = root.display();
+    let found = fs::metadata(root).with_context(|| format!("looking at the data directory {shown}"))?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        bail!("the data directory {shown} belongs to another user: choose another with --data, or give it to this one with chown");
+    }
+    if found.permissions().mode() & 0o022 != 0 {
+        bail!("the data directory {shown} can be written by others: see what is in it, and then type `chmod 700 {shown}`");
+    }
+    Ok(())
 }
 
 fn lock(path: &Path) -> anyhow::Result<File> {

@@ -28,7 +28,7 @@ use crate::shutdown::Shutdown;
 
 /// Open connections. One more is closed at once.
 const CONNECTIONS_MAX: usize = 1_024;
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the headers of a request, and for a silent connection between two.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// For what is sent to a client and not read by it.
@@ -53,7 +53,11 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Ro
         async move {
             // Answers are written whole: waiting to join small ones only delays them.
             stream.set_nodelay(true)?;
-            let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await.context("TLS handshake")??;
+            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+            let stream = tokio::select! {
+                stream = handshake => stream.context("TLS handshake")??,
+                () = shutdown.ordered() => return Ok(()),
+            };
             serve(stream, Peer::Remote { address, tls: true }, router, shutdown).await
         }
     };

@@ -13,17 +13,19 @@ use crate::bus::{Kind, Message, Sink, Source};
 use crate::function::Functions;
 use crate::queue::{Job, Queue};
 use crate::set::{Route, RouteSource, RouteTopic};
+use crate::telemetry::{OncePerSecond, printable};
 
 /// The routing table, attached to the bus.
 pub struct Routes {
     table: ArcSwap<Vec<Route>>,
     functions: Arc<Functions>,
     queue: Arc<Queue>,
+    drops: OncePerSecond,
 }
 
 impl Routes {
     pub fn new(functions: Arc<Functions>, queue: Arc<Queue>) -> Self {
-        Self { table: ArcSwap::default(), functions, queue }
+        Self { table: ArcSwap::default(), functions, queue, drops: OncePerSecond::default() }
     }
 
     pub fn replace(&self, routes: Vec<Route>) {
@@ -35,14 +37,19 @@ impl Routes {
     }
 
     fn submit(&self, route: &Route, message: &Message, event: Bytes) {
-        let (target, topic) = (&route.target, &message.topic);
-        let Some(function) = self.functions.get(target) else {
-            tracing::warn!("a message to `{topic}` is routed to function `{target}`, which is not deployed: it is dropped");
-            return;
-        };
+        if let Err(reason) = self.try_submit(route, message, event)
+            && let Some(others) = self.drops.turn()
+        {
+            let topic = printable(&message.topic);
+            tracing::warn!("a message to `{topic}` is dropped: {reason} (and {others} more since the last such line)");
+        }
+    }
+
+    fn try_submit(&self, route: &Route, message: &Message, event: Bytes) -> Result<(), String> {
+        let target = &route.target;
+        let function = self.functions.get(target).ok_or_else(|| format!("function `{target}` is not deployed"))?;
         if message.path.depth() >= function.limits.call_depth {
-            tracing::warn!("a loop is cut: {} -> {target} by a message to `{topic}` is nested too deeply", message.path);
-            return;
+            return Err(format!("a loop is cut, since {} -> {target} is nested too deeply", message.path));
         }
         let job = Job {
             id: uuid::Uuid::new_v4().to_string(),
@@ -52,9 +59,7 @@ impl Routes {
             path: message.path.clone(),
             concurrency: function.limits.concurrency,
         };
-        if let Err(full) = self.queue.submit(job) {
-            tracing::warn!("a message to `{topic}` for function `{target}` is dropped: {full}");
-        }
+        self.queue.submit(job).map_err(|full| format!("function `{target}` is not called, since {full}"))
     }
 }
 

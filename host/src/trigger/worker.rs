@@ -7,25 +7,31 @@ use tokio::task::JoinSet;
 
 use crate::function::{Functions, Invocation, InvokeError, Outcome};
 use crate::queue::{Job, Queue};
+use crate::telemetry::{OncePerSecond, printable};
 
-/// Jobs that run at the same time, over all functions.
-const WORKERS: usize = 64;
 /// Before a busy function is asked again. It has a place as soon as one of its calls ends.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// Runs the workers until the queue stops and every leased job has ended.
+/// Runs what the queue leases, each job in a task of its own, until the queue stops and every leased job has ended.
+/// How many run at once is the queue's to say: so many for each function, and no more.
 pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>) {
-    let mut workers = JoinSet::new();
-    for _ in 0..WORKERS {
-        let (queue, functions) = (queue.clone(), functions.clone());
-        workers.spawn(async move {
-            while let Some(job) = queue.lease().await {
-                let _done = Done { queue: &queue, job: &job };
-                work(&functions, &job).await;
-            }
+    let worker = Arc::new(Worker { queue, functions, failures: OncePerSecond::default() });
+    let mut jobs = JoinSet::new();
+    while let Some(job) = worker.queue.lease().await {
+        while jobs.try_join_next().is_some() {}
+        let worker = worker.clone();
+        jobs.spawn(async move {
+            let _done = Done { queue: &worker.queue, job: &job };
+            worker.work(&job).await;
         });
     }
-    while workers.join_next().await.is_some() {}
+    while jobs.join_next().await.is_some() {}
+}
+
+struct Worker {
+    queue: Arc<Queue>,
+    functions: Arc<Functions>,
+    failures: OncePerSecond,
 }
 
 /// Gives the lease back also when the worker is dropped in the middle of a job.
@@ -40,28 +46,34 @@ impl Drop for Done<'_> {
     }
 }
 
-/// A job was accepted: that its function is busy is a reason to wait, not to give it up.
-async fn invoke_when_free(functions: &Functions, job: &Job) -> Result<Outcome, InvokeError> {
-    loop {
-        let invocation = Invocation {
-            request_id: job.id.clone(),
-            invoker_context: job.invoker_context.clone(),
-            path: job.path.clone(),
-            ..Invocation::new(job.target.clone(), job.event.clone())
+impl Worker {
+    async fn work(&self, job: &Job) {
+        let (name, id) = (&job.target, &job.id);
+        let reason = match self.invoke_when_free(job).await {
+            Ok(Outcome::Done(_)) => return tracing::debug!("async invocation {id} of function `{name}` is done"),
+            Ok(Outcome::Handled(message)) => format!("failed: {message}"),
+            Ok(Outcome::Unhandled(failure)) => failure.message,
+            Err(error) => format!("was not run: {error}"),
         };
-        match functions.invoke(invocation).await {
-            Err(InvokeError::Busy { .. } | InvokeError::NoSlot) => tokio::time::sleep(BUSY_PAUSE).await,
-            ended => return ended,
+        if let Some(others) = self.failures.turn() {
+            let reason = printable(&reason);
+            tracing::warn!("async invocation {id} of function `{name}` {reason} (and {others} more failed since the last such line)");
         }
     }
-}
 
-async fn work(functions: &Functions, job: &Job) {
-    let (name, id) = (&job.target, &job.id);
-    match invoke_when_free(functions, job).await {
-        Ok(Outcome::Done(_)) => tracing::debug!("async invocation {id} of function `{name}` is done"),
-        Ok(Outcome::Handled(message)) => tracing::warn!("async invocation {id} of function `{name}` failed: {message}"),
-        Ok(Outcome::Unhandled(failure)) => tracing::warn!("async invocation {id} of function `{name}` {}", failure.message),
-        Err(error) => tracing::warn!("async invocation {id} was not run: {error}"),
+    /// A job was accepted: that its function is busy is a reason to wait, not to give it up.
+    async fn invoke_when_free(&self, job: &Job) -> Result<Outcome, InvokeError> {
+        loop {
+            let invocation = Invocation {
+                request_id: job.id.clone(),
+                invoker_context: job.invoker_context.clone(),
+                path: job.path.clone(),
+                ..Invocation::new(job.target.clone(), job.event.clone())
+            };
+            match self.functions.invoke(invocation).await {
+                Err(InvokeError::Busy { .. } | InvokeError::NoSlot) => tokio::time::sleep(BUSY_PAUSE).await,
+                ended => return ended,
+            }
+        }
     }
 }
