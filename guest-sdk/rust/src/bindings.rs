@@ -16,6 +16,7 @@ pub mod function {
 }
 
 /// A driver's world.
+#[cfg(feature = "driver")]
 pub mod driver {
     wit_bindgen::generate!({
         path: "../../wit",

@@ -10,7 +10,7 @@
 //!     Ok(format!("{} was called with {} bytes", context.function, event.len()))
 //! }
 //! ```
-//! A driver is one type that implements [`device::Driver`], made known with [`driver!`].
+//! A driver is one type that implements `device::Driver`, made known with `driver!` (feature `driver`, on by default).
 //!
 //! Each module carries the name of the WIT interface that it wraps. Build with
 //! `cargo build --release --target wasm32-wasip2` and `crate-type = ["cdylib"]`: the `.wasm` is the component.
@@ -24,8 +24,11 @@ pub mod fc;
 pub mod handler;
 pub mod iot_data;
 
+#[cfg(feature = "driver")]
 pub mod clock;
+#[cfg(feature = "driver")]
 pub mod device;
+#[cfg(feature = "driver")]
 pub mod thing_access;
 
 mod types;
