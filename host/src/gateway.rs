@@ -172,7 +172,7 @@ impl Gateway {
         self.queue.rows()
     }
 
-    /// Takes nothing new, lets running calls finish or meet their deadline for up to [`DRAIN_TIMEOUT`], and ends.
+    /// Takes nothing new, lets running calls finish or meet their deadline, and ends: within 10 s in all.
     pub async fn stop(mut self) {
         self.shutdown.order();
         self.queue.stop();
