@@ -23,6 +23,7 @@ use zeroize::Zeroizing;
 
 use crate::bench;
 use crate::gateway;
+use crate::name::FunctionName;
 
 /// Ledge, an edge gateway: functions and device drivers as WebAssembly components.
 #[derive(Parser)]
@@ -59,7 +60,7 @@ enum Command {
     /// Call a function, and print its result.
     Invoke {
         /// The function, as SERVICE/FUNCTION.
-        function: String,
+        function: FunctionName,
         /// The event: text, or @FILE for a file's bytes, or @- for standard input. Nothing if it is not given.
         #[arg(short = 'd', long = "event", value_name = "DATA")]
         event: Option<String>,
@@ -127,6 +128,7 @@ struct TargetArgs {
     /// The TLS fingerprint that the other gateway printed when it started.
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<String>,
+    /// The user on the other gateway.
     #[arg(long, default_value = "admin", value_name = "NAME")]
     user: String,
     #[arg(long, env = "LEDGE_PASSWORD", hide = true, hide_env_values = true)]

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
     ("cli", &["auth", "bench", "bus", "config", "deploy", "gateway", "tls"]),
-    ("config", &[]),
+    ("config", &["thing"]),
     (
         "gateway",
         &[

@@ -52,6 +52,12 @@ async fn an_unreadable_tsl_is_one_clear_error() {
     assert_eq!(output.code, 1);
     assert!(output.stderr.contains("x.json:2:"), "{}", output.stderr);
     assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+    fs::write(dir.path().join("x.json"), "{\"properties\": [{}], \"events\": 1}").unwrap();
+    let output = ledge(dir.path(), &["up"]).await;
+    assert_eq!(output.code, 1);
+    for wanted in ["ledge.toml:2:", "properties[0]", "events"] {
+        assert!(output.stderr.contains(wanted), "nothing of {wanted} in:\n{}", output.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,7 +173,7 @@ async fn a_new_function_and_a_new_driver_build_and_deploy_at_once() {
     }
     share_builds(dir.path());
     let mut gateway = Process::start(command(dir.path(), &["up", "hello", "--listen", "127.0.0.1:0"]));
-    gateway.line_with("fingerprint").await;
+    gateway.line_with("project").await;
     let output = ledge(dir.path(), &["invoke", "app/hello", "-d", "you"]).await;
     assert_eq!(output.code, 0, "{output:?}");
     assert!(!output.stdout.is_empty());

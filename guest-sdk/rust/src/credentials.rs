@@ -8,8 +8,11 @@ use crate::bindings::function::ledge::edge::credentials as wit;
 /// What signs a request to the cloud. `Debug` shows neither the secret nor the token.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credential {
+    /// Names the key; no secret.
     pub access_key_id: String,
+    /// Signs; never log it.
     pub access_key_secret: String,
+    /// Goes with each request that the key signs.
     pub security_token: String,
     /// Milliseconds since 1970-01-01T00:00:00Z; ask again before.
     pub expiration_ms: u64,

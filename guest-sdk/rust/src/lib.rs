@@ -16,6 +16,8 @@
 //! `cargo build --release --target wasm32-wasip2` and `crate-type = ["cdylib"]`: the `.wasm` is the component.
 //! Deliberately absent: threads, and any way around the grants that `ledge.toml` gives a component.
 
+#![warn(missing_docs)]
+
 // The generated `export!` macros name this crate as their users see it.
 extern crate self as ledge_sdk;
 

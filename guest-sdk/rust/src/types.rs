@@ -11,6 +11,7 @@ pub type Error = Box<dyn std::error::Error>;
 pub struct Fault {
     /// One of the constants below, or a number of the driver's own.
     pub code: u32,
+    /// What happened, to what, and what to do.
     pub message: String,
 }
 
@@ -78,6 +79,7 @@ pub struct ThingId {
 }
 
 impl ThingId {
+    /// The two names in the order of every API.
     pub fn new(product_key: impl Into<String>, device_name: impl Into<String>) -> Self {
         Self { product_key: product_key.into(), device_name: device_name.into() }
     }

@@ -14,7 +14,9 @@ pub use properties::{Properties, ValueError};
 /// A value, by its type in the TSL.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    /// 0 or 1 on the wire of the original.
     Boolean(bool),
+    /// Within the TSL's range, and on its step.
     Integer(i32),
     /// The number of an enum's member.
     Enumeration(i32),
@@ -22,8 +24,9 @@ pub enum Value {
     Float(f32),
     /// Not NaN and not infinite: the gateway refuses both.
     Double(f64),
+    /// At most the TSL's `length` bytes of UTF-8; 10,240 where it is silent.
     Text(String),
-    /// Milliseconds since 1970-01-01T00:00:00Z, as decimal text.
+    /// Time since 1970-01-01T00:00:00Z as decimal text: 13 digits are milliseconds, 10 are seconds.
     Date(String),
     /// A struct or an array, as JSON.
     Compound(String),
@@ -34,6 +37,7 @@ pub enum Value {
 pub struct Property {
     /// As the TSL spells it, at most 64 bytes.
     pub identifier: String,
+    /// Of the type that the TSL gives it, or one that converts to it.
     pub value: Value,
 }
 

@@ -14,8 +14,7 @@ use super::output::say;
 use crate::limit::BODY_BYTES_MAX;
 use crate::name::FunctionName;
 
-pub async fn run(function: &str, data: Option<String>, is_async: bool, target: TargetArgs) -> anyhow::Result<()> {
-    let name: FunctionName = function.parse()?;
+pub async fn run(name: &FunctionName, data: Option<String>, is_async: bool, target: TargetArgs) -> anyhow::Result<()> {
     let path = format!("/2020-04-30/functions/service:{}:function:{}/invocations", name.service, name.function);
     let kind = (HeaderName::from_static("x-fc-invocation-type"), if is_async { "Async" } else { "Sync" });
     let answer = Client::of(&target)?.send(Method::POST, &path, &[kind], event(data)?).await?;

@@ -26,8 +26,10 @@ pub async fn start(project_dir: &Path, options: Options) -> anyhow::Result<Gatew
     let built = tokio::task::spawn_blocking(move || build::build(project, Progress::of_stderr())).await??;
     let data = options.data.clone();
     let gateway = Gateway::start(options).await?;
+    // Before the deployment, which may be refused: a password that is made now is shown now or never.
+    announce(&gateway, &data);
     let report = deploy(&gateway, built).await.with_context(|| format!("deploying project `{name}`"))?;
-    announce(&gateway, &data, &name, &report);
+    let _ = say(format_args!("  project       {name}: {}\n", report.summary()));
     Ok(gateway)
 }
 
@@ -42,7 +44,7 @@ async fn deploy(gateway: &Gateway, built: Built) -> anyhow::Result<Report> {
     })
 }
 
-fn announce(gateway: &Gateway, data: &Path, project: &str, report: &Report) {
+fn announce(gateway: &Gateway, data: &Path) {
     let data = data.canonicalize().unwrap_or_else(|_| data.to_owned());
     let password = match &gateway.first_password {
         FirstPassword::Generated(password) => &format!("password {}   (shown this once)", password.as_str()),
@@ -50,9 +52,8 @@ fn announce(gateway: &Gateway, data: &Path, project: &str, report: &Report) {
         FirstPassword::Kept => "with the password of the first start (a new one: --admin-password)",
     };
     let said = say(format_args!(
-        "Ledge is running at https://{}\n  project       {project}: {}\n  data          {}\n  user          admin, {password}\n  fingerprint   {}\n",
+        "Ledge is running at https://{}\n  data          {}\n  user          admin, {password}\n  fingerprint   {}",
         gateway.address,
-        report.summary(),
         data.display(),
         gateway.fingerprint,
     ));

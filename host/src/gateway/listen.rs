@@ -61,16 +61,21 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Ro
             serve(stream, Peer::Remote { address, tls: true }, router, shutdown).await
         }
     };
-    accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    let open = accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    drop(listener);
+    open.join_all().await;
 }
 
 pub async fn serve_local(listener: UnixListener, router: Router, shutdown: Shutdown) {
     let handle = |(stream, _)| serve(stream, Peer::Local, router.clone(), shutdown.clone());
-    accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    let open = accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    drop(listener);
+    open.join_all().await;
 }
 
-/// Accepts until the gateway stops, then waits for the connections that are open.
-async fn accept_all<C, A, H>(accept: impl Fn() -> A, handle: impl Fn(C) -> H, shutdown: Shutdown)
+/// Accepts until the gateway stops, and gives the connections that are open then. Whoever calls lets go of the listener
+/// before waiting for them, so that a new client is refused at once.
+async fn accept_all<C, A, H>(accept: impl Fn() -> A, handle: impl Fn(C) -> H, shutdown: Shutdown) -> JoinSet<()>
 where
     A: Future<Output = io::Result<C>>,
     H: Future<Output = anyhow::Result<()>> + Send + 'static,
@@ -100,7 +105,7 @@ where
             }
         }
     }
-    while connections.join_next().await.is_some() {}
+    connections
 }
 
 async fn serve<S>(stream: S, peer: Peer, router: Router, shutdown: Shutdown) -> anyhow::Result<()>

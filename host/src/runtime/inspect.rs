@@ -87,7 +87,12 @@ struct Names {
 }
 
 fn names(component: &[u8]) -> Result<Names, Refused> {
-    let broken = |error: wasmparser::BinaryReaderError| Refused::NotAComponent(error.to_string());
+    if !component.starts_with(b"\0asm") {
+        return Err(Refused::NotAComponent("it does not begin as WebAssembly does".to_owned()));
+    }
+    // The first line says it; what may follow is a dump of bytes.
+    let broken =
+        |error: wasmparser::BinaryReaderError| Refused::NotAComponent(error.message().lines().next().unwrap_or_default().to_owned());
     let features = WasmFeatures::default() | WasmFeatures::CM_ASYNC;
     let mut names = Names { imports: Vec::new(), exports: Vec::new() };
     let mut depth = 0_usize;

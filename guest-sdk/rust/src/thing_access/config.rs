@@ -18,7 +18,9 @@ pub struct DriverConfig {
 /// One device of a driver.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeviceInfo {
+    /// The product that it is of.
     pub product_key: String,
+    /// Its name, unique within the product.
     pub device_name: String,
     /// The name that the driver can read off the device itself, if the project gives one.
     pub local_name: Option<String>,

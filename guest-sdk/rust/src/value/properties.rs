@@ -13,13 +13,24 @@ pub struct Properties(Vec<Property>);
 /// Why a value could not be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
-    /// There is no such value; `present` are the identifiers that there are.
-    Missing { identifier: String, present: Vec<String> },
+    /// There is no such value.
+    Missing {
+        /// What was asked for.
+        identifier: String,
+        /// What there is.
+        present: Vec<String>,
+    },
     /// There is one, of another type.
-    Type { identifier: String, error: WrongType },
+    Type {
+        /// What was asked for.
+        identifier: String,
+        /// What was expected, and what was found.
+        error: WrongType,
+    },
 }
 
 impl Properties {
+    /// None yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -65,14 +76,17 @@ impl Properties {
         Self(object.iter().filter_map(value).collect())
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// All of them, in the order in which they were set.
     pub fn iter(&self) -> std::slice::Iter<'_, Property> {
         self.0.iter()
     }

@@ -10,12 +10,17 @@ use super::read_text;
 use super::reader::{Entry, Report, Value};
 use crate::name::check_thing;
 use crate::set::Product;
+use crate::thing::tsl::{Tsl, TslError};
 
 pub fn read(entry: &Entry<'_>) -> Option<Product> {
     let key = check_thing(entry.key).map_err(|err| entry.error(err));
     let table = entry.value.table(&["name", "tsl", "tsl_ext"])?;
     let name = table.optional("name").map_or_else(|| Some(entry.key.to_owned()), |name| name.title());
-    let tsl = table.required("tsl").and_then(|file| json_file(&file));
+    let tsl = table.required("tsl").and_then(|file| {
+        let text = json_file(&file)?;
+        check_tsl(&file, entry.key, &text);
+        Some(text)
+    });
     let tsl_ext = table.optional("tsl_ext").map(|file| json_file(&file));
     key.ok()?;
     Some(Product { key: entry.key.to_owned(), name: name?, tsl: tsl?, tsl_ext: tsl_ext.flatten() })
@@ -28,6 +33,22 @@ fn json_file(value: &Value<'_>) -> Option<String> {
     // Some editors put a byte order mark before JSON, which no JSON parser takes.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     check_json(value.report(), &file, text).then(|| text.to_owned())
+}
+
+/// What is wrong with the model itself, as far as the text is JSON. It is noted at the line that names the file.
+fn check_tsl(value: &Value<'_>, key: &str, text: &str) {
+    match Tsl::parse(text) {
+        Err(TslError(problems)) => {
+            for problem in problems {
+                value.error(format_args!("the TSL is wrong at {}: {}", problem.path, problem.reason));
+            }
+        }
+        Ok(tsl) => {
+            if let Some(own) = tsl.product_key().filter(|own| *own != key) {
+                value.error(format_args!("the TSL says `profile.productKey` is `{own}`; expected `{key}`, or none"));
+            }
+        }
+    }
 }
 
 /// The TSL's own file is the one to open, so the mistake is noted there.
