@@ -18,7 +18,7 @@ use crate::capability::Guest;
 use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::driver::{Deployed, Drivers};
-use crate::function::{Function, Functions, Gate};
+use crate::function::{Function, Functions};
 use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
 use crate::set::{self, Digest, Set};
 use crate::store::{Batch, Store, Table};
@@ -163,14 +163,7 @@ impl Deploy {
         let guest = self.guest(format!("function {}", row.name), &row.grants);
         let log = Arc::new(GuestLog::new(guest.who.clone(), row.limits.log_bytes_per_s));
         let bound = Arc::new(BoundCode { code, guest, log });
-        let function = Function {
-            name: row.name.clone(),
-            digest: row.component.clone(),
-            limits: row.limits,
-            grants: row.grants.clone(),
-            gate: Gate::new(row.limits.concurrency),
-            code: bound.clone(),
-        };
+        let function = Function::new(row, bound.clone());
         bound.try_start(&function).await.map_err(|reason| format!("it does not start: {reason}"))?;
         Ok(Arc::new(function))
     }

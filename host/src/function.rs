@@ -20,6 +20,7 @@ use crate::call_path::CallPath;
 use crate::grant::Grants;
 use crate::limit::Limits;
 use crate::name::FunctionName;
+use crate::set;
 use crate::set::Digest;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,6 +33,20 @@ pub struct Function {
     pub grants: Grants,
     pub gate: Gate,
     pub code: Arc<dyn Code>,
+}
+
+impl Function {
+    /// What a deployment's row says, with the code that it names.
+    pub fn new(row: &set::Function, code: Arc<dyn Code>) -> Self {
+        Self {
+            name: row.name.clone(),
+            digest: row.component.clone(),
+            limits: row.limits,
+            grants: row.grants.clone(),
+            gate: Gate::new(row.limits.concurrency),
+            code,
+        }
+    }
 }
 
 /// The code of a function, ready to run.

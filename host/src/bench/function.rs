@@ -24,12 +24,11 @@ use crate::capability::fc::FcParts;
 use crate::capability::iot_data::IotDataParts;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
-use crate::function::{Call, Function, Functions, Gate, Invocation, Outcome};
+use crate::function::{Call, Function, Functions, Invocation, Outcome};
 use crate::gateway::GuestRuntime;
 use crate::queue::Queue;
 use crate::runtime::{BoundCode, FunctionState, Runtime};
 use crate::seal::Seal;
-use crate::set;
 use crate::thing::Things;
 
 /// Calls of a kept instance that are timed as one: a single one is too short for the clock.
@@ -48,7 +47,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let who = Guest { who: "function bench/count".to_owned(), grants: guests.count.grants.clone(), audit: Audit::in_memory() };
     let log = Arc::new(GuestLog::new(who.who.clone(), guests.count.limits.log_bytes_per_s));
     let bound = Arc::new(BoundCode { code, guest: Arc::new(who), log });
-    let function = Arc::new(deployed(&guests.count, &bound));
+    let function = Arc::new(Function::new(&guests.count, bound.clone()));
     functions.replace([function.clone()]);
 
     let workers = GuestRuntime::start()?;
@@ -65,17 +64,6 @@ pub fn runtime(scratch: &Scratch, functions: Arc<Functions>) -> anyhow::Result<R
     let fc = FcParts { functions, queue: Arc::new(Queue::default()) };
     let seal = Arc::new(Seal::ephemeral());
     Runtime::new(&scratch.path().join("cache"), seal, Arc::new(IotDataParts { things, bus }), Arc::new(fc))
-}
-
-fn deployed(row: &set::Function, bound: &Arc<BoundCode>) -> Function {
-    Function {
-        name: row.name.clone(),
-        digest: row.component.clone(),
-        limits: row.limits,
-        grants: row.grants.clone(),
-        gate: Gate::new(row.limits.concurrency),
-        code: bound.clone(),
-    }
 }
 
 #[derive(Default)]
