@@ -102,7 +102,7 @@ impl Gateway {
         let bus = Arc::new(Bus::default());
         let things = Arc::new(Things::new(bus.clone(), clock.clone()));
         let (functions, queue) = (Arc::new(Functions::default()), Arc::new(Queue::default()));
-        let routes = Arc::new(Routes::new(functions.clone(), queue.clone()));
+        let routes = Arc::new(Routes::new(functions.clone(), queue.clone(), audit.clone()));
         let sink: Arc<dyn Sink> = routes.clone();
         bus.attach(&sink);
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });

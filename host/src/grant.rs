@@ -1,5 +1,10 @@
 //! Grants: what a manifest lets one component do. No grant, no access.
 
+mod address;
+mod dir;
+mod env;
+mod host;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -7,6 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{FunctionName, ThingId};
 use crate::topic::TopicFilter;
+pub use address::AddressPattern;
+pub use dir::Dir;
+pub use env::Env;
+pub use host::HostPattern;
 
 /// Everything that one function or driver was granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,11 +23,33 @@ use crate::topic::TopicFilter;
 pub struct Grants {
     /// Topics that it may publish to.
     pub publish: Vec<TopicFilter>,
+    /// Topics whose messages a route may hand to it.
+    pub subscribe: Vec<TopicFilter>,
     pub things: ThingGrants,
-    /// Functions that it may invoke.
-    pub invoke: Vec<FunctionPattern>,
+    pub invoke: InvokeGrants,
+    /// Hosts that it may send HTTP requests to.
+    pub http: Vec<HostPattern>,
+    /// Addresses that a driver may connect to over TCP.
+    pub tcp: Vec<AddressPattern>,
+    /// Addresses that a driver may exchange datagrams with.
+    pub udp: Vec<AddressPattern>,
+    /// Addresses of this gateway that a driver may take connections on.
+    pub listen: Vec<AddressPattern>,
+    /// Directories of this gateway that it may read.
+    pub dirs: Vec<Dir>,
     /// Whether it may ask for credentials of the cloud.
     pub credentials: bool,
+    /// Its environment variables.
+    pub env: Env,
+}
+
+/// Functions that it may invoke, by the kind of the call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InvokeGrants {
+    pub sync: Vec<FunctionPattern>,
+    #[serde(rename = "async")]
+    pub asynchronous: Vec<FunctionPattern>,
 }
 
 /// What it may do with things; each pattern is `product/thing/member`.
@@ -47,6 +78,14 @@ pub enum PatternError {
     Thing(String),
     #[error("`{0}` is not a pattern of functions: expected `service/function`, where `*` stands for any")]
     Function(String),
+    #[error(
+        "`{0}` is not a host: expected `host`, `host:port` or `http://host:port`; without a scheme it is https, and `*.` stands for any name below"
+    )]
+    Host(String),
+    #[error(
+        "`{0}` is not an address: expected `address:port`, as in `192.168.1.20:502`, `192.168.1.0/24:502`, `[fd00::1]:502` or `127.0.0.1:*`"
+    )]
+    Address(String),
 }
 
 /// A call that no grant covers.
@@ -64,8 +103,16 @@ impl Grants {
         self.publish.iter().any(|filter| filter.matches(topic))
     }
 
+    pub fn may_subscribe(&self, topic: &str) -> bool {
+        self.subscribe.iter().any(|filter| filter.matches(topic))
+    }
+
     pub fn may_invoke(&self, name: &FunctionName) -> bool {
-        self.invoke.iter().any(|pattern| pattern.matches(name))
+        self.invoke.sync.iter().any(|pattern| pattern.matches(name))
+    }
+
+    pub fn may_invoke_async(&self, name: &FunctionName) -> bool {
+        self.invoke.asynchronous.iter().any(|pattern| pattern.matches(name))
     }
 }
 
@@ -183,7 +230,7 @@ macro_rules! text_form {
     )*};
 }
 
-text_form!(ThingPattern, FunctionPattern);
+text_form!(ThingPattern, FunctionPattern, HostPattern, AddressPattern);
 
 #[cfg(test)]
 mod tests {

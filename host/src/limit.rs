@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 pub struct Limits {
     /// Linear memory of one instance. Within [`MEMORY_BYTES`].
     pub memory_bytes: u64,
+    /// Elements of one table of the instance. Within [`TABLE_ELEMENTS`].
+    pub table_elements: u32,
+    /// Stack of one instance, for its Wasm frames. One of [`STACK_BYTES`].
+    pub stack_bytes: usize,
+    /// Time that one invocation may compute, waiting for others not included. Within [`CPU_MS`]. Of a driver: without once waiting, reporting or answering.
+    pub cpu_ms: u64,
     /// Wall clock of one invocation once it has its place, nested calls and waiting for others included. Within [`DEADLINE_MS`]. Of a driver: of one call to it.
     pub deadline_ms: u64,
     /// Bytes that one host call may carry from the guest to the host.
@@ -20,22 +26,34 @@ pub struct Limits {
     pub handles: u32,
     /// Invocations at the same time. More wait, up to [`WAITING_MAX`].
     pub concurrency: u32,
+    /// Messages that it may publish in a second, of all its instances together. Of a driver: reports and events.
+    pub publishes_per_s: u32,
+    /// Other functions that it may invoke in a second, of all its instances together, sync and async.
+    pub invocations_per_s: u32,
     /// Bytes that reach the log in a second, of stdout and stderr together. The rest is counted and dropped.
     pub log_bytes_per_s: u32,
     /// How deep calls may nest, this one included.
     pub call_depth: u32,
+    /// Invocations that may fail one after another before callers are refused for a while; 0 means that they never are. Not for drivers.
+    pub breaker_failures: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
+            table_elements: 10_000,
+            stack_bytes: 512 << 10,
+            cpu_ms: 5_000,
             deadline_ms: 5_000,
             host_call_bytes: 1 << 20,
             handles: 1_024,
             concurrency: 8,
+            publishes_per_s: 1_000,
+            invocations_per_s: 1_000,
             log_bytes_per_s: 64 << 10,
             call_depth: 8,
+            breaker_failures: 5,
         }
     }
 }
@@ -43,24 +61,31 @@ impl Default for Limits {
 impl Limits {
     /// The defaults of a driver: a call of it may take 10 s, the original's own limit (leda.c).
     pub fn of_driver() -> Self {
-        Self { deadline_ms: 10_000, ..Self::default() }
+        Self { deadline_ms: 10_000, cpu_ms: 10_000, ..Self::default() }
     }
 }
 
 /// What a manifest may give one instance; each range is of the field of [`Limits`] with its name.
 pub const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=256 << 20;
+pub const TABLE_ELEMENTS: RangeInclusive<u32> = 100..=65_536;
+/// The stacks that can be had: each is an engine of its own (`runtime/engine.rs`), so they are few.
+pub const STACK_BYTES: [usize; 5] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20];
+pub const CPU_MS: RangeInclusive<u64> = 1..=300_000;
 pub const DEADLINE_MS: RangeInclusive<u64> = 1..=300_000;
 pub const HOST_CALL_BYTES: RangeInclusive<usize> = 4 << 10..=64 << 20;
 pub const HANDLES: RangeInclusive<u32> = 16..=65_536;
 pub const CONCURRENCY: RangeInclusive<u32> = 1..=256;
+pub const PUBLISHES_PER_S: RangeInclusive<u32> = 0..=1_000_000;
+pub const INVOCATIONS_PER_S: RangeInclusive<u32> = 0..=1_000_000;
+pub const BREAKER_FAILURES: RangeInclusive<u32> = 0..=1_000;
+/// Calls that one kept instance may take, one after another; 0 is a fresh instance for each call.
+pub const REUSE: RangeInclusive<u32> = 0..=1_000_000;
 pub const LOG_BYTES_PER_S: RangeInclusive<u32> = 0..=16 << 20;
 pub const CALL_DEPTH: RangeInclusive<u32> = 1..=64;
 /// The largest `json` of a driver's configuration and `custom` of a thing, as JSON text (FACTS 3.1).
 pub const CONFIG_JSON_BYTES_MAX: usize = 1_024;
 /// Invocations of one function that may wait for a free place. One more is answered 503.
 pub const WAITING_MAX: usize = 1_024;
-/// Stack of one instance, for its Wasm frames.
-pub const STACK_BYTES: usize = 512 << 10;
 /// The largest component that can be deployed.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
 /// The largest body of any other HTTP request, and so the largest event.

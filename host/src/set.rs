@@ -64,6 +64,31 @@ pub struct Function<C = Digest> {
     pub component: C,
     pub limits: Limits,
     pub grants: Grants,
+    /// Calls that one instance may take, one after another. 0: each call has a fresh one.
+    #[serde(default)]
+    pub reuse: u32,
+    /// What makes it answer HTTP requests, for a component that exports `wasi:http/incoming-handler`.
+    #[serde(default)]
+    pub http: Option<HttpTrigger>,
+}
+
+/// Requests to the HTTP listener whose path is `prefix`, or lies below it, are this function's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpTrigger {
+    /// Begins with a slash, and ends with none; `/` alone takes whatever no other prefix takes.
+    pub prefix: String,
+    pub auth: HttpAuth,
+}
+
+/// Who may send requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpAuth {
+    /// Users, as for invocations.
+    #[default]
+    User,
+    Anonymous,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +138,36 @@ pub fn check_device_source(text: &str) -> Result<(), String> {
     }
     check_thing(product).map_err(|_| wrong())
 }
+
+/// The first segments of the API's own paths (`api::router`), which no prefix may take, so that a function is never taken for the API.
+const RESERVED: [&str; 5] = ["auth", "thing", "ledge", "2020-04-30", "2016-08-15"];
+
+/// Checks the path prefix of an HTTP trigger.
+pub fn check_http_prefix(prefix: &str) -> Result<(), String> {
+    if prefix == "/" {
+        return Ok(());
+    }
+    let wrong = || {
+        format!("`{prefix}` is no path prefix; expected `/`, or one like `/shop/orders`, of plain segments and without a `/` at its end")
+    };
+    let segments = prefix.strip_prefix('/').ok_or_else(wrong)?;
+    let is_plain = |segment: &str| {
+        let letter = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(letter)
+    };
+    if !segments.split('/').all(is_plain) || prefix.len() > HTTP_PREFIX_BYTES_MAX {
+        return Err(wrong());
+    }
+    let first = segments.split('/').next().unwrap_or_default();
+    if RESERVED.contains(&first) {
+        Err(format!("`{prefix}` is a path of the gateway's own API; choose another first segment than `{first}`"))
+    } else {
+        Ok(())
+    }
+}
+
+/// The longest prefix of an HTTP trigger, in bytes.
+const HTTP_PREFIX_BYTES_MAX: usize = 128;
 
 /// SHA-256 of a component, as 64 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

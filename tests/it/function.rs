@@ -3,7 +3,7 @@
 use ledge::function::{InvokeError, Outcome};
 use serde_json::{Value as Json, json};
 
-use crate::harness::{gateway, unhandled};
+use crate::harness::{gateway, invoke_grants, unhandled};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_answers_with_what_it_returns() {
@@ -27,7 +27,7 @@ async fn an_unknown_function_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_nest_and_each_has_the_smaller_of_its_own_and_its_callers_deadline() {
-    let invoke = |grants: &mut ledge::grant::Grants| grants.invoke = vec!["test/*".parse().unwrap()];
+    let invoke = |grants: &mut ledge::grant::Grants| grants.invoke = invoke_grants("test/*");
     let gw = gateway()
         .function_of("test/a", "chain")
         .grants(invoke)
@@ -48,7 +48,7 @@ async fn calls_nest_and_each_has_the_smaller_of_its_own_and_its_callers_deadline
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loop_of_calls_is_cut_at_the_call_depth_with_its_path() {
-    let gw = gateway().function("chain").grants(|grants| grants.invoke = vec!["test/chain".parse().unwrap()]).start().await;
+    let gw = gateway().function("chain").grants(|grants| grants.invoke = invoke_grants("test/chain")).start().await;
     let event = json!({"path": vec!["test/chain"; 20], "payload": ""}).to_string();
     let Outcome::Handled(message) = gw.invoke("chain", &event).await.unwrap() else { panic!("the loop was not cut") };
     assert!(message.contains("nested deeper than 8"), "{message}");
@@ -59,7 +59,7 @@ async fn a_loop_of_calls_is_cut_at_the_call_depth_with_its_path() {
 async fn a_slow_callee_ends_with_its_callers_deadline() {
     let gw = gateway()
         .function("chain")
-        .grants(|grants| grants.invoke = vec!["test/*".parse().unwrap()])
+        .grants(|grants| grants.invoke = invoke_grants("test/*"))
         .limits(|limits| limits.deadline_ms = 300)
         .function("misbehave")
         .limits(|limits| limits.deadline_ms = 60_000)
@@ -83,7 +83,7 @@ async fn every_call_has_an_instance_of_its_own() {
 async fn an_async_call_is_acknowledged_with_an_id_and_runs_later_under_that_id() {
     let gw = gateway()
         .function("chain")
-        .grants(|grants| grants.invoke = vec!["test/relay".parse().unwrap()])
+        .grants(|grants| grants.invoke = invoke_grants("test/relay"))
         .function("relay")
         .grants(|grants| grants.publish = vec!["/relay/relay".parse().unwrap()])
         .start()
@@ -105,7 +105,7 @@ async fn every_accepted_async_call_runs_though_its_function_is_slow_and_takes_on
             limits.deadline_ms = 400;
         })
         .function("chain")
-        .grants(|grants| grants.invoke = vec!["test/relay".parse().unwrap()])
+        .grants(|grants| grants.invoke = invoke_grants("test/relay"))
         .start()
         .await;
     let mut relayed = gw.listen("/relay/relay");

@@ -13,7 +13,7 @@ use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
 use ledge::function::{Invocation, InvokeError, Outcome};
 use ledge::gateway::{Gateway, Options};
-use ledge::grant::Grants;
+use ledge::grant::{Grants, InvokeGrants};
 use ledge::limit::Limits;
 use ledge::name::ThingId;
 use ledge::set::{self, Digest, RouteSource, RouteTopic, Set};
@@ -43,6 +43,12 @@ pub const ECHO: &str = "a1Echo";
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A grant of sync and async calls.
+pub fn invoke_grants(pattern: &str) -> InvokeGrants {
+    let patterns = vec![pattern.parse().unwrap()];
+    InvokeGrants { sync: patterns.clone(), asynchronous: patterns }
+}
+
 pub fn gateway() -> Setup {
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
     Setup { set, components: BTreeMap::new(), compat_default_login: false }
@@ -56,8 +62,8 @@ impl Setup {
 
     pub fn function_of(mut self, name: &str, guest: &str) -> Self {
         let component = self.component(component(guest));
-        let function = set::Function { name: name.parse().unwrap(), component, limits: Limits::default(), grants: Grants::default() };
-        self.set.functions.push(function);
+        let (name, limits, grants) = (name.parse().unwrap(), Limits::default(), Grants::default());
+        self.set.functions.push(set::Function { name, component, limits, grants, reuse: 0, http: None });
         self
     }
 
@@ -70,6 +76,12 @@ impl Setup {
     /// Changes the grants of the function that was added last.
     pub fn grants(mut self, change: impl FnOnce(&mut Grants)) -> Self {
         change(&mut self.set.functions.last_mut().unwrap().grants);
+        self
+    }
+
+    /// Changes the function that was added last.
+    pub fn with_function(mut self, change: impl FnOnce(&mut set::Function)) -> Self {
+        change(self.set.functions.last_mut().unwrap());
         self
     }
 
@@ -120,7 +132,11 @@ impl Setup {
         setup.thing(ECHO, name, "echo_thing")
     }
 
+    /// A route. Its target is granted every topic, if it is there already.
     pub fn route(mut self, source: RouteSource, topic: RouteTopic, target: &str) -> Self {
+        if let Some(function) = self.set.functions.iter_mut().find(|function| function.name.to_string() == target) {
+            function.grants.subscribe.push("#".parse().unwrap());
+        }
         self.set.routes.push(set::Route { source, topic, target: target.parse().unwrap() });
         self
     }

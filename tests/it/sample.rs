@@ -7,7 +7,7 @@ use ledge::set::{RouteSource, RouteTopic};
 use ledge::thing::value::{Property, Value};
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Setup, gateway};
+use crate::harness::{Setup, gateway, invoke_grants};
 
 fn lamp() -> ThingId {
     ThingId::new("a1Light", "lamp-1")
@@ -37,7 +37,7 @@ async fn helloworld_answers_invoker_across_a_call() {
     let gw = gateway()
         .function_of("EdgeFC/helloworld", "helloworld")
         .function_of("test/invoker", "invoker")
-        .grants(|grants| grants.invoke = vec!["EdgeFC/helloworld".parse().unwrap()])
+        .grants(|grants| grants.invoke = invoke_grants("EdgeFC/helloworld"))
         .start()
         .await;
     assert_eq!(gw.result("invoker", "").await, "Message from helloworld");

@@ -27,7 +27,8 @@ impl Guests {
         let mut project = manifest::load(&root.join("sample-functions"))?;
         let name: FunctionName = "bench/count".parse()?;
         let component = Source::Crate(root.join(COUNT));
-        project.set.functions.push(Function { name: name.clone(), component, limits: Limits::default(), grants: Grants::default() });
+        let (limits, grants) = (Limits::default(), Grants::default());
+        project.set.functions.push(Function { name: name.clone(), component, limits, grants, reuse: 0, http: None });
         let mut built = build(project, Progress::of_stderr())?;
         let at = built.set.functions.iter().position(|row| row.name == name).context("the function `count` was not built")?;
         let count = built.set.functions.remove(at);

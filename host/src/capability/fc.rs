@@ -28,6 +28,12 @@ pub struct Fc {
     pub path: CallPath,
 }
 
+/// Of a call.
+enum Kind {
+    Sync,
+    Async,
+}
+
 struct Linked;
 
 impl HasData for Linked {
@@ -39,19 +45,21 @@ pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&mut T) 
 }
 
 impl Fc {
-    fn target(&self, request: &Request) -> Result<FunctionName, Fault> {
+    fn target(&self, request: &Request, kind: Kind) -> Result<FunctionName, Fault> {
         let target = FunctionName::new(&request.service, &request.function)
             .map_err(|wrong| Fault { code: fault::INVALID_PARAM, message: wrong.to_string() })?;
-        if !self.guest.grants.may_invoke(&target) {
-            return Err(self.guest.denied("invoke", &target));
-        }
-        Ok(target)
+        let grants = &self.guest.grants;
+        let (may, grant) = match kind {
+            Kind::Sync => (grants.may_invoke(&target), "invoke.sync"),
+            Kind::Async => (grants.may_invoke_async(&target), "invoke.async"),
+        };
+        if may { Ok(target) } else { Err(self.guest.denied(grant, &target)) }
     }
 }
 
 impl fc::Host for Fc {
     async fn invoke(&mut self, request: Request) -> Result<fc::Outcome, Fault> {
-        let name = self.target(&request)?;
+        let name = self.target(&request, Kind::Sync)?;
         let invocation = Invocation {
             invoker_context: request.invoker_context,
             deadline: Some(self.deadline),
@@ -68,7 +76,7 @@ impl fc::Host for Fc {
     }
 
     async fn invoke_async(&mut self, request: Request) -> Result<String, Fault> {
-        let target = self.target(&request)?;
+        let target = self.target(&request, Kind::Async)?;
         let function = self.parts.functions.get(&target).ok_or_else(|| refused(InvokeError::UnknownFunction(target.clone())))?;
         // Checked before it is acknowledged: an accepted call that can only fail would be no acknowledgement.
         let path = self.path.then(target.clone());

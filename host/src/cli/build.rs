@@ -73,8 +73,8 @@ impl Components {
             Ok(Driver { name, component: digest(&component)?, config, limits, grants })
         };
         let function = |function: Function<Source>| {
-            let Function { name, component, limits, grants } = function;
-            Ok(Function { name, component: digest(&component)?, limits, grants })
+            let Function { name, component, limits, grants, reuse, http } = function;
+            Ok(Function { name, component: digest(&component)?, limits, grants, reuse, http })
         };
         let set = Set {
             products: set.products,

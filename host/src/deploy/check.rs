@@ -21,8 +21,13 @@ pub fn set(before: &Set, set: &Set) -> Vec<String> {
         limits(&who, &driver.limits, &mut problems);
     }
     for function in &set.functions {
-        limits(&format!("function `{}`", function.name), &function.limits, &mut problems);
+        let who = format!("function `{}`", function.name);
+        limits(&who, &function.limits, &mut problems);
+        problems.extend(outside(function.reuse, limit::REUSE).map(|outside| format!("{who}: `reuse` is {outside}")));
+        let prefix = function.http.as_ref().map(|http| set::check_http_prefix(&http.prefix));
+        problems.extend(prefix.and_then(Result::err).map(|wrong| format!("{who}: `http.prefix`: {wrong}")));
     }
+    duplicates("HTTP prefix", set.functions.iter().filter_map(|row| Some(row.http.as_ref()?.prefix.clone())), &mut problems);
     routes(set, &mut problems);
     duplicates("product", set.products.iter().map(|row| row.key.clone()), &mut problems);
     duplicates("thing", set.things.iter().map(|row| format!("{}/{}", row.product_key, row.device_name)), &mut problems);
@@ -47,11 +52,14 @@ fn products<'a>(products: impl Iterator<Item = &'a set::Product>, problems: &mut
 }
 
 fn routes(set: &Set, problems: &mut Vec<String>) {
-    let functions: HashSet<_> = set.functions.iter().map(|function| &function.name).collect();
     for route in &set.routes {
         let target = &route.target;
-        if !functions.contains(target) {
-            problems.push(format!("a route leads to function `{target}`, which is neither in the project nor on the gateway"));
+        match set.functions.iter().find(|function| function.name == *target) {
+            None => problems.push(format!("a route leads to function `{target}`, which is neither in the project nor on the gateway")),
+            Some(function) if function.grants.subscribe.is_empty() => problems.push(format!(
+                "a route leads to function `{target}`, which is granted no topic; add `subscribe = [\"/sys/+/+/thing/event/property/post\"]`, say, to its grants"
+            )),
+            Some(_) => {}
         }
         if let RouteSource::Device(filter) = &route.source {
             problems.extend(set::check_device_source(filter.as_str()).err().map(|wrong| format!("the route to `{target}`: {wrong}")));
@@ -85,6 +93,13 @@ fn limits(who: &str, limits: &Limits, problems: &mut Vec<String>) {
         problems.extend(outside.map(|outside| format!("{who}: limit `{name}` is {outside}")));
     };
     check("memory_bytes", outside(limits.memory_bytes, limit::MEMORY_BYTES));
+    check("table_elements", outside(limits.table_elements, limit::TABLE_ELEMENTS));
+    let is_stack = limit::STACK_BYTES.contains(&limits.stack_bytes);
+    check("stack_bytes", (!is_stack).then(|| format!("{}, and may be one of {:?}", limits.stack_bytes, limit::STACK_BYTES)));
+    check("cpu_ms", outside(limits.cpu_ms, limit::CPU_MS));
+    check("publishes_per_s", outside(limits.publishes_per_s, limit::PUBLISHES_PER_S));
+    check("invocations_per_s", outside(limits.invocations_per_s, limit::INVOCATIONS_PER_S));
+    check("breaker_failures", outside(limits.breaker_failures, limit::BREAKER_FAILURES));
     check("deadline_ms", outside(limits.deadline_ms, limit::DEADLINE_MS));
     check("host_call_bytes", outside(limits.host_call_bytes, limit::HOST_CALL_BYTES));
     check("handles", outside(limits.handles, limit::HANDLES));

@@ -2,7 +2,7 @@
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
-use crate::limit::{MEMORY_BYTES, STACK_BYTES};
+use crate::limit::MEMORY_BYTES;
 
 /// Functions: fresh instances from a pool, no component-model async.
 pub fn functions() -> wasmtime::Result<Engine> {
@@ -72,6 +72,7 @@ fn keep_resident_bytes(ram_bytes: u64, slots: u32) -> usize {
 }
 
 /// A component of wit-bindgen has one core module and two small ones that join it to its imports.
+const STACK_BYTES: usize = 512 << 10;
 const CORE_INSTANCES_PER_SLOT: u32 = 4;
 const CORE_INSTANCES_MAX: u32 = 64;
 const MEMORIES_PER_SLOT: u32 = 2;

@@ -67,7 +67,7 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
     let (limit, message) = if limiter.memory_refused {
         (Some("memory_bytes"), format!("stopped: it asked for more memory than its limit of {} MiB", limits.memory_bytes >> 20))
     } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
-        (Some("stack"), format!("stopped: it used more stack than the limit of {} KiB", crate::limit::STACK_BYTES >> 10))
+        (Some("stack"), format!("stopped: it used more stack than the limit of {} KiB", limits.stack_bytes >> 10))
     } else if root.contains("allocated for hostcalls") {
         (Some("host_call_bytes"), format!("stopped: a host call carried more than its limit of {} bytes", limits.host_call_bytes))
     } else if root.contains("handle limit") || root.contains("resource table") {

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde_json::json;
 
+use crate::audit::Audit;
 use crate::bus::{Kind, Message, Sink, Source};
 use crate::function::Functions;
 use crate::queue::{Job, Queue};
@@ -20,12 +21,13 @@ pub struct Routes {
     table: ArcSwap<Vec<Route>>,
     functions: Arc<Functions>,
     queue: Arc<Queue>,
+    audit: Audit,
     drops: OncePerSecond,
 }
 
 impl Routes {
-    pub fn new(functions: Arc<Functions>, queue: Arc<Queue>) -> Self {
-        Self { table: ArcSwap::default(), functions, queue, drops: OncePerSecond::default() }
+    pub fn new(functions: Arc<Functions>, queue: Arc<Queue>, audit: Audit) -> Self {
+        Self { table: ArcSwap::default(), functions, queue, audit, drops: OncePerSecond::default() }
     }
 
     pub fn replace(&self, routes: Vec<Route>) {
@@ -48,6 +50,10 @@ impl Routes {
     fn try_submit(&self, route: &Route, message: &Message, event: Bytes) -> Result<(), String> {
         let target = &route.target;
         let function = self.functions.get(target).ok_or_else(|| format!("function `{target}` is not deployed"))?;
+        if !function.grants.may_subscribe(&message.topic) {
+            self.audit.record(&format!("function {target}"), "denied", &format!("subscribe {}", message.topic));
+            return Err(format!("function `{target}` is not granted `subscribe` of it"));
+        }
         if message.path.depth() >= function.limits.call_depth {
             return Err(format!("a loop is cut, since {} -> {target} is nested too deeply", message.path));
         }

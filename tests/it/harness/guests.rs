@@ -31,6 +31,8 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         component: Source::Crate(dir.clone()),
         limits: Limits::default(),
         grants: Grants::default(),
+        reuse: 0,
+        http: None,
     };
     let functions = crates.iter().enumerate().map(function).collect();
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions, routes: vec![] };

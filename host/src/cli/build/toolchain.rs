@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Error, Result, bail};
+use parking_lot::Mutex;
 
 use crate::config::manifest::shown;
 
@@ -77,6 +78,9 @@ pub fn not_started(name: &str, err: io::Error) -> Error {
 
 /// Makes sure that the target's standard library is there, and has rustup fetch it if it is not.
 pub fn ensure_target(dir: &Path) -> Result<()> {
+    // Two rustups that add it at the same time undo each other's work.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     if has_target(dir)? {
         return Ok(());
     }

@@ -6,9 +6,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::reader::{Entry, Table, Value};
 use super::{Source, json, place, sandbox};
-use crate::limit::Limits;
+use crate::limit::{Limits, REUSE};
 use crate::name::{FunctionName, check_driver};
-use crate::set::{Driver, Function};
+use crate::set::{Driver, Function, HttpAuth, HttpTrigger, check_http_prefix};
 
 /// The most entries of a driver's `config.kv` (FACTS 3.1).
 const KV_ENTRIES_MAX: usize = 100;
@@ -25,10 +25,27 @@ pub fn driver(entry: &Entry<'_>) -> Option<Driver<Source>> {
 
 pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
     let name: Result<FunctionName, ()> = entry.key.parse().map_err(|err| entry.error(err));
-    let table = entry.value.table(&["crate", "component", "limits", "grants"])?;
+    let table = entry.value.table(&["crate", "component", "limits", "grants", "reuse", "http"])?;
     let component = source(&table);
     let (limits, grants) = (sandbox::limits(&table, Limits::default()), sandbox::grants(&table));
-    Some(Function { name: name.ok()?, component: component?, limits, grants })
+    let reuse = table.optional("reuse").and_then(|value| value.integer(REUSE)).unwrap_or_default();
+    let http = table.optional("http").map(|http| http_trigger(&http));
+    Some(Function { name: name.ok()?, component: component?, limits, grants, reuse, http: http.flatten() })
+}
+
+fn http_trigger(value: &Value<'_>) -> Option<HttpTrigger> {
+    let table = value.table(&["prefix", "auth"])?;
+    let prefix = table.required("prefix").and_then(|value| value.checked(check_http_prefix));
+    let auth = match table.optional("auth").map(|value| (value.text(), value)) {
+        None | Some((Some("user"), _)) => Some(HttpAuth::User),
+        Some((Some("anonymous"), _)) => Some(HttpAuth::Anonymous),
+        Some((Some(_), value)) => {
+            value.error("expected `user` (the users of this gateway) or `anonymous` (everybody)");
+            None
+        }
+        Some((None, _)) => None,
+    };
+    Some(HttpTrigger { prefix: prefix?.to_owned(), auth: auth? })
 }
 
 fn source(table: &Table<'_>) -> Option<Source> {

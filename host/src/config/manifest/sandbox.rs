@@ -1,46 +1,128 @@
 //! `limits` and `grants` of a function or a driver.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 
+use toml::de::DeValue;
+
 use super::reader::{Table, Value};
-use crate::grant::{Grants, ThingGrants};
-use crate::limit::{CALL_DEPTH, CONCURRENCY, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, LOG_BYTES_PER_S, Limits, MEMORY_BYTES};
+use crate::grant::{Dir, Env, Grants, InvokeGrants, ThingGrants};
+use crate::limit::{
+    BREAKER_FAILURES, CALL_DEPTH, CONCURRENCY, CPU_MS, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, INVOCATIONS_PER_S, LOG_BYTES_PER_S, Limits,
+    MEMORY_BYTES, PUBLISHES_PER_S, STACK_BYTES, TABLE_ELEMENTS,
+};
 
 /// The limits of the component that `table` declares; `limits` where it is silent.
 pub fn limits(table: &Table<'_>, mut limits: Limits) -> Limits {
-    let known = ["memory_mib", "deadline_ms", "host_call_bytes", "handles", "concurrency", "log_bytes_per_s", "call_depth"];
+    let known = [
+        "memory_mib",
+        "table_elements",
+        "stack_kib",
+        "cpu_ms",
+        "deadline_ms",
+        "host_call_bytes",
+        "handles",
+        "concurrency",
+        "publishes_per_s",
+        "invocations_per_s",
+        "log_bytes_per_s",
+        "call_depth",
+        "breaker_failures",
+    ];
     let Some(table) = table.optional("limits").and_then(|limits| limits.table(&known)) else { return limits };
     if let Some(memory_mib) =
         table.optional("memory_mib").and_then(|value| value.integer(MEMORY_BYTES.start() >> 20..=MEMORY_BYTES.end() >> 20))
     {
         limits.memory_bytes = memory_mib << 20;
     }
+    if let Some(bytes) = table.optional("stack_kib").and_then(|value| stack_bytes(&value)) {
+        limits.stack_bytes = bytes;
+    }
+    replace(&mut limits.table_elements, &table, "table_elements", TABLE_ELEMENTS);
+    replace(&mut limits.cpu_ms, &table, "cpu_ms", CPU_MS);
     replace(&mut limits.deadline_ms, &table, "deadline_ms", DEADLINE_MS);
     replace(&mut limits.host_call_bytes, &table, "host_call_bytes", HOST_CALL_BYTES);
     replace(&mut limits.handles, &table, "handles", HANDLES);
     replace(&mut limits.concurrency, &table, "concurrency", CONCURRENCY);
+    replace(&mut limits.publishes_per_s, &table, "publishes_per_s", PUBLISHES_PER_S);
+    replace(&mut limits.invocations_per_s, &table, "invocations_per_s", INVOCATIONS_PER_S);
     replace(&mut limits.log_bytes_per_s, &table, "log_bytes_per_s", LOG_BYTES_PER_S);
     replace(&mut limits.call_depth, &table, "call_depth", CALL_DEPTH);
+    replace(&mut limits.breaker_failures, &table, "breaker_failures", BREAKER_FAILURES);
     limits
+}
+
+fn stack_bytes(value: &Value<'_>) -> Option<usize> {
+    let bytes = value.integer(1..=1 << 20)? << 10;
+    let is_known = STACK_BYTES.contains(&bytes);
+    if !is_known {
+        let known = STACK_BYTES.map(|bytes| (bytes >> 10).to_string()).join(", ");
+        value.error(format_args!("there is no stack of {} KiB; expected one of {known}", bytes >> 10));
+    }
+    is_known.then_some(bytes)
 }
 
 /// The grants of the component that `table` declares; none where it is silent.
 pub fn grants(table: &Table<'_>) -> Grants {
-    let known = ["publish", "things", "invoke", "credentials"];
+    let known = ["publish", "subscribe", "things", "invoke", "http", "tcp", "udp", "listen", "dirs", "credentials", "env"];
     let Some(table) = table.optional("grants").and_then(|grants| grants.table(&known)) else { return Grants::default() };
     Grants {
         publish: list(&table, "publish"),
+        subscribe: list(&table, "subscribe"),
         things: table.optional("things").map(|things| thing_grants(&things)).unwrap_or_default(),
-        invoke: list(&table, "invoke"),
+        invoke: table.optional("invoke").map(|invoke| invoke_grants(&invoke)).unwrap_or_default(),
+        http: list(&table, "http"),
+        tcp: list(&table, "tcp"),
+        udp: list(&table, "udp"),
+        listen: list(&table, "listen"),
+        dirs: table.optional("dirs").map(|dirs| read_dirs(&dirs)).unwrap_or_default(),
         credentials: table.optional("credentials").and_then(|value| value.boolean()).unwrap_or_default(),
+        env: table.optional("env").map(|env| read_env(&env)).unwrap_or_default(),
     }
 }
 
 fn thing_grants(value: &Value<'_>) -> ThingGrants {
     let Some(table) = value.table(&["read", "write", "call"]) else { return ThingGrants::default() };
     ThingGrants { read: list(&table, "read"), write: list(&table, "write"), call: list(&table, "call") }
+}
+
+/// A list is for both kinds of calls; a table names the kind.
+fn invoke_grants(value: &Value<'_>) -> InvokeGrants {
+    if matches!(value.raw(), Some(DeValue::Array(_))) {
+        let both = parsed_list(value);
+        return InvokeGrants { sync: both.clone(), asynchronous: both };
+    }
+    let Some(table) = value.table(&["sync", "async"]) else { return InvokeGrants::default() };
+    InvokeGrants { sync: list(&table, "sync"), asynchronous: list(&table, "async") }
+}
+
+fn read_dirs(value: &Value<'_>) -> Vec<Dir> {
+    let dir = |item: &Value<'_>| {
+        let table = item.table(&["host", "guest"])?;
+        let path = |key| table.required(key).and_then(|value| value.checked(check_absolute));
+        let (host, guest) = (path("host"), path("guest"));
+        Some(Dir { host: PathBuf::from(host?), guest: guest?.to_owned() })
+    };
+    value.array().unwrap_or_default().iter().filter_map(dir).collect()
+}
+
+fn check_absolute(path: &str) -> Result<(), String> {
+    if path.starts_with('/') { Ok(()) } else { Err(format!("`{path}` is no absolute path; expected one that begins with `/`")) }
+}
+
+fn read_env(value: &Value<'_>) -> Env {
+    let mut variables = BTreeMap::new();
+    for entry in value.entries().unwrap_or_default() {
+        let Some(text) = entry.value.text() else { continue };
+        if entry.key.is_empty() || entry.key.contains(['=', '\0']) || text.contains('\0') {
+            entry.error("a variable's name may have no `=`, and neither its name nor its value a NUL character");
+        }
+        variables.insert(entry.key.to_owned(), text.to_owned());
+    }
+    Env(variables)
 }
 
 fn replace<T: TryFrom<i64> + PartialOrd + Display>(limit: &mut T, table: &Table<'_>, key: &'static str, range: RangeInclusive<T>) {
@@ -50,6 +132,9 @@ fn replace<T: TryFrom<i64> + PartialOrd + Display>(limit: &mut T, table: &Table<
 }
 
 fn list<T: FromStr<Err: Display>>(table: &Table<'_>, key: &'static str) -> Vec<T> {
-    let items = table.optional(key).and_then(|value| value.array()).unwrap_or_default();
-    items.iter().filter_map(Value::parsed).collect()
+    table.optional(key).map(|value| parsed_list(&value)).unwrap_or_default()
+}
+
+fn parsed_list<T: FromStr<Err: Display>>(value: &Value<'_>) -> Vec<T> {
+    value.array().unwrap_or_default().iter().filter_map(Value::parsed).collect()
 }
