@@ -61,9 +61,6 @@ pub enum DeployError {
     Failed(#[from] anyhow::Error),
 }
 
-/// How `runtime` loads a component of one kind.
-type Load<C> = fn(&Runtime, &Digest, &[u8]) -> anyhow::Result<(Arc<C>, Loaded)>;
-
 /// A set that is ready to run.
 struct Ready {
     products: Vec<Arc<Product>>,
@@ -158,11 +155,15 @@ impl Deploy {
         if let Some(same) = self.parts.functions.get(&row.name).filter(|now| is_same(now, row)) {
             return Ok(same);
         }
-        let (code, how) = self.load(&row.component, Kind::Function, Runtime::load_function).await?;
+        let (code, how) = {
+            let stack_bytes = row.limits.stack_bytes;
+            let load = move |runtime: &Runtime, digest: &Digest, component: &[u8]| runtime.load_function(digest, component, stack_bytes);
+            self.load(&row.component, Kind::Function, load).await?
+        };
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("function {}", row.name), &row.grants);
         let log = Arc::new(GuestLog::new(guest.who.clone(), row.limits.log_bytes_per_s));
-        let bound = Arc::new(BoundCode { code, guest, log });
+        let bound = Arc::new(BoundCode::new(code, guest, log));
         let function = Function::new(row, bound.clone());
         bound.try_start(&function).await.map_err(|reason| format!("it does not start: {reason}"))?;
         Ok(Arc::new(function))
@@ -182,7 +183,12 @@ impl Deploy {
     }
 
     /// Checks and loads a component away from the threads that serve others: it takes a while.
-    async fn load<C: Send + Sync + 'static>(&self, digest: &Digest, kind: Kind, load: Load<C>) -> Result<(Arc<C>, Loaded), String> {
+    async fn load<C: Send + Sync + 'static>(
+        &self,
+        digest: &Digest,
+        kind: Kind,
+        load: impl FnOnce(&Runtime, &Digest, &[u8]) -> anyhow::Result<(Arc<C>, Loaded)> + Send + 'static,
+    ) -> Result<(Arc<C>, Loaded), String> {
         let (parts, digest) = (self.parts.clone(), digest.clone());
         let work = move || {
             let component = parts.components.read(&digest)?;
@@ -234,7 +240,7 @@ impl Deploy {
 }
 
 fn is_same(now: &Function, row: &set::Function) -> bool {
-    now.digest == row.component && now.limits == row.limits && now.grants == row.grants
+    now.digest == row.component && now.limits == row.limits && now.grants == row.grants && now.reuse == row.reuse
 }
 
 fn rows<T: serde::de::DeserializeOwned>(store: &Store, table: Table) -> anyhow::Result<Vec<T>> {

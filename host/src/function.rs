@@ -2,6 +2,7 @@
 //!
 //! How a guest runs is not here: `runtime` implements [`Code`].
 
+mod breaker;
 mod gate;
 mod invocation;
 
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+pub use breaker::Breaker;
 pub use gate::Gate;
 pub use invocation::{Failure, Invocation, InvokeError, Outcome};
 
@@ -31,7 +33,10 @@ pub struct Function {
     pub digest: Digest,
     pub limits: Limits,
     pub grants: Grants,
+    /// Calls that one instance may take, one after another. 0: each call has a fresh one.
+    pub reuse: u32,
     pub gate: Gate,
+    pub breaker: Breaker,
     pub code: Arc<dyn Code>,
 }
 
@@ -43,6 +48,8 @@ impl Function {
             digest: row.component.clone(),
             limits: row.limits,
             grants: row.grants.clone(),
+            reuse: row.reuse,
+            breaker: Breaker::new(row.limits.breaker_failures),
             gate: Gate::new(row.limits.concurrency),
             code,
         }
@@ -51,7 +58,7 @@ impl Function {
 
 /// The code of a function, ready to run.
 pub trait Code: Send + Sync {
-    /// Runs one call in an instance of its own, and ends by `deadline` whatever the guest does.
+    /// Runs one call in an instance that no other call has at the time, and ends by `deadline` whatever the guest does.
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>>;
 }
 
@@ -113,6 +120,7 @@ impl Functions {
         if path.depth() > limits.call_depth {
             return Err(InvokeError::CallDepth { limit: limits.call_depth, path: path.to_string() });
         }
+        let attempt = function.breaker.enter(&function.name)?;
         // Waiting for a place is held to the same time, but does not use up the call's own.
         let own = || Instant::now() + Duration::from_millis(limits.deadline_ms);
         let smaller = |own: Instant| invocation.deadline.map_or(own, |callers| callers.min(own));
@@ -127,6 +135,13 @@ impl Functions {
             is_callers_deadline: deadline < own,
             path,
         };
-        function.code.run(&function, call).await
+        let outcome = function.code.run(&function, call).await?;
+        match &outcome {
+            // It had less time than it asks for, which says nothing of it.
+            Outcome::Unhandled(Failure { limit: Some("deadline_ms"), .. }) if deadline < own => {}
+            Outcome::Unhandled(failure) => attempt.failed(&function.name, &failure.message),
+            Outcome::Done(_) | Outcome::Handled(_) => attempt.succeeded(&function.name),
+        }
+        Ok(outcome)
     }
 }

@@ -3,12 +3,15 @@
 //! Functions run on an engine without component-model async, drivers on one with it (DESIGN, the contract).
 //! Policy is elsewhere: who may call is `function`'s, when a driver starts again is `driver`'s.
 
+mod budget;
 mod cache;
 mod driver_code;
 mod engine;
 mod failure;
 mod function_code;
 mod inspect;
+mod kept;
+mod meter;
 mod state;
 mod ticker;
 
@@ -27,14 +30,18 @@ use crate::seal::Seal;
 use crate::set::Digest;
 use cache::Cache;
 pub use driver_code::{DriverCode, DriverSpec, Request};
+use engine::{Class, Image, Machine, Sizes};
 pub use function_code::{BoundCode, FunctionCode, FunctionParts};
 pub use inspect::{Kind, inspect};
+use kept::Hoards;
 use state::DriverState;
 pub use state::FunctionState;
 use ticker::Ticker;
 
 pub struct Runtime {
-    functions: World<FunctionState, FunctionCode>,
+    pub sizes: Sizes,
+    /// One for each class of function that there is.
+    functions: Mutex<HashMap<Class, Arc<World<FunctionState, FunctionCode>>>>,
     drivers: World<DriverState, DriverCode>,
     cache: Cache,
     ticker: Arc<Ticker>,
@@ -60,31 +67,73 @@ pub enum Loaded {
 impl Runtime {
     /// `cache_dir` holds compiled code, which is trusted only with this gateway's MAC.
     pub fn new(cache_dir: &Path, seal: Arc<Seal>, iot_data: Arc<IotDataParts>, fc: Arc<FcParts>) -> anyhow::Result<Self> {
-        let functions = engine::functions().map_err(plain).context("starting the engine of functions")?;
-        let drivers = engine::drivers().map_err(plain).context("starting the engine of drivers")?;
-        let ticker = Arc::new(Ticker::start(vec![functions.clone(), drivers.clone()])?);
-        let function_linker = state::function_linker(&functions).map_err(plain).context("linking the world of functions")?;
-        let driver_linker = state::driver_linker(&drivers).map_err(plain).context("linking the world of drivers")?;
+        let ticker = Arc::new(Ticker::start()?);
+        let (sizes, functions) = usual_functions(&ticker)?;
+        let drivers = engine::drivers(&sizes).map_err(plain).context("starting the engine of drivers")?;
+        ticker.add(&drivers);
+        let linker = state::driver_linker(&drivers).map_err(plain).context("linking the world of drivers")?;
         Ok(Self {
-            functions: World { engine: functions, linker: function_linker, loaded: Mutex::default() },
-            drivers: World { engine: drivers, linker: driver_linker, loaded: Mutex::default() },
+            sizes,
+            functions: Mutex::new(HashMap::from([(Class::USUAL, Arc::new(functions))])),
+            drivers: World { engine: drivers, linker, loaded: Mutex::default() },
             cache: Cache::open(cache_dir, seal)?,
             ticker,
-            function_parts: Arc::new(FunctionParts { iot_data, fc }),
+            function_parts: Arc::new(FunctionParts { iot_data, fc, hoards: Hoards::default() }),
         })
     }
 
-    /// Makes a function's component ready to run: from memory, from the cache, or by compiling it.
-    pub fn load_function(&self, digest: &Digest, component: &[u8]) -> anyhow::Result<(Arc<FunctionCode>, Loaded)> {
-        self.functions.load(digest, &self.cache, component, |component| {
-            FunctionCode::new(&self.functions.linker, component, self.ticker.clone(), self.function_parts.clone())
-        })
+    /// Makes a function's component ready to run with a stack of that size: from memory, from the cache, or by compiling it.
+    pub fn load_function(&self, digest: &Digest, component: &[u8], stack_bytes: usize) -> anyhow::Result<(Arc<FunctionCode>, Loaded)> {
+        let load = |class| {
+            let world = self.world(class)?;
+            world.load(digest, &self.cache, component, |component| {
+                FunctionCode::new(&world.linker, component, self.ticker.clone(), self.function_parts.clone())
+            })
+        };
+        let small = Class { stack_bytes, image: Image::Small };
+        let (code, how) = load(small)?;
+        match code.image() {
+            Image::Small => Ok((code, how)),
+            // What its memory holds is only known once it is loaded.
+            image => Ok((load(Class { image, ..small })?.0, how)),
+        }
+    }
+
+    fn world(&self, class: Class) -> anyhow::Result<Arc<World<FunctionState, FunctionCode>>> {
+        let mut worlds = self.functions.lock();
+        if let Some(world) = worlds.get(&class) {
+            return Ok(world.clone());
+        }
+        let world = Arc::new(functions(class, &self.sizes, &self.ticker)?);
+        worlds.insert(class, world.clone());
+        Ok(world)
     }
 
     /// The same for a driver's component.
     pub fn load_driver(&self, digest: &Digest, component: &[u8]) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
         self.drivers.load(digest, &self.cache, component, |component| DriverCode::new(&self.drivers.linker, component, self.ticker.clone()))
     }
+}
+
+/// The engine of usual functions, as large as the machine takes it.
+fn usual_functions(ticker: &Ticker) -> anyhow::Result<(Sizes, World<FunctionState, FunctionCode>)> {
+    let mut machine = Machine::here();
+    loop {
+        let sizes = Sizes::of(machine);
+        match (functions(Class::USUAL, &sizes, ticker), machine.with_fewer_addresses()) {
+            (Ok(world), _) => return Ok((sizes, world)),
+            (Err(error), None) => return Err(error),
+            // Some processors and kernels have fewer addresses, and nothing but a try says how many.
+            (Err(_), Some(fewer)) => machine = fewer,
+        }
+    }
+}
+
+fn functions(class: Class, sizes: &Sizes, ticker: &Ticker) -> anyhow::Result<World<FunctionState, FunctionCode>> {
+    let engine = engine::functions(class, sizes).map_err(plain).context("starting the engine of functions")?;
+    let linker = state::function_linker(&engine).map_err(plain).context("linking the world of functions")?;
+    ticker.add(&engine);
+    Ok(World { engine, linker, loaded: Mutex::default() })
 }
 
 /// wasmtime's error with its causes, for people. Its own type stays inside `runtime` and `capability`.

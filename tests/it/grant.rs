@@ -14,7 +14,13 @@ async fn a_function_without_grants_is_refused_every_call_and_each_leaves_an_audi
         assert_eq!(code.as_u64(), Some(NOT_GRANTED), "`{call}` answered {code}");
     }
     assert_eq!(codes.as_object().unwrap().len(), 8);
-    for refused in ["publish /nobody/nothing", "things.write a1Nobody/nothing-1/Nothing", "invoke.sync Nobody/nothing", "invoke.async Nobody/nothing", "credentials"] {
+    for refused in [
+        "publish /nobody/nothing",
+        "things.write a1Nobody/nothing-1/Nothing",
+        "invoke.sync Nobody/nothing",
+        "invoke.async Nobody/nothing",
+        "credentials",
+    ] {
         gw.audited(refused).await;
     }
     assert!(gw.audit().contains("function test/misbehave"), "the audit does not say who");

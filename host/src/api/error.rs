@@ -65,7 +65,7 @@ impl From<InvokeError> for ApiError {
     fn from(error: InvokeError) -> Self {
         let status = match error {
             InvokeError::UnknownFunction(_) => StatusCode::NOT_FOUND,
-            InvokeError::Busy { .. } | InvokeError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
+            InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
             InvokeError::CallDepth { .. } => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())

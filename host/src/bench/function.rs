@@ -43,10 +43,10 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let functions = Arc::new(Functions::default());
     let runtime = runtime(scratch, functions.clone())?;
     let component = guests.component(&guests.count.component)?;
-    let (code, _) = runtime.load_function(&guests.count.component, component)?;
+    let (code, _) = runtime.load_function(&guests.count.component, component, guests.count.limits.stack_bytes)?;
     let who = Guest { who: "function bench/count".to_owned(), grants: guests.count.grants.clone(), audit: Audit::in_memory() };
     let log = Arc::new(GuestLog::new(who.who.clone(), guests.count.limits.log_bytes_per_s));
-    let bound = Arc::new(BoundCode { code, guest: Arc::new(who), log });
+    let bound = Arc::new(BoundCode::new(code, Arc::new(who), log));
     let function = Arc::new(Function::new(&guests.count, bound.clone()));
     functions.replace([function.clone()]);
 

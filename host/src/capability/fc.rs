@@ -96,7 +96,7 @@ impl fc::Host for Fc {
 fn refused(error: InvokeError) -> Fault {
     let code = match &error {
         InvokeError::UnknownFunction(_) => fault::FUNCTION_NOT_EXIST,
-        InvokeError::Busy { .. } | InvokeError::NoSlot => fault::TOO_MANY,
+        InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::NoSlot => fault::TOO_MANY,
         InvokeError::CallDepth { .. } => fault::CALL_DEPTH,
     };
     Fault { code, message: error.to_string() }

@@ -92,6 +92,11 @@ impl Output {
         lines.collect::<Vec<_>>().join(" ")
     }
 
+    /// Drops the last words, for another call of the same instance.
+    pub fn forget(&self) {
+        self.0.text.lock().last.clear();
+    }
+
     fn take(&self, mut bytes: &[u8]) {
         let mut text = self.0.text.lock();
         let Text { pending, last } = &mut *text;

@@ -63,6 +63,10 @@ pub enum InvokeError {
     Busy { name: FunctionName, running: u32, waiting: usize },
     #[error("calls are nested deeper than {limit}: {path}")]
     CallDepth { limit: u32, path: String },
+    #[error(
+        "function `{name}` failed {failures} times in a row and is not called for {retry_s} s more; then one call tries it again. The last failure: {reason}"
+    )]
+    Broken { name: FunctionName, failures: u32, retry_s: u64, reason: String },
     #[error("every instance of this gateway is in use; try again")]
     NoSlot,
 }

@@ -73,7 +73,7 @@ impl DriverCode {
         let limits = spec.limits;
         let mut store = self.store(spec);
         let life = Box::pin(self.live(&mut store, requests));
-        let ended = self.ticker.watch(life).await;
+        let ended = self.ticker.watch(life, Arc::default()).await;
         let state = store.data();
         ended.map_err(|error| failure::explain(&error, &state.limiter, &limits, &state.stderr.last_words()))
     }
@@ -83,7 +83,7 @@ impl DriverCode {
         let limits = spec.limits;
         let mut store = self.store(spec);
         let started = Box::pin(self.pre.instantiate_async(&mut store));
-        match tokio::time::timeout(Duration::from_millis(limits.deadline_ms), self.ticker.watch(started)).await {
+        match tokio::time::timeout(Duration::from_millis(limits.deadline_ms), self.ticker.watch(started, Arc::default())).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(failure::explain(&error, &store.data().limiter, &limits, &store.data().stderr.last_words())),
             Err(_) => Err(failure::deadline(limits.deadline_ms)),

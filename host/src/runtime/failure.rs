@@ -2,19 +2,37 @@
 
 use wasmtime::{PoolConcurrencyLimitError, ResourceLimiter, Trap};
 
+use super::budget::Exhausted;
 use crate::function::Failure;
 use crate::limit::Limits;
 
-/// Holds a guest to its memory, and remembers when that was refused.
+/// Holds a guest to its memory and its tables, and remembers what was refused.
 pub struct Limiter {
     memory_bytes: usize,
     memory_used: usize,
-    memory_refused: bool,
+    table_elements: usize,
+    refused: Option<Refused>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    Memory,
+    Table,
 }
 
 impl Limiter {
     pub fn new(limits: &Limits) -> Self {
-        Self { memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX), memory_used: 0, memory_refused: false }
+        Self {
+            memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
+            memory_used: 0,
+            table_elements: limits.table_elements as usize,
+            refused: None,
+        }
+    }
+
+    /// Forgets what was refused, for another call of the same instance.
+    pub fn forget(&mut self) {
+        self.refused = None;
     }
 }
 
@@ -26,13 +44,17 @@ impl ResourceLimiter for Limiter {
         if allowed {
             self.memory_used = used
         } else {
-            self.memory_refused = true
+            self.refused = Some(Refused::Memory)
         }
         Ok(allowed)
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        let allowed = desired <= self.table_elements;
+        if !allowed {
+            self.refused = Some(Refused::Table)
+        }
+        Ok(allowed)
     }
 
     fn instances(&self) -> usize {
@@ -48,7 +70,6 @@ impl ResourceLimiter for Limiter {
     }
 }
 
-const TABLE_ELEMENTS_MAX: usize = 10_000;
 const INSTANCES_MAX: usize = 64;
 
 /// A driver's `run` returned an error: it was not ended, it gave up.
@@ -64,10 +85,14 @@ pub fn is_pool_full(error: &wasmtime::Error) -> bool {
 /// Says what ended a guest. `last_words` is the end of its stderr, where a panic explains itself.
 pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last_words: &str) -> Failure {
     let root = error.root_cause().to_string();
-    let (limit, message) = if limiter.memory_refused {
+    let (limit, message) = if let Some(exhausted) = error.downcast_ref::<Exhausted>() {
+        return self::exhausted(exhausted, limits);
+    } else if limiter.refused == Some(Refused::Memory) {
         (Some("memory_bytes"), format!("stopped: it asked for more memory than its limit of {} MiB", limits.memory_bytes >> 20))
+    } else if limiter.refused == Some(Refused::Table) {
+        (Some("table_elements"), format!("stopped: it asked for a larger table than its limit of {} elements", limits.table_elements))
     } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
-        (Some("stack"), format!("stopped: it used more stack than the limit of {} KiB", limits.stack_bytes >> 10))
+        (Some("stack_bytes"), format!("stopped: it used more stack than the limit of {} KiB", limits.stack_bytes >> 10))
     } else if root.contains("allocated for hostcalls") {
         (Some("host_call_bytes"), format!("stopped: a host call carried more than its limit of {} bytes", limits.host_call_bytes))
     } else if root.contains("handle limit") || root.contains("resource table") {
@@ -77,6 +102,13 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
     };
     let message = if last_words.is_empty() { message } else { format!("{message}; its last words: {last_words}") };
     Failure { limit, message }
+}
+
+fn exhausted(exhausted: &Exhausted, limits: &Limits) -> Failure {
+    match exhausted {
+        Exhausted::Cpu { .. } => Failure { limit: Some("cpu_ms"), message: format!("killed: {exhausted}") },
+        Exhausted::Deadline => deadline(limits.deadline_ms),
+    }
 }
 
 /// The guest did not end in its own time.

@@ -1,26 +1,32 @@
-//! A function's code: each call gets a Store and an instance of its own, and both are dropped at its end.
+//! A function's code: each call gets a Store and an instance of its own, and both are dropped at its end, unless the manifest
+//! asks for reuse and the call returned.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use wasmtime::Store;
 use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
+use super::budget::{Budget, Exhausted};
+use super::engine::Image;
 use super::failure::{self, Limiter};
+use super::kept::{Hoard, Hoards, Kept, Live};
+use super::meter::Meter;
 use super::state::FunctionState;
 use super::ticker::Ticker;
-use crate::bindings::function::FunctionPre;
 use crate::bindings::function::exports::ledge::edge::handler::Context;
+use crate::bindings::function::{Function as Exports, FunctionPre};
 use crate::capability::Guest;
 use crate::capability::credentials::Credentials;
 use crate::capability::fc::{Fc, FcParts};
 use crate::capability::iot_data::{IotData, IotDataParts};
 use crate::capability::wasi::{self, GuestLog, Output};
-use crate::function::{BoxFuture, Call, Code, Function, InvokeError, Outcome};
+use crate::function::{BoxFuture, Call, Code, Failure, Function, InvokeError, Outcome};
 use crate::limit::Limits;
 
 pub struct FunctionCode {
     pub(crate) pre: FunctionPre<FunctionState>,
+    image: Image,
     ticker: Arc<Ticker>,
     parts: Arc<FunctionParts>,
 }
@@ -29,6 +35,7 @@ pub struct FunctionCode {
 pub struct FunctionParts {
     pub iot_data: Arc<IotDataParts>,
     pub fc: Arc<FcParts>,
+    pub hoards: Hoards,
 }
 
 /// A function's code with the identity under which it runs: two functions may share one component.
@@ -36,6 +43,7 @@ pub struct BoundCode {
     pub code: Arc<FunctionCode>,
     pub guest: Arc<Guest>,
     pub log: Arc<GuestLog>,
+    kept: Arc<Kept<Exports>>,
 }
 
 impl FunctionCode {
@@ -45,10 +53,16 @@ impl FunctionCode {
         ticker: Arc<Ticker>,
         parts: Arc<FunctionParts>,
     ) -> wasmtime::Result<Self> {
-        Ok(Self { pre: FunctionPre::new(linker.instantiate_pre(component)?)?, ticker, parts })
+        // A component that imports memories cannot say; then it brings none of its own.
+        let initial_bytes = component.resources_required().and_then(|resources| resources.max_initial_memory_size).unwrap_or(0);
+        Ok(Self { pre: FunctionPre::new(linker.instantiate_pre(component)?)?, image: Image::of(initial_bytes), ticker, parts })
     }
 
-    /// A Store for one call, as the engine and the grants want it. `bench` takes one too.
+    pub(super) fn image(&self) -> Image {
+        self.image
+    }
+
+    /// A Store for one instance, as the engine and the grants want it. `bench` takes one too.
     pub(crate) fn store(&self, bound: &BoundCode, function: &Function, call: &Call) -> Store<FunctionState> {
         let (guest, limits) = (&bound.guest, &function.limits);
         let stderr = Output::new(bound.log.clone());
@@ -56,6 +70,7 @@ impl FunctionCode {
             wasi: wasi::context(&bound.log, &stderr),
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(limits),
+            budget: Budget::new(&self.ticker, limits, call),
             stderr,
             iot_data: IotData {
                 guest: guest.clone(),
@@ -70,34 +85,13 @@ impl FunctionCode {
         limit(&mut store, limits);
         store.data_mut().table.set_max_capacity(limits.handles as usize);
         store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_async_yield_and_update(1);
+        store.epoch_deadline_callback(on_tick);
         store
     }
+}
 
-    async fn handle(&self, bound: &BoundCode, function: &Function, call: Call) -> Result<Outcome, InvokeError> {
-        let mut store = self.store(bound, function, &call);
-        let context = Context {
-            request_id: call.request_id,
-            invoker_context: call.invoker_context,
-            service: function.name.service.clone(),
-            function: function.name.function.clone(),
-            deadline_ms: millis(call.deadline.saturating_duration_since(Instant::now())),
-        };
-        let handled = async {
-            let instance = self.pre.instantiate_async(&mut store).await?;
-            instance.ledge_edge_handler().call_handle(&mut store, &call.event, &context).await
-        };
-        match handled.await {
-            Ok(Ok(result)) => Ok(Outcome::Done(result.into())),
-            Ok(Err(message)) => Ok(Outcome::Handled(message)),
-            Err(error) if failure::is_pool_full(&error) => Err(InvokeError::NoSlot),
-            Err(error) => Ok(Outcome::Unhandled(self.explain(&error, store.data(), &function.limits))),
-        }
-    }
-
-    fn explain(&self, error: &wasmtime::Error, state: &FunctionState, limits: &Limits) -> crate::function::Failure {
-        failure::explain(error, &state.limiter, limits, &state.stderr.last_words())
-    }
+fn on_tick(mut store: StoreContextMut<'_, FunctionState>) -> wasmtime::Result<UpdateDeadline> {
+    Ok(store.data_mut().budget.tick()?)
 }
 
 /// The limits that wasmtime itself keeps.
@@ -108,21 +102,99 @@ pub(super) fn limit<T>(store: &mut Store<T>, limits: &Limits) {
 }
 
 impl BoundCode {
+    pub fn new(code: Arc<FunctionCode>, guest: Arc<Guest>, log: Arc<GuestLog>) -> Self {
+        let kept = Arc::new(Kept::default());
+        let hoard: Arc<dyn Hoard> = kept.clone();
+        code.parts.hoards.add(&hoard);
+        Self { code, guest, log, kept }
+    }
+
     /// Instantiates once and drops it, to see that the component starts.
     pub async fn try_start(&self, function: &Function) -> Result<(), String> {
         let code = &self.code;
-        let deadline = Instant::now() + std::time::Duration::from_millis(function.limits.deadline_ms);
-        let mut store = code.store(self, function, &Call::probe(deadline));
+        let deadline = Instant::now() + Duration::from_millis(function.limits.deadline_ms);
+        let (call, meter) = (Call::probe(deadline), Arc::<Meter>::default());
+        let mut store = code.store(self, function, &call);
+        store.data_mut().begin(&call, meter.clone());
         let started = Box::pin(code.pre.instantiate_async(&mut store));
-        match tokio::time::timeout_at(deadline.into(), code.ticker.watch(started)).await {
+        match tokio::time::timeout_at(deadline.into(), code.ticker.watch(started, meter)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(code.explain(&error, store.data(), &function.limits).message),
+            Ok(Err(error)) if failure::is_pool_full(&error) => Err("every instance of this gateway is in use; try again".to_owned()),
+            Ok(Err(error)) => Err(explain(&error, store.data(), &function.limits).message),
             Err(_) => Err(format!("it did not start within {} ms", function.limits.deadline_ms)),
+        }
+    }
+
+    /// An instance that is ready for `call`: one that waited for it, or a fresh one.
+    async fn live(&self, function: &Function, call: &Call, meter: Arc<Meter>) -> Result<Live<Exports>, Ended> {
+        if let Some(mut live) = self.kept.take() {
+            live.store.set_epoch_deadline(1);
+            live.store.data_mut().begin(call, meter);
+            return Ok(live);
+        }
+        match self.fresh(function, call, meter.clone()).await {
+            // What waits for other functions gives way to what is needed now.
+            Err(Ended::NoSlot) if self.code.parts.hoards.clear() => self.fresh(function, call, meter).await,
+            live => live,
+        }
+    }
+
+    async fn fresh(&self, function: &Function, call: &Call, meter: Arc<Meter>) -> Result<Live<Exports>, Ended> {
+        let mut store = self.code.store(self, function, call);
+        store.data_mut().begin(call, meter);
+        match self.code.pre.instantiate_async(&mut store).await {
+            Ok(instance) => Ok(Live { store, instance, calls_left: function.reuse.max(1) }),
+            Err(error) => Err(Ended::by(&error, store.data(), &function.limits)),
+        }
+    }
+
+    async fn handle(&self, function: &Function, call: Call, meter: Arc<Meter>) -> Result<Outcome, Ended> {
+        let mut live = self.live(function, &call, meter).await?;
+        let context = Context {
+            request_id: call.request_id,
+            invoker_context: call.invoker_context,
+            service: function.name.service.clone(),
+            function: function.name.function.clone(),
+            deadline_ms: millis(call.deadline.saturating_duration_since(Instant::now())),
+        };
+        let handled = live.instance.ledge_edge_handler().call_handle(&mut live.store, &call.event, &context).await;
+        let outcome = match handled {
+            Ok(Ok(result)) => Outcome::Done(result.into()),
+            Ok(Err(message)) => Outcome::Handled(message),
+            Err(error) => return Err(Ended::by(&error, live.store.data(), &function.limits)),
+        };
+        if function.reuse > 0 {
+            self.kept.put(live);
+        }
+        Ok(outcome)
+    }
+}
+
+/// Why a call did not return.
+enum Ended {
+    NoSlot,
+    /// While it computed.
+    Deadline,
+    Failed(Failure),
+}
+
+impl Ended {
+    fn by(error: &wasmtime::Error, state: &FunctionState, limits: &Limits) -> Self {
+        if failure::is_pool_full(error) {
+            Self::NoSlot
+        } else if matches!(error.downcast_ref::<Exhausted>(), Some(Exhausted::Deadline)) {
+            Self::Deadline
+        } else {
+            Self::Failed(explain(error, state, limits))
         }
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+fn explain(error: &wasmtime::Error, state: &FunctionState, limits: &Limits) -> Failure {
+    failure::explain(error, &state.limiter, limits, &state.stderr.last_words())
+}
+
+fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -130,12 +202,19 @@ impl Code for BoundCode {
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>> {
         Box::pin(async move {
             let (deadline, is_callers, began) = (call.deadline, call.is_callers_deadline, Instant::now());
-            let handled = Box::pin(self.code.handle(self, function, call));
-            // The epoch makes a busy guest yield, and a waiting one waits here: either way the time that ran out drops it.
-            match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(handled)).await {
-                Ok(outcome) => outcome,
-                Err(_) if is_callers => Ok(Outcome::Unhandled(failure::callers_deadline(millis(began.elapsed())))),
-                Err(_) => Ok(Outcome::Unhandled(failure::deadline(function.limits.deadline_ms))),
+            let meter = Arc::<Meter>::default();
+            let handled = Box::pin(self.handle(function, call, meter.clone()));
+            // A busy guest sees its deadline at a tick, and a waiting one waits here: either way the time that ran out drops it.
+            let ended = match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(handled, meter)).await {
+                Ok(Ok(outcome)) => return Ok(outcome),
+                Ok(Err(ended)) => ended,
+                Err(_) => Ended::Deadline,
+            };
+            match ended {
+                Ended::NoSlot => Err(InvokeError::NoSlot),
+                Ended::Deadline if is_callers => Ok(Outcome::Unhandled(failure::callers_deadline(millis(began.elapsed())))),
+                Ended::Deadline => Ok(Outcome::Unhandled(failure::deadline(function.limits.deadline_ms))),
+                Ended::Failed(failure) => Ok(Outcome::Unhandled(failure)),
             }
         })
     }

@@ -1,26 +1,44 @@
 //! What a Store holds for each kind of guest, and how the capabilities are linked to it.
 
+use std::sync::Arc;
+
 use wasmtime::Engine;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::budget::Budget;
 use super::failure::Limiter;
+use super::meter::Meter;
 use crate::capability::credentials::{self, Credentials};
 use crate::capability::fc::{self, Fc};
 use crate::capability::iot_data::{self, IotData};
 use crate::capability::sockets;
 use crate::capability::thing_access::{self, ThingAccess, View};
 use crate::capability::wasi::Output;
+use crate::function::Call;
 
 /// A function's Store.
 pub struct FunctionState {
     pub wasi: WasiCtx,
     pub table: ResourceTable,
     pub limiter: Limiter,
+    pub budget: Budget,
     pub stderr: Output,
     pub iot_data: IotData,
     pub fc: Fc,
     pub credentials: Credentials,
+}
+
+impl FunctionState {
+    /// Makes the instance that of this call: whatever belonged to the one before is gone.
+    pub fn begin(&mut self, call: &Call, meter: Arc<Meter>) {
+        self.budget.begin(call, meter);
+        self.limiter.forget();
+        self.stderr.forget();
+        self.iot_data.path = call.path.clone();
+        self.fc.path = call.path.clone();
+        self.fc.deadline = call.deadline;
+    }
 }
 
 /// A driver's Store.

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use parking_lot::Mutex;
 use wasmtime::Engine;
+
+use super::meter::{Meter, Running};
 
 pub struct Ticker {
     shared: Arc<Shared>,
@@ -16,6 +19,9 @@ pub struct Ticker {
 }
 
 struct Shared {
+    engines: Mutex<Vec<Engine>>,
+    /// Milliseconds that guests could have computed, ever: the clock of the meters.
+    ticks: AtomicU64,
     /// Guests that are being polled now.
     active: AtomicU64,
     /// Polls that have begun, ever.
@@ -25,8 +31,10 @@ struct Shared {
 }
 
 impl Ticker {
-    pub fn start(engines: Vec<Engine>) -> anyhow::Result<Self> {
+    pub fn start() -> anyhow::Result<Self> {
         let shared = Arc::new(Shared {
+            engines: Mutex::default(),
+            ticks: AtomicU64::new(0),
             active: AtomicU64::new(0),
             entries: AtomicU64::new(0),
             parked: AtomicBool::new(false),
@@ -35,14 +43,24 @@ impl Ticker {
         let ticking = shared.clone();
         let handle = thread::Builder::new()
             .name("ledge-ticker".to_owned())
-            .spawn(move || ticking.tick(&engines))
+            .spawn(move || ticking.tick())
             .context("starting the thread that interrupts guests")?;
         Ok(Self { shared, thread: handle.thread().clone() })
     }
 
-    /// Makes sure that `guest` is interrupted while it is polled.
-    pub fn watch<F>(&self, guest: F) -> Watched<'_, F> {
-        Watched { ticker: self, guest }
+    /// Interrupts the guests of this engine too.
+    pub fn add(&self, engine: &Engine) {
+        self.shared.engines.lock().push(engine.clone());
+    }
+
+    /// Milliseconds that guests could have computed so far.
+    pub fn ticks(&self) -> u64 {
+        self.shared.ticks.load(Ordering::Relaxed)
+    }
+
+    /// Makes sure that `guest` is interrupted while it is polled, and counts that time.
+    pub fn watch<F>(&self, guest: F, meter: Arc<Meter>) -> Watched<'_, F> {
+        Watched { ticker: self, guest, meter }
     }
 
     fn enter(&self) -> Active<'_> {
@@ -73,12 +91,17 @@ impl Drop for Ticker {
 }
 
 impl Shared {
-    fn tick(&self, engines: &[Engine]) {
+    fn tick(&self) {
         let mut seen = 0;
         let mut idle_ticks = 0;
+        let mut last = Instant::now();
         while !self.stopped.load(Ordering::SeqCst) {
             thread::sleep(TICK);
-            for engine in engines {
+            // On a busy machine a tick comes late, and counts for as many as it took.
+            let passed = u64::try_from(last.elapsed().as_millis()).unwrap_or(1).max(1);
+            last += Duration::from_millis(passed).min(last.elapsed());
+            self.ticks.fetch_add(passed, Ordering::Relaxed);
+            for engine in &*self.engines.lock() {
                 engine.increment_epoch();
             }
             let entries = self.entries.load(Ordering::Relaxed);
@@ -88,6 +111,7 @@ impl Shared {
             if idle_ticks >= IDLE_TICKS {
                 self.park();
                 idle_ticks = 0;
+                last = Instant::now();
             }
         }
     }
@@ -109,6 +133,7 @@ const IDLE_TICKS: u32 = 20;
 pub struct Watched<'t, F> {
     ticker: &'t Ticker,
     guest: F,
+    meter: Arc<Meter>,
 }
 
 impl<F: Future + Unpin> Future for Watched<'_, F> {
@@ -116,6 +141,7 @@ impl<F: Future + Unpin> Future for Watched<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let _active = self.ticker.enter();
+        let _running = Running::start(&self.meter, &self.ticker.shared.ticks);
         Pin::new(&mut self.guest).poll(context)
     }
 }

@@ -12,6 +12,9 @@ use crate::telemetry::{OncePerSecond, printable};
 /// Before a busy function is asked again. It has a place as soon as one of its calls ends.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// Before a function that failed too often is asked again: the job is the probe, if it is time for one.
+const BROKEN_PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs what the queue leases, each job in a task of its own, until the queue stops and every leased job has ended.
 /// How many run at once is the queue's to say: so many for each function, and no more.
 pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>) {
@@ -72,6 +75,7 @@ impl Worker {
             };
             match self.functions.invoke(invocation).await {
                 Err(InvokeError::Busy { .. } | InvokeError::NoSlot) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(InvokeError::Broken { .. }) => tokio::time::sleep(BROKEN_PAUSE).await,
                 ended => return ended,
             }
         }
