@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::deploy::Deploy;
 use crate::driver::Drivers;
 use crate::function::Functions;
+use crate::metric::Metrics;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::thing::Things;
@@ -43,6 +44,9 @@ pub struct Api {
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
     pub audit: Audit,
+    pub metrics: Metrics,
+    /// What the runtime chose for this machine, in words.
+    pub sandbox: String,
     pub clock: Clock,
     pub shutdown: Shutdown,
     /// Where guests run, so that a busy guest does not delay the API.
@@ -62,6 +66,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/thing/device/events/get", post(event_stream::get))
         .route("/2020-04-30/functions/{arn}/invocations", post(invoke::invoke))
         .route("/ledge/v1/gateway", get(ledge::gateway))
+        .route("/ledge/v1/metrics", get(ledge::metrics))
         .route("/ledge/v1/functions", get(ledge::functions))
         .route("/ledge/v1/drivers", get(ledge::drivers))
         .route("/ledge/v1/things", get(ledge::things))

@@ -14,6 +14,10 @@ use std::fmt;
 use crate::audit::Audit;
 use crate::bindings::types;
 use crate::grant::{Denied, Grants};
+use crate::limit::Limits;
+use crate::limit::Rate;
+use crate::metric::Metrics;
+use crate::telemetry::OncePerSecond;
 use crate::thing::fault::{self, Fault};
 
 /// Who calls: the identity and the grants of one deployed function or driver.
@@ -21,14 +25,49 @@ pub struct Guest {
     /// As people know it: `function EdgeFC/helloworld`, `driver light`.
     pub who: String,
     pub grants: Grants,
-    pub audit: Audit,
+    audit: Audit,
+    metrics: Metrics,
+    publishes: Rate,
+    invocations: Rate,
+    limit_lines: OncePerSecond,
 }
 
 impl Guest {
+    pub fn new(who: String, grants: Grants, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
+        let (publishes, invocations) = (Rate::new(limits.publishes_per_s), Rate::new(limits.invocations_per_s));
+        Self { who, grants, audit, metrics, publishes, invocations, limit_lines: OncePerSecond::default() }
+    }
+
+    /// Counts a limit that was met, which the caller has told or will tell.
+    pub fn met_limit(&self, limit: &'static str) {
+        self.metrics.limit_hit(&self.who, limit);
+    }
+
+    fn may_publish_now(&self) -> Result<(), types::Fault> {
+        self.within(&self.publishes, "publishes_per_s")
+    }
+
+    fn may_invoke_now(&self) -> Result<(), types::Fault> {
+        self.within(&self.invocations, "invocations_per_s")
+    }
+
+    fn within(&self, rate: &Rate, limit: &'static str) -> Result<(), types::Fault> {
+        if rate.take() {
+            return Ok(());
+        }
+        self.met_limit(limit);
+        let message = format!("limit {limit} ({}) hit: try again in a second, or raise it in ledge.toml", rate.per_s());
+        if let Some(others) = self.limit_lines.turn() {
+            tracing::warn!("{}: {message} (and {others} more since the last such line)", self.who);
+        }
+        Err(types::Fault { code: fault::TOO_MANY, message })
+    }
+
     /// The fault for a call that no grant covers, after a line in the audit.
     fn denied(&self, grant: &'static str, what: impl fmt::Display) -> types::Fault {
         let denied = Denied { who: self.who.clone(), grant, what: what.to_string() };
         self.audit.record(&self.who, "denied", &format!("{grant} {what}"));
+        self.metrics.denied(&self.who, grant);
         types::Fault { code: fault::NOT_GRANTED, message: denied.to_string() }
     }
 }

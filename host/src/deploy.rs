@@ -19,6 +19,9 @@ use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::driver::{Deployed, Drivers};
 use crate::function::{Function, Functions};
+use crate::grant::Grants;
+use crate::limit::Limits;
+use crate::metric::Metrics;
 use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
 use crate::set::{self, Digest, Set};
 use crate::store::{Batch, Store, Table};
@@ -39,6 +42,7 @@ pub struct Parts {
     pub things: Arc<Things>,
     pub routes: Arc<Routes>,
     pub audit: Audit,
+    pub metrics: Metrics,
 }
 
 pub struct Deploy {
@@ -161,10 +165,10 @@ impl Deploy {
             self.load(&row.component, Kind::Function, load).await?
         };
         *compiled += usize::from(how == Loaded::Compiled);
-        let guest = self.guest(format!("function {}", row.name), &row.grants);
-        let log = Arc::new(GuestLog::new(guest.who.clone(), row.limits.log_bytes_per_s));
+        let guest = self.guest(format!("function {}", row.name), &row.grants, &row.limits);
+        let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let bound = Arc::new(BoundCode::new(code, guest, log));
-        let function = Function::new(row, bound.clone());
+        let function = Function::new(row, bound.clone(), self.parts.metrics.function(&row.name.to_string()));
         bound.try_start(&function).await.map_err(|reason| format!("it does not start: {reason}"))?;
         Ok(Arc::new(function))
     }
@@ -172,8 +176,8 @@ impl Deploy {
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
         let (code, how) = self.load(&row.component, Kind::Driver, Runtime::load_driver).await?;
         *compiled += usize::from(how == Loaded::Compiled);
-        let guest = self.guest(format!("driver {}", row.name), &row.grants);
-        let log = Arc::new(GuestLog::new(guest.who.clone(), row.limits.log_bytes_per_s));
+        let guest = self.guest(format!("driver {}", row.name), &row.grants, &row.limits);
+        let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(row.config.as_ref(), set.things.iter().filter(|thing| thing.driver == row.name)));
         let driver = Deployed { row: row.clone(), code, guest, log, config };
         if !is_old {
@@ -199,8 +203,8 @@ impl Deploy {
         loaded.map_err(|error| error.to_string())?.map_err(|error| format!("{error:#}"))
     }
 
-    fn guest(&self, who: String, grants: &crate::grant::Grants) -> Arc<Guest> {
-        Arc::new(Guest { who, grants: grants.clone(), audit: self.parts.audit.clone() })
+    fn guest(&self, who: String, grants: &Grants, limits: &Limits) -> Arc<Guest> {
+        Arc::new(Guest::new(who, grants.clone(), limits, self.parts.audit.clone(), self.parts.metrics.clone()))
     }
 
     fn commit(&self, set: &Set) -> anyhow::Result<()> {

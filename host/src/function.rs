@@ -21,6 +21,7 @@ pub use invocation::{Failure, Invocation, InvokeError, Outcome};
 use crate::call_path::CallPath;
 use crate::grant::Grants;
 use crate::limit::Limits;
+use crate::metric::FunctionMetrics;
 use crate::name::FunctionName;
 use crate::set;
 use crate::set::Digest;
@@ -38,12 +39,14 @@ pub struct Function {
     pub gate: Gate,
     pub breaker: Breaker,
     pub code: Arc<dyn Code>,
+    pub metrics: FunctionMetrics,
 }
 
 impl Function {
     /// What a deployment's row says, with the code that it names.
-    pub fn new(row: &set::Function, code: Arc<dyn Code>) -> Self {
+    pub fn new(row: &set::Function, code: Arc<dyn Code>, metrics: FunctionMetrics) -> Self {
         Self {
+            metrics,
             name: row.name.clone(),
             digest: row.component.clone(),
             limits: row.limits,
@@ -60,6 +63,9 @@ impl Function {
 pub trait Code: Send + Sync {
     /// Runs one call in an instance that no other call has at the time, and ends by `deadline` whatever the guest does.
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>>;
+
+    /// Counts a limit that a call met before it ran.
+    fn met_limit(&self, limit: &'static str);
 }
 
 /// What a [`Code`] is given.
@@ -115,18 +121,32 @@ impl Functions {
     /// caller's deadline.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Outcome, InvokeError> {
         let function = self.get(&invocation.name).ok_or_else(|| InvokeError::UnknownFunction(invocation.name.clone()))?;
-        let limits = &function.limits;
-        let path = invocation.path.then(function.name.clone());
+        let ended = function.clone().admit_and_run(invocation).await;
+        match &ended {
+            Ok(Outcome::Done(_)) => function.metrics.done.inc(),
+            Ok(Outcome::Handled(_)) => function.metrics.handled.inc(),
+            Ok(Outcome::Unhandled(_)) => function.metrics.unhandled.inc(),
+            Err(_) => function.metrics.refused.inc(),
+        };
+        ended
+    }
+}
+
+impl Function {
+    async fn admit_and_run(self: Arc<Self>, invocation: Invocation) -> Result<Outcome, InvokeError> {
+        let limits = &self.limits;
+        let path = invocation.path.then(self.name.clone());
         if path.depth() > limits.call_depth {
-            return Err(InvokeError::CallDepth { limit: limits.call_depth, path: path.to_string() });
+            return Err(self.refused("call_depth", InvokeError::CallDepth { limit: limits.call_depth, path: path.to_string() }));
         }
-        let attempt = function.breaker.enter(&function.name)?;
+        let attempt = self.breaker.enter(&self.name)?;
         // Waiting for a place is held to the same time, but does not use up the call's own.
-        let own = || Instant::now() + Duration::from_millis(limits.deadline_ms);
+        let allowed = Duration::from_millis(limits.deadline_ms);
         let smaller = |own: Instant| invocation.deadline.map_or(own, |callers| callers.min(own));
-        let _place = function.gate.enter(&function.name, smaller(own())).await?;
-        let own = own();
-        let deadline = smaller(own);
+        let place = self.gate.enter(&self.name, smaller(Instant::now() + allowed)).await;
+        let _place = place.map_err(|busy| self.refused("concurrency", busy))?;
+        let began = Instant::now();
+        let (own, deadline) = (began + allowed, smaller(began + allowed));
         let call = Call {
             event: invocation.event,
             request_id: invocation.request_id,
@@ -135,13 +155,20 @@ impl Functions {
             is_callers_deadline: deadline < own,
             path,
         };
-        let outcome = function.code.run(&function, call).await?;
+        let outcome = self.code.run(&self, call).await?;
+        self.metrics.took(began.elapsed());
         match &outcome {
             // It had less time than it asks for, which says nothing of it.
             Outcome::Unhandled(Failure { limit: Some("deadline_ms"), .. }) if deadline < own => {}
-            Outcome::Unhandled(failure) => attempt.failed(&function.name, &failure.message),
-            Outcome::Done(_) | Outcome::Handled(_) => attempt.succeeded(&function.name),
+            Outcome::Unhandled(failure) => attempt.failed(&self.name, &failure.message),
+            Outcome::Done(_) | Outcome::Handled(_) => attempt.succeeded(&self.name),
         }
         Ok(outcome)
+    }
+
+    /// A limit that was met before anything ran.
+    fn refused(&self, limit: &'static str, error: InvokeError) -> InvokeError {
+        self.code.met_limit(limit);
+        error
     }
 }

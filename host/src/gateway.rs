@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::deploy::{self, Components, Deploy};
 use crate::driver::Drivers;
 use crate::function::Functions;
+use crate::metric::Metrics;
 use crate::queue::Queue;
 use crate::runtime::Runtime;
 use crate::seal::Seal;
@@ -108,6 +109,9 @@ impl Gateway {
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
         let fc = Arc::new(FcParts { functions: functions.clone(), queue: queue.clone() });
         let runtime = Arc::new(Runtime::new(&data.path("cache"), seal, iot_data, fc)?);
+        tracing::info!("the pool of functions: {}", runtime.sizes);
+        let sizes = runtime.sizes.to_string();
+        let metrics = Metrics::default();
         let drivers = Arc::new(Drivers::new(things.clone(), guests.handle()));
         let deploy = Arc::new(Deploy::new(deploy::Parts {
             store,
@@ -118,6 +122,7 @@ impl Gateway {
             things: things.clone(),
             routes: routes.clone(),
             audit: audit.clone(),
+            metrics: metrics.clone(),
         }));
         deploy.restore().await.context("starting what was deployed before")?;
 
@@ -132,6 +137,8 @@ impl Gateway {
             bus: bus.clone(),
             deploy: deploy.clone(),
             audit: audit.clone(),
+            metrics,
+            sandbox: sizes,
             clock,
             shutdown: shutdown.clone(),
             guests: guests.handle(),

@@ -2,9 +2,13 @@
 //!
 //! Every limit that is hit shows by its name: in the answer, in the log and in the audit.
 
+mod rate;
+
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
+
+pub use rate::Rate;
 
 /// What one function or driver may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every part may use.
-const COMMON: &[&str] = &["audit", "call_path", "clock", "grant", "limit", "name", "set", "store", "telemetry", "topic"];
+const COMMON: &[&str] = &["audit", "call_path", "clock", "grant", "limit", "metric", "name", "set", "store", "telemetry", "topic"];
 
 /// Each part with the parts that it may use besides.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -56,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("topic", &[]),
     ("name", &[]),
     ("limit", &[]),
+    ("metric", &[]),
     ("clock", &[]),
     ("call_path", &[]),
 ];
@@ -67,6 +68,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("axum", &["api", "gateway"]),
     ("redb", &["store"]),
     ("clap", &["cli", "bench"]),
+    ("prometheus_client", &["metric"]),
 ];
 
 #[test]

@@ -15,5 +15,6 @@ mod grant;
 mod invoke_http;
 mod limit;
 mod openapi;
+mod reuse;
 mod route;
 mod sample;

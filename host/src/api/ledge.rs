@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -16,7 +17,9 @@ use super::error::ApiError;
 use super::{Api, body};
 use crate::deploy::{DeployError, PutError, Report};
 use crate::driver::Condition;
+use crate::grant::Grants;
 use crate::limit::COMPONENT_BYTES_MAX;
+use crate::metric::Readings;
 use crate::set::{Digest, Set};
 use crate::thing::Presence;
 
@@ -29,7 +32,31 @@ pub async fn gateway(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
         "functions": api.functions.list().len(),
         "things": api.things.list().len(),
         "queue_rows": api.queue.rows(),
+        "sandbox": api.sandbox,
     }))
+}
+
+/// For Prometheus, which can send HTTP Basic.
+pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoResponse {
+    let functions = api.functions.list();
+    let drivers = api.drivers.list();
+    let readings = Readings {
+        functions: functions.iter().map(|row| (row.name.to_string(), row.gate.running(), row.breaker.is_open())).collect(),
+        drivers: drivers
+            .iter()
+            .map(|(row, condition, restarts)| (row.row.name.clone(), *restarts, *condition == Condition::Running))
+            .collect(),
+        queued: api.queue.rows(),
+    };
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.metrics.text(readings))
+}
+
+/// Grants without the values of the environment, which may be secrets.
+fn shown(grants: &Grants) -> Json {
+    let names: Vec<&String> = grants.env.0.keys().collect();
+    let mut shown = json!(grants);
+    shown["env"] = json!(names);
+    shown
 }
 
 pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
@@ -39,7 +66,9 @@ pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<J
             "component": function.digest.as_str(),
             "running": function.gate.running(),
             "limits": function.limits,
-            "grants": function.grants,
+            "grants": shown(&function.grants),
+            "reuse": function.reuse,
+            "breaker": if function.breaker.is_open() { "open" } else { "closed" },
         })
     };
     JsonBody(api.functions.list().iter().map(row).collect())

@@ -26,6 +26,7 @@ use crate::clock::Clock;
 use crate::driver::{Deployed, Drivers};
 use crate::function::Functions;
 use crate::gateway::GuestRuntime;
+use crate::metric::Metrics;
 use crate::name::ThingId;
 use crate::runtime::{DriverCode, DriverSpec};
 use crate::set;
@@ -95,10 +96,11 @@ impl Lamp {
         let product = guests.demo.products.iter().find(|product| product.key == row.product_key).context("a lamp of no product")?.clone();
         let runtime = runtime(scratch, Arc::new(Functions::default()))?;
         let (code, _) = runtime.load_driver(&driver.component, guests.component(&driver.component)?)?;
-        let guest = Guest { who: format!("driver {}", driver.name), grants: driver.grants.clone(), audit: Audit::in_memory() };
-        let log = Arc::new(GuestLog::new(guest.who.clone(), driver.limits.log_bytes_per_s));
+        let who = format!("driver {}", driver.name);
+        let guest = Arc::new(Guest::new(who, driver.grants.clone(), &driver.limits, Audit::in_memory(), Metrics::default()));
+        let log = Arc::new(GuestLog::new(guest.clone(), driver.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(driver.config.as_ref(), [&row].into_iter()));
-        let deployed = Deployed { row: driver, code, guest: Arc::new(guest), log, config };
+        let deployed = Deployed { row: driver, code, guest, log, config };
         Ok(Self { id: ThingId::new(&row.product_key, &row.device_name), row, product, deployed: Arc::new(deployed) })
     }
 

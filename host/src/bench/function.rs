@@ -26,6 +26,7 @@ use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
 use crate::function::{Call, Function, Functions, Invocation, Outcome};
 use crate::gateway::GuestRuntime;
+use crate::metric::Metrics;
 use crate::queue::Queue;
 use crate::runtime::{BoundCode, FunctionState, Runtime};
 use crate::seal::Seal;
@@ -44,10 +45,11 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let runtime = runtime(scratch, functions.clone())?;
     let component = guests.component(&guests.count.component)?;
     let (code, _) = runtime.load_function(&guests.count.component, component, guests.count.limits.stack_bytes)?;
-    let who = Guest { who: "function bench/count".to_owned(), grants: guests.count.grants.clone(), audit: Audit::in_memory() };
-    let log = Arc::new(GuestLog::new(who.who.clone(), guests.count.limits.log_bytes_per_s));
-    let bound = Arc::new(BoundCode::new(code, Arc::new(who), log));
-    let function = Arc::new(Function::new(&guests.count, bound.clone()));
+    let (grants, limits) = (guests.count.grants.clone(), &guests.count.limits);
+    let who = Arc::new(Guest::new("function bench/count".to_owned(), grants, limits, Audit::in_memory(), Metrics::default()));
+    let log = Arc::new(GuestLog::new(who.clone(), limits.log_bytes_per_s));
+    let bound = Arc::new(BoundCode::new(code, who, log));
+    let function = Arc::new(Function::new(&guests.count, bound.clone(), Metrics::default().function("bench/count")));
     functions.replace([function.clone()]);
 
     let workers = GuestRuntime::start()?;

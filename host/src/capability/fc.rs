@@ -60,6 +60,7 @@ impl Fc {
 impl fc::Host for Fc {
     async fn invoke(&mut self, request: Request) -> Result<fc::Outcome, Fault> {
         let name = self.target(&request, Kind::Sync)?;
+        self.guest.may_invoke_now()?;
         let invocation = Invocation {
             invoker_context: request.invoker_context,
             deadline: Some(self.deadline),
@@ -77,6 +78,7 @@ impl fc::Host for Fc {
 
     async fn invoke_async(&mut self, request: Request) -> Result<String, Fault> {
         let target = self.target(&request, Kind::Async)?;
+        self.guest.may_invoke_now()?;
         let function = self.parts.functions.get(&target).ok_or_else(|| refused(InvokeError::UnknownFunction(target.clone())))?;
         // Checked before it is acknowledged: an accepted call that can only fail would be no acknowledgement.
         let path = self.path.then(target.clone());

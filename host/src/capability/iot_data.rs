@@ -45,6 +45,7 @@ impl iot_data::Host for IotData {
         if !self.guest.grants.may_publish(&topic) {
             return Err(self.guest.denied("publish", &topic));
         }
+        self.guest.may_publish_now()?;
         let source = Source::Function(self.function.clone());
         self.parts.bus.publish(Message { topic, payload: payload.into(), source, kind: Kind::Message, path: self.path.clone() });
         Ok(())

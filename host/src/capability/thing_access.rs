@@ -185,6 +185,7 @@ impl<T: Send> HostThingWithStore<T> for Linked {
 
     async fn report_properties(store: &Accessor<T, Self>, thing: Resource<Registration>, properties: Vec<Property>) -> Result<(), Fault> {
         let (id, things, device) = reporter(store, &thing)?;
+        store.with(|mut access| access.get().access.guest.may_publish_now())?;
         Ok(things.report_properties(&id, &device, convert(properties))?)
     }
 
@@ -195,6 +196,7 @@ impl<T: Send> HostThingWithStore<T> for Linked {
         outputs: Vec<Property>,
     ) -> Result<(), Fault> {
         let (id, things, device) = reporter(store, &thing)?;
+        store.with(|mut access| access.get().access.guest.may_publish_now())?;
         Ok(things.report_event(&id, &device, &event, convert(outputs))?)
     }
 }

@@ -15,11 +15,12 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
+use super::Guest;
 use crate::telemetry::{self, LINE_BYTES_MAX};
 
 /// The output of one function or driver, all its instances together.
 pub struct GuestLog {
-    who: String,
+    guest: Arc<Guest>,
     bytes_per_s: u32,
     window: Mutex<Window>,
 }
@@ -31,8 +32,8 @@ struct Window {
 }
 
 impl GuestLog {
-    pub fn new(who: String, bytes_per_s: u32) -> Self {
-        Self { who, bytes_per_s, window: Mutex::new(Window { began: Instant::now(), bytes: 0, dropped: 0 }) }
+    pub fn new(guest: Arc<Guest>, bytes_per_s: u32) -> Self {
+        Self { guest, bytes_per_s, window: Mutex::new(Window { began: Instant::now(), bytes: 0, dropped: 0 }) }
     }
 
     fn line(&self, text: &[u8]) {
@@ -42,16 +43,19 @@ impl GuestLog {
             let dropped = std::mem::take(&mut window.dropped);
             *window = Window { began: Instant::now(), bytes: 0, dropped: 0 };
             if dropped > 0 {
-                tracing::warn!(target: "guest", "{}: limit log_bytes_per_s ({}) hit: {dropped} bytes dropped", self.who, self.bytes_per_s);
+                tracing::warn!(target: "guest", "{}: limit log_bytes_per_s ({}) hit: {dropped} bytes dropped", self.guest.who, self.bytes_per_s);
             }
         }
         if window.bytes.saturating_add(bytes) > self.bytes_per_s {
+            if window.dropped == 0 {
+                self.guest.met_limit("log_bytes_per_s");
+            }
             window.dropped += u64::from(bytes);
             return;
         }
         window.bytes += bytes;
         drop(window);
-        tracing::info!(target: "guest", "{}: {}", self.who, printable(text));
+        tracing::info!(target: "guest", "{}: {}", self.guest.who, printable(text));
     }
 }
 

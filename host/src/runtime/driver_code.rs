@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use wasmtime::component::{Accessor, Component, Linker, ResourceTable};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
+use super::budget::Exhausted;
 use super::failure::{self, Limiter};
 use super::function_code::limit;
 use super::state::DriverState;
@@ -54,10 +55,9 @@ pub enum Request {
 pub struct Busy {
     since: Instant,
     last_tick: Instant,
+    cpu_ms: u64,
 }
 
-/// A driver that computes for so long answers nobody: it is stopped.
-const BUSY_MAX: Duration = Duration::from_secs(10);
 /// Ticks come each millisecond while a guest computes; a longer gap means that it waited.
 const BUSY_GAP: Duration = Duration::from_millis(50);
 /// Calls that a driver never answered. So many mean that it hangs, and each holds memory of the instance.
@@ -70,12 +70,18 @@ impl DriverCode {
 
     /// Runs one instance until it ends, traps, or `requests` is closed (which is how it is stopped, with `Ok`).
     pub async fn run(&self, spec: DriverSpec, requests: mpsc::Receiver<Request>) -> Result<(), Failure> {
-        let limits = spec.limits;
+        let (limits, guest) = (spec.limits, spec.guest.clone());
         let mut store = self.store(spec);
         let life = Box::pin(self.live(&mut store, requests));
         let ended = self.ticker.watch(life, Arc::default()).await;
         let state = store.data();
-        ended.map_err(|error| failure::explain(&error, &state.limiter, &limits, &state.stderr.last_words()))
+        ended.map_err(|error| {
+            let failure = failure::explain(&error, &state.limiter, &limits, &state.stderr.last_words());
+            if let Some(limit) = failure.limit {
+                guest.met_limit(limit);
+            }
+            failure
+        })
     }
 
     /// Instantiates once and drops it, to see that the component starts.
@@ -100,7 +106,7 @@ impl DriverCode {
             limiter: Limiter::new(&spec.limits),
             stderr,
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
-            busy: Busy { since: now, last_tick: now },
+            busy: Busy { since: now, last_tick: now, cpu_ms: spec.limits.cpu_ms },
         };
         let mut store = Store::new(self.pre.engine(), state);
         limit(&mut store, &spec.limits);
@@ -188,8 +194,9 @@ fn on_tick(mut store: StoreContextMut<'_, DriverState>) -> wasmtime::Result<Upda
         busy.since = now;
     }
     busy.last_tick = now;
-    if now.duration_since(busy.since) > BUSY_MAX {
-        wasmtime::bail!("it hangs: it computed for {} s without waiting, reporting or answering", BUSY_MAX.as_secs());
+    let spent_ms = u64::try_from(now.duration_since(busy.since).as_millis()).unwrap_or(u64::MAX);
+    if spent_ms >= busy.cpu_ms {
+        return Err(Exhausted::Cpu { spent_ms, cpu_ms: busy.cpu_ms }.into());
     }
     Ok(UpdateDeadline::Yield(1))
 }

@@ -199,6 +199,10 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl Code for BoundCode {
+    fn met_limit(&self, limit: &'static str) {
+        self.guest.met_limit(limit);
+    }
+
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>> {
         Box::pin(async move {
             let (deadline, is_callers, began) = (call.deadline, call.is_callers_deadline, Instant::now());
@@ -210,12 +214,16 @@ impl Code for BoundCode {
                 Ok(Err(ended)) => ended,
                 Err(_) => Ended::Deadline,
             };
-            match ended {
-                Ended::NoSlot => Err(InvokeError::NoSlot),
-                Ended::Deadline if is_callers => Ok(Outcome::Unhandled(failure::callers_deadline(millis(began.elapsed())))),
-                Ended::Deadline => Ok(Outcome::Unhandled(failure::deadline(function.limits.deadline_ms))),
-                Ended::Failed(failure) => Ok(Outcome::Unhandled(failure)),
+            let failure = match ended {
+                Ended::NoSlot => return Err(InvokeError::NoSlot),
+                Ended::Deadline if is_callers => failure::callers_deadline(millis(began.elapsed())),
+                Ended::Deadline => failure::deadline(function.limits.deadline_ms),
+                Ended::Failed(failure) => failure,
+            };
+            if let Some(limit) = failure.limit {
+                self.guest.met_limit(limit);
             }
+            Ok(Outcome::Unhandled(failure))
         })
     }
 }

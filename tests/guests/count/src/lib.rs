@@ -1,4 +1,4 @@
-//! A function that says how often its instance was called.
+//! A function that says how often its instance was called. The event `trap` ends it, `spin` keeps it busy, `error` fails.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,6 +9,14 @@ ledge_sdk::function!(handle);
 
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
-fn handle(_event: Vec<u8>, _context: Context) -> Result<String, Error> {
-    Ok((CALLS.fetch_add(1, Ordering::Relaxed) + 1).to_string())
+fn handle(event: Vec<u8>, _context: Context) -> Result<String, Error> {
+    let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+    match event.as_slice() {
+        b"trap" => std::process::abort(),
+        b"spin" => loop {
+            std::hint::black_box(());
+        },
+        b"error" => Err("as asked".into()),
+        _ => Ok(calls.to_string()),
+    }
 }

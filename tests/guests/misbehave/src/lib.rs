@@ -31,12 +31,21 @@ fn handle(event: Vec<u8>, _context: Context) -> Result<Vec<u8>, Error> {
         "error" => return Err("as asked".into()),
         "big" => return Ok(vec![b'x'; count.parse()?]),
         "log" => println!("{}", "x".repeat(count.parse()?)),
+        "publish" => return publish(count.parse()?),
         "deny" => return Ok(denied().into()),
         "socket" => return Ok(TcpStream::connect("127.0.0.1:9").map_or_else(|error| error.to_string(), |_| "connected".into()).into()),
         "file" => return Ok(files().into()),
         _ => return Ok(event),
     }
     Ok(Vec::new())
+}
+
+/// Publishes so many messages, and says how many went through and what the first of the others was told.
+fn publish(count: u32) -> Result<Vec<u8>, Error> {
+    let answers: Vec<Result<(), Fault>> = (0..count).map(|_| iot_data::publish("/flood", "x")).collect();
+    let through = answers.iter().filter(|answer| answer.is_ok()).count();
+    let refused = answers.into_iter().find_map(Result::err).map_or_else(String::new, |fault| fault.message);
+    Ok(format!("{through} {refused}").into())
 }
 
 fn eat_memory() -> ! {
