@@ -85,6 +85,22 @@ impl Seal {
         hmac::verify(&self.mac_key(purpose), digest_of(parts).as_ref(), signature).is_ok()
     }
 
+    /// [`Seal::verify`] where the last part is what a reader still has, and need not fit in memory.
+    pub fn verify_read(&self, purpose: &str, parts: &[&[u8]], last: impl Read, last_bytes: u64, signature: &[u8]) -> io::Result<bool> {
+        let mut context = parts_context(parts);
+        context.update(&last_bytes.to_le_bytes());
+        // One byte more: a last part that is longer than it says is another one.
+        let mut last = last.take(last_bytes.saturating_add(1));
+        let mut chunk = vec![0; READ_BYTES];
+        loop {
+            match last.read(&mut chunk)? {
+                0 => break,
+                bytes => context.update(&chunk[..bytes]),
+            }
+        }
+        Ok(hmac::verify(&self.mac_key(purpose), context.finish().as_ref(), signature).is_ok())
+    }
+
     fn aead(&self, purpose: &str) -> LessSafeKey {
         LessSafeKey::new(self.key(b"seal ", purpose, &CHACHA20_POLY1305))
     }
@@ -111,12 +127,16 @@ pub fn random_token() -> String {
 }
 
 fn digest_of(parts: &[&[u8]]) -> digest::Digest {
+    parts_context(parts).finish()
+}
+
+fn parts_context(parts: &[&[u8]]) -> digest::Context {
     let mut context = digest::Context::new(&SHA256);
     for part in parts {
         context.update(&(part.len() as u64).to_le_bytes());
         context.update(part);
     }
-    context.finish()
+    context
 }
 
 fn create_key(path: &Path) -> io::Result<()> {
@@ -151,6 +171,8 @@ fn read_key(file: File, path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>> {
 }
 
 const KEY_BYTES: usize = 32;
+/// How much of a reader is in memory at once.
+const READ_BYTES: usize = 64 << 10;
 /// The first byte of everything sealed.
 const FORMAT: u8 = 1;
 const HEADER_BYTES: usize = 1 + NONCE_LEN;
@@ -196,6 +218,18 @@ mod tests {
         assert!(!seal.verify("cache", &[b"a", b"bc"], &signature));
         assert!(!seal.verify("cache", &[b"abc"], &signature));
         assert!(!seal.verify("cache", &[b"ab", b"c"], &signature[..31]));
+    }
+
+    #[test]
+    fn a_signature_of_what_is_read_is_that_of_what_is_in_memory() {
+        let seal = Seal::ephemeral();
+        let long = vec![7; READ_BYTES + 1];
+        let signature = seal.mac("cache", &[b"ab", &long]);
+        let verify = |last: &[u8], bytes: usize| seal.verify_read("cache", &[b"ab"], last, bytes as u64, &signature).unwrap();
+        assert!(verify(&long, long.len()));
+        assert!(!verify(&long[1..], long.len()));
+        assert!(!verify(&long, long.len() - 1));
+        assert!(!verify(&[&long[..], b"x"].concat(), long.len()));
     }
 
     #[test]

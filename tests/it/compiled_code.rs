@@ -1,6 +1,7 @@
 //! Compiled code on disk: used again if this gateway made it, and never trusted otherwise.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ledge::gateway::{Gateway, Options};
@@ -41,6 +42,32 @@ async fn code_is_compiled_once_for_all_starts() {
     assert_eq!(deploy(&gw, gateway().function_of("test/b", "count")).await, 0);
     gw.stop().await;
     assert_eq!(fs::metadata(&compiled_files(data.path())[0]).unwrap().modified().unwrap(), made);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_is_mapped_from_its_file_both_when_it_was_compiled_and_when_it_was_found() {
+    let data = tempfile::tempdir().unwrap();
+    for round in ["compiled", "found"] {
+        let gw = start(data.path()).await;
+        deploy(&gw, gateway().function_of("test/a", "count")).await;
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let path = compiled_files(data.path()).remove(0);
+        let code = |line: &&str| line.contains(path.to_str().unwrap()) && line.contains("r-xp");
+        assert!(maps.lines().find(code).is_some(), "the code that was {round} is not mapped from {}", path.display());
+        gw.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_others_may_write_is_compiled_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let gw = start(data.path()).await;
+    deploy(&gw, gateway().function_of("test/a", "count")).await;
+    gw.stop().await;
+    let path = compiled_files(data.path()).remove(0);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
+    start(data.path()).await.stop().await;
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[tokio::test(flavor = "multi_thread")]

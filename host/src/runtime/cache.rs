@@ -1,8 +1,11 @@
-//! Compiled code on disk. A file is used only if its MAC, made with a key of this gateway, is right for exactly this
-//! component, this engine and these bytes; anything else is compiled anew.
+//! Compiled code on disk, mapped from its file. A file is used only if its MAC, made with a key of this gateway, is right
+//! for exactly this component, this engine and these bytes; anything else is compiled anew.
 
-use std::fs;
+use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,9 +39,17 @@ impl Cache {
             return Ok((found, Loaded::FromCache));
         }
         let compiled = engine.precompile_component(component).map_err(super::plain).context("compiling it")?;
-        if let Err(error) = self.write(digest, engine_hash, &path, &compiled) {
+        match self.write(digest, engine_hash, &path, &compiled) {
+            // From the file, it takes no memory that the system cannot take back.
+            Ok(()) => {
+                if let Some(written) = self.read(engine, digest, engine_hash, &path) {
+                    return Ok((written, Loaded::Compiled));
+                }
+            }
             // The gateway runs as well without its cache, only slower to start.
-            tracing::warn!("cannot keep compiled code in {}: {error:#}; it is compiled again at the next start", path.display());
+            Err(error) => {
+                tracing::warn!("cannot keep compiled code in {}: {error:#}; it is compiled again at the next start", path.display())
+            }
         }
         // SAFETY: these bytes were made by this engine a moment ago.
         let component = unsafe { Component::deserialize(engine, &compiled) }.map_err(super::plain)?;
@@ -47,14 +58,17 @@ impl Cache {
 
     fn read(&self, engine: &Engine, digest: &Digest, engine_hash: u64, path: &Path) -> Option<Component> {
         let mac = fs::read(mac_path(path)).ok()?;
-        let compiled = fs::read(path).ok()?;
-        if !self.seal.verify(MAC_PURPOSE, &[digest.as_str().as_bytes(), &engine_hash.to_be_bytes(), &compiled], &mac) {
+        let compiled = File::open(path).ok()?;
+        let signed = [digest.as_str().as_bytes(), &engine_hash.to_be_bytes()];
+        let bytes = private_bytes(&compiled).ok()?;
+        if !bytes.is_some_and(|bytes| self.seal.verify_read(MAC_PURPOSE, &signed, &compiled, bytes, &mac).unwrap_or(false)) {
             tracing::warn!("{} was not written by this gateway, or was changed since: it is compiled anew", path.display());
             return None;
         }
-        // The bytes that were checked are the bytes that run: a second look at the file could see another one.
-        // SAFETY: the MAC says that this gateway made them, for this engine.
-        match unsafe { Component::deserialize(engine, &compiled) } {
+        // SAFETY: the MAC says that this gateway made them, for this engine, and nobody else may write to the file.
+        let mapped = unsafe { Component::deserialize_file(engine, format!("/proc/self/fd/{}", compiled.as_raw_fd())) };
+        // Without `/proc`, or where a file may not be mapped as code (`noexec`), a copy in memory does as well.
+        match mapped.or_else(|_| self.copied(engine, &signed, &compiled, &mac)) {
             Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!("{} cannot be used ({error}): it is compiled anew", path.display());
@@ -63,11 +77,27 @@ impl Cache {
         }
     }
 
+    fn copied(&self, engine: &Engine, signed: &[&[u8]; 2], mut compiled: &File, mac: &[u8]) -> wasmtime::Result<Component> {
+        let mut bytes = Vec::new();
+        compiled.seek(SeekFrom::Start(0))?;
+        compiled.read_to_end(&mut bytes)?;
+        wasmtime::ensure!(self.seal.verify(MAC_PURPOSE, &[signed[0], signed[1], &bytes], mac), "it changed while it was read");
+        // SAFETY: the MAC says that this gateway made them, for this engine.
+        unsafe { Component::deserialize(engine, &bytes) }
+    }
+
     fn write(&self, digest: &Digest, engine_hash: u64, path: &Path, compiled: &[u8]) -> anyhow::Result<()> {
         let mac = self.seal.mac(MAC_PURPOSE, &[digest.as_str().as_bytes(), &engine_hash.to_be_bytes(), compiled]);
         file::replace(path, 0o600, compiled)?;
         Ok(file::replace(&mac_path(path), 0o600, &mac)?)
     }
+}
+
+/// How long a file is, if it is ours and nobody else can change it once it was checked.
+fn private_bytes(file: &File) -> io::Result<Option<u64>> {
+    let metadata = file.metadata()?;
+    let is_ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
+    Ok((is_ours && metadata.permissions().mode() & 0o022 == 0).then_some(metadata.len()))
 }
 
 fn mac_path(path: &Path) -> PathBuf {
