@@ -4,6 +4,7 @@
 //! median. What each row is, and what it came to elsewhere, is in `docs/performance.md`.
 
 mod driver;
+mod fair;
 mod function;
 mod guests;
 mod http;
@@ -43,6 +44,7 @@ enum Name {
     InvokeWarm,
     BareDriverCall,
     PropertyGet,
+    Fair,
     #[value(name = "http-1")]
     Http1,
     #[value(name = "http-32")]
@@ -91,6 +93,9 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests) -> anyhow::R
     }
     if any(&[Name::BareDriverCall, Name::PropertyGet]) {
         rows.extend(driver::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::Fair]) {
+        rows.extend(fair::measure(effort, guests, &scratch).await?);
     }
     if any(&[Name::Http1, Name::Http32, Name::IdleRss, Name::Start]) {
         let prepared = process::prepare(guests, &scratch).await?;

@@ -10,7 +10,6 @@ use crate::cli::build::{Progress, build};
 use crate::config::manifest::{self, Source};
 use crate::grant::Grants;
 use crate::limit::Limits;
-use crate::name::FunctionName;
 use crate::set::{Digest, Driver, Function, Set};
 
 pub struct Guests {
@@ -18,6 +17,8 @@ pub struct Guests {
     pub demo: Set,
     /// Counts the calls of its instance and does nothing else: a fresh one answers `1`.
     pub count: Function,
+    /// Does one thing many times: `tests/guests/repeat`.
+    pub repeat: Function,
     pub components: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -25,18 +26,20 @@ impl Guests {
     pub fn build() -> anyhow::Result<Self> {
         let root = repository()?;
         let mut project = manifest::load(&root.join("sample-functions"))?;
-        let name: FunctionName = "bench/count".parse()?;
-        let component = Source::Crate(root.join(COUNT));
-        let (limits, grants) = (Limits::default(), Grants::default());
-        project.set.functions.push(Function { name: name.clone(), component, limits, grants, reuse: 0, http: None });
+        for (name, dir) in [("bench/count", COUNT), ("bench/repeat", REPEAT)] {
+            let (name, component) = (name.parse()?, Source::Crate(root.join(dir)));
+            // What is measured is not what a limit makes of it.
+            let limits = Limits { invocations_per_s: 1_000_000, deadline_ms: 60_000, cpu_ms: 60_000, ..Limits::default() };
+            project.set.functions.push(Function { name, component, limits, grants: Grants::default(), reuse: 0, http: None });
+        }
         let mut built = build(project, Progress::of_stderr())?;
-        let at = built.set.functions.iter().position(|row| row.name == name).context("the function `count` was not built")?;
-        let count = built.set.functions.remove(at);
+        let repeat = built.set.functions.pop().context("`repeat` was not built")?;
+        let count = built.set.functions.pop().context("`count` was not built")?;
         let read = |(digest, path): (&Digest, &PathBuf)| {
             Ok((digest.clone(), fs::read(path).with_context(|| format!("reading {}", path.display()))?))
         };
         let components = built.components.iter().map(read).collect::<anyhow::Result<_>>()?;
-        Ok(Self { demo: built.set, count, components })
+        Ok(Self { demo: built.set, count, repeat, components })
     }
 
     pub fn component(&self, digest: &Digest) -> anyhow::Result<&[u8]> {
@@ -49,8 +52,9 @@ impl Guests {
     }
 }
 
-/// A guest of the integration tests.
+/// Guests of the integration tests.
 const COUNT: &str = "tests/guests/count";
+const REPEAT: &str = "tests/guests/repeat";
 
 /// This repository, from wherever in it the command is typed.
 fn repository() -> anyhow::Result<PathBuf> {

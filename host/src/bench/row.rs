@@ -16,9 +16,31 @@ pub struct Row {
     /// What the bare runtime takes for the same, in the same unit and the same run.
     baseline: Option<f64>,
     p99: Option<f64>,
-    /// The largest value that is good enough.
-    bar: Option<f64>,
+    bar: Option<Bar>,
     note: String,
+}
+
+/// What is good enough.
+#[derive(Clone, Copy)]
+enum Bar {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Bar {
+    fn value(self) -> f64 {
+        match self {
+            Self::AtMost(value) | Self::AtLeast(value) => value,
+        }
+    }
+
+    /// A value that is no number holds nothing.
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
 }
 
 impl Row {
@@ -31,11 +53,6 @@ impl Row {
         Self { p99: Some(samples.percentile(99)), note: format!("median of {}", samples.len()), ..Self::new(name, samples.median(), "us") }
     }
 
-    /// A row whose subject does not exist yet.
-    pub fn missing(name: Name, unit: &'static str) -> Self {
-        Self { value: None, ..Self::new(name, 0.0, unit) }
-    }
-
     #[must_use]
     pub fn beside(self, baseline: &Self) -> Self {
         Self { baseline: baseline.value, ..self }
@@ -43,13 +60,18 @@ impl Row {
 
     #[must_use]
     pub fn at_most(self, bar: f64) -> Self {
-        Self { bar: Some(bar), ..self }
+        Self { bar: Some(Bar::AtMost(bar)), ..self }
+    }
+
+    #[must_use]
+    pub fn at_least(self, bar: f64) -> Self {
+        Self { bar: Some(Bar::AtLeast(bar)), ..self }
     }
 
     /// At most so much more than the baseline.
     #[must_use]
     pub fn at_most_over_baseline(self, more: f64) -> Self {
-        Self { bar: self.baseline.map(|baseline| baseline + more), ..self }
+        Self { bar: self.baseline.map(|baseline| Bar::AtMost(baseline + more)), ..self }
     }
 
     #[must_use]
@@ -66,9 +88,9 @@ impl Row {
         Some(self.value? / self.baseline?)
     }
 
-    /// `None` where there is no bar. A value that is no number holds nothing.
+    /// `None` where there is no bar.
     pub fn holds(&self) -> Option<bool> {
-        self.bar.map(|bar| self.value.is_some_and(|value| value <= bar))
+        self.bar.map(|bar| self.value.is_some_and(|value| bar.holds(value)))
     }
 }
 
@@ -80,7 +102,7 @@ impl Serialize for Row {
         map.serialize_entry("unit", self.unit)?;
         map.serialize_entry("baseline", &self.baseline.map(rounded))?;
         map.serialize_entry("ratio", &self.ratio().map(rounded))?;
-        map.serialize_entry("bar", &self.bar.map(rounded))?;
+        map.serialize_entry("bar", &self.bar.map(|bar| rounded(bar.value())))?;
         map.serialize_entry("holds", &self.holds())?;
         map.serialize_entry("p99", &self.p99.map(rounded))?;
         map.serialize_entry("note", &self.note)?;
@@ -95,7 +117,10 @@ pub fn table(rows: &[Row]) -> Table {
     let number = |value: Option<f64>| value.map(|value| rounded(value).to_string()).unwrap_or_default();
     for row in rows {
         let holds = row.holds().map(|holds| if holds { "yes" } else { "NO" }).unwrap_or_default();
-        let bar = row.bar.map(|bar| format!("<= {}", rounded(bar))).unwrap_or_default();
+        let bar = row
+            .bar
+            .map(|bar| format!("{} {}", if matches!(bar, Bar::AtMost(_)) { "<=" } else { ">=" }, rounded(bar.value())))
+            .unwrap_or_default();
         let (value, baseline, ratio, p99) = (number(row.value), number(row.baseline), number(row.ratio()), number(row.p99));
         table.add_row([&spelling(row.name), &value, row.unit, &baseline, &ratio, &bar, holds, &p99, &row.note]);
     }
@@ -132,7 +157,8 @@ mod tests {
     #[test]
     fn what_could_not_be_measured_does_not_hold_and_what_has_no_bar_holds_nothing() {
         assert_eq!(Row::new(Name::Start, f64::NAN, "ms").at_most(300.0).holds(), Some(false));
-        assert_eq!(Row::missing(Name::InvokeWarm, "us").at_most(1.0).holds(), Some(false));
+        assert_eq!(Row::new(Name::Fair, 0.95, "").at_least(0.9).holds(), Some(true));
+        assert_eq!(Row::new(Name::Fair, f64::NAN, "").at_least(0.9).holds(), Some(false));
         assert_eq!(bare().holds(), None);
     }
 
