@@ -23,7 +23,7 @@ use crate::capability::Guest;
 use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
-use crate::driver::{Deployed, Drivers};
+use crate::driver::{Deployed, Drivers, RestartPolicy};
 use crate::function::Functions;
 use crate::gateway::GuestRuntime;
 use crate::metric::Metrics;
@@ -42,7 +42,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let workers = GuestRuntime::start()?;
     let bare = lamp.bare(&workers.handle());
     let things = lamp.things()?;
-    let drivers = Drivers::new(things.clone(), workers.handle());
+    let drivers = Drivers::new(things.clone(), workers.handle(), RestartPolicy::default());
     drivers.replace(vec![lamp.deployed.clone()]).await;
     online(&things, &lamp.id).await;
 
