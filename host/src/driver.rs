@@ -117,7 +117,7 @@ impl Drivers {
         }
         let deployed = driver.deployed.clone();
         tracing::warn!(driver.name = %name, "driver `{name}` is released from quarantine by {who}");
-        deployed.guest.audit.record(who, "released", &deployed.guest.who);
+        deployed.guest.audited(who, "released", &deployed.guest.who);
         *driver = self.supervise(deployed);
         Ok(())
     }
@@ -242,7 +242,7 @@ impl Supervisor {
             self.failures.policy().failures_within.as_secs()
         );
         let guest = &self.deployed.guest;
-        guest.audit.record(&guest.who, "quarantined", &reason);
+        guest.audited(&guest.who, "quarantined", &reason);
         self.things
             .driver_is_out(name, format!("quarantined, since it failed too often: {reason}; `ledge release {name}` starts it again"));
         *self.life.condition.lock() = Condition::Quarantined { reason };

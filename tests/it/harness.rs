@@ -125,6 +125,12 @@ impl Setup {
         self
     }
 
+    /// Changes the driver that was added last.
+    pub fn with_driver(mut self, change: impl FnOnce(&mut set::Driver)) -> Self {
+        change(self.set.drivers.last_mut().unwrap());
+        self
+    }
+
     /// A thing `a1Echo/NAME` of the driver `echo_thing`, which is added with the first.
     pub fn echo_thing(self, name: &str) -> Self {
         let setup = if self.set.drivers.iter().any(|driver| driver.name == "echo_thing") {
