@@ -69,6 +69,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/ledge/v1/metrics", get(ledge::metrics))
         .route("/ledge/v1/functions", get(ledge::functions))
         .route("/ledge/v1/drivers", get(ledge::drivers))
+        .route("/ledge/v1/drivers/{name}/release", post(ledge::release))
         .route("/ledge/v1/things", get(ledge::things))
         .route("/ledge/v1/products", get(ledge::products))
         .route("/ledge/v1/routes", get(ledge::routes))

@@ -63,6 +63,11 @@ impl Guest {
         Err(types::Fault { code: fault::TOO_MANY, message })
     }
 
+    /// A line in the audit about this guest, of what `by` did or what befell it.
+    pub fn audited(&self, by: &str, what: &'static str, detail: &str) {
+        self.audit.record(by, what, detail);
+    }
+
     /// The fault for a call that no grant covers, after a line in the audit.
     fn denied(&self, grant: &'static str, what: impl fmt::Display) -> types::Fault {
         let denied = Denied { who: self.who.clone(), grant, what: what.to_string() };

@@ -9,6 +9,7 @@ mod invoke;
 mod list;
 pub mod new;
 pub mod output;
+mod release;
 mod up;
 
 use std::io::{IsTerminal, Write};
@@ -76,6 +77,13 @@ enum Command {
         /// Print JSON instead of a table.
         #[arg(long)]
         json: bool,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Start a driver again that was quarantined because it failed too often.
+    Release {
+        /// The driver, by its name in `ledge list drivers`.
+        driver: String,
         #[command(flatten)]
         target: TargetArgs,
     },
@@ -182,6 +190,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deploy { project, prune, target } => wait(deploy::run(&project.project_dir, prune, target)),
         Command::Invoke { function, event, is_async, target } => wait(invoke::run(&function, event, is_async, target)),
         Command::List { what, json, target } => wait(list::run(what, json, target)),
+        Command::Release { driver, target } => wait(release::run(&driver, target)),
         Command::New { kind, name } => new_project(kind, &name),
         Command::Bench(args) => bench::run(&args),
     }
@@ -215,6 +224,7 @@ impl From<RunArgs> for gateway::Options {
             key_file: args.key_file,
             admin_password: args.admin_password.map(Zeroizing::new),
             compat_default_login: args.compat_default_login,
+            restarts: gateway::RestartPolicy::default(),
         }
     }
 }

@@ -111,6 +111,7 @@ impl Deploy {
     pub async fn apply(&self, set: Set, prune: bool, who: &str) -> Result<Report, DeployError> {
         let _turn = self.turn.lock().await;
         let before = self.current();
+        let named: Vec<String> = set.drivers.iter().map(|row| row.name.clone()).collect();
         let after = if prune { set } else { merge(before.clone(), set) };
         let problems = tokio::task::block_in_place(|| check::set(&before, &after));
         if !problems.is_empty() {
@@ -118,14 +119,24 @@ impl Deploy {
         }
         let report = Report::between(&before, &after);
         if report.is_unchanged() && !self.is_incomplete.load(Ordering::Relaxed) {
+            self.release(&named, who);
             return Ok(report);
         }
         let ready = self.make_ready(&after, &before).await?;
         let report = Report { compiled: ready.compiled, ..report };
         tokio::task::block_in_place(|| self.commit(&after))?;
         self.switch(after, ready).await;
+        self.release(&named, who);
         self.parts.audit.record(who, "deployed", &report.summary());
         Ok(report)
+    }
+
+    /// Whoever deploys a driver again, changed or not, means it to run.
+    fn release(&self, named: &[String], who: &str) {
+        for name in named {
+            // Most are not quarantined, and those that were changed have started anew already.
+            let _ = self.parts.drivers.release(name, who);
+        }
     }
 
     /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run

@@ -1,8 +1,9 @@
 //! Drivers: one supervised instance each, which answers for its things.
 //!
-//! Quarantine and release by hand are not here yet.
+//! One that ends starts again after a while; one that keeps ending is quarantined, until it is deployed again or released by hand.
 
 mod handle;
+mod restart;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use crate::set;
 use crate::telemetry::printable;
 use crate::thing::{Device, Things};
 use handle::Handle;
+pub use restart::RestartPolicy;
+use restart::{Failures, Verdict};
 
 /// A driver as it was deployed, with the code that it runs.
 pub struct Deployed {
@@ -39,7 +42,20 @@ pub enum Condition {
     Waiting {
         reason: String,
     },
+    /// It ended too often, and does not start again by itself.
+    Quarantined {
+        reason: String,
+    },
     Stopped,
+}
+
+/// Why a driver is not released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseError {
+    #[error("it is not on this gateway; `ledge list drivers` shows those that are")]
+    Unknown,
+    #[error("it is not quarantined, so there is nothing to release it from")]
+    NotQuarantined,
 }
 
 /// Every driver of this gateway.
@@ -47,6 +63,7 @@ pub struct Drivers {
     things: Arc<Things>,
     /// Where guests run.
     guests: tokio::runtime::Handle,
+    restarts: RestartPolicy,
     running: Mutex<HashMap<String, Supervised>>,
 }
 
@@ -63,18 +80,14 @@ struct Life {
     stop: tokio::sync::watch::Sender<bool>,
 }
 
-const BACKOFF_MIN: Duration = Duration::from_millis(200);
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// A driver that ran for so long is healthy again: its backoff starts anew.
-const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 /// Requests that may wait for one driver. One more is answered at once.
 const REQUESTS_MAX: usize = 256;
 /// How long a driver that is being stopped may take to let go.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Drivers {
-    pub fn new(things: Arc<Things>, guests: tokio::runtime::Handle) -> Self {
-        Self { things, guests, running: Mutex::default() }
+    pub fn new(things: Arc<Things>, guests: tokio::runtime::Handle, restarts: RestartPolicy) -> Self {
+        Self { things, guests, restarts, running: Mutex::default() }
     }
 
     /// Makes the running drivers those of `wanted`: new ones start, gone ones stop, changed ones start anew,
@@ -85,6 +98,7 @@ impl Drivers {
             let mut running = self.running.lock();
             let stays = |name: &String, now: &Supervised| wanted.iter().any(|new| new.row.name == *name && is_same(&now.deployed, new));
             let gone: Vec<String> = running.iter().filter(|(name, now)| !stays(name, now)).map(|(name, _)| name.clone()).collect();
+            gone.iter().for_each(|name| self.things.driver_is_back(name));
             stopping.extend(gone.iter().filter_map(|name| running.remove(name)));
         }
         stop_all(stopping).await;
@@ -92,6 +106,20 @@ impl Drivers {
         for deployed in wanted {
             running.entry(deployed.row.name.clone()).or_insert_with(|| self.supervise(deployed));
         }
+    }
+
+    /// Starts a quarantined driver anew, with a clean record.
+    pub fn release(&self, name: &str, who: &str) -> Result<(), ReleaseError> {
+        let mut running = self.running.lock();
+        let driver = running.get_mut(name).ok_or(ReleaseError::Unknown)?;
+        if !matches!(*driver.life.condition.lock(), Condition::Quarantined { .. }) {
+            return Err(ReleaseError::NotQuarantined);
+        }
+        let deployed = driver.deployed.clone();
+        tracing::warn!(driver.name = %name, "driver `{name}` is released from quarantine by {who}");
+        deployed.guest.audited(who, "released", &deployed.guest.who);
+        *driver = self.supervise(deployed);
+        Ok(())
     }
 
     pub async fn stop(&self) {
@@ -116,7 +144,13 @@ impl Drivers {
     fn supervise(&self, deployed: Arc<Deployed>) -> Supervised {
         let (stop, stopped) = tokio::sync::watch::channel(false);
         let life = Arc::new(Life { condition: Mutex::new(Condition::Running), restarts: 0.into(), stop });
-        let supervisor = Supervisor { deployed: deployed.clone(), things: self.things.clone(), life: life.clone() };
+        self.things.driver_is_back(&deployed.row.name);
+        let supervisor = Supervisor {
+            deployed: deployed.clone(),
+            things: self.things.clone(),
+            life: life.clone(),
+            failures: Failures::new(self.restarts),
+        };
         Supervised { deployed, life, task: self.guests.spawn(supervisor.run(stopped)) }
     }
 }
@@ -166,12 +200,11 @@ struct Supervisor {
     deployed: Arc<Deployed>,
     things: Arc<Things>,
     life: Arc<Life>,
+    failures: Failures,
 }
 
 impl Supervisor {
-    async fn run(self, mut stopped: tokio::sync::watch::Receiver<bool>) {
-        let name = &self.deployed.row.name;
-        let mut backoff = BACKOFF_MIN;
+    async fn run(mut self, mut stopped: tokio::sync::watch::Receiver<bool>) {
         while !*stopped.borrow() {
             *self.life.condition.lock() = Condition::Running;
             let began = Instant::now();
@@ -179,21 +212,40 @@ impl Supervisor {
             if *stopped.borrow() {
                 break;
             }
-            let reason = ended.map_or_else(|failure| failure.message, |()| "`run` returned".to_owned());
-            if began.elapsed() >= HEALTHY_AFTER {
-                backoff = BACKOFF_MIN;
+            let reason = printable(&ended.map_or_else(|failure| failure.message, |()| "`run` returned".to_owned()));
+            match self.failures.ended(began, Instant::now()) {
+                Verdict::Quarantine => return self.quarantine(reason),
+                Verdict::StartAgainAfter(wait) => self.wait(wait, reason, &mut stopped).await,
             }
-            let reason = printable(&reason);
-            tracing::warn!(driver.name = %name, "driver `{name}` ended: {reason}; it starts again in {} ms", backoff.as_millis());
-            *self.life.condition.lock() = Condition::Waiting { reason };
-            tokio::select! {
-                () = tokio::time::sleep(backoff) => {}
-                _ = stopped.changed() => {}
-            }
-            backoff = (backoff * 2).min(BACKOFF_MAX);
-            self.life.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         *self.life.condition.lock() = Condition::Stopped;
+    }
+
+    async fn wait(&self, wait: Duration, reason: String, stopped: &mut tokio::sync::watch::Receiver<bool>) {
+        let name = &self.deployed.row.name;
+        tracing::warn!(driver.name = %name, "driver `{name}` ended: {reason}; it starts again in {} ms", wait.as_millis());
+        *self.life.condition.lock() = Condition::Waiting { reason };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = stopped.changed() => {}
+        }
+        self.life.restarts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn quarantine(self, reason: String) {
+        let name = &self.deployed.row.name;
+        tracing::error!(
+            driver.name = %name,
+            "driver `{name}` is quarantined, and its things stay offline: it failed {} times within {} s, the last time so: {reason}. \
+             Deploy a better one, or type `ledge release {name}`",
+            self.failures.policy().failures_max,
+            self.failures.policy().failures_within.as_secs()
+        );
+        let guest = &self.deployed.guest;
+        guest.audited(&guest.who, "quarantined", &reason);
+        self.things
+            .driver_is_out(name, format!("quarantined, since it failed too often: {reason}; `ledge release {name}` starts it again"));
+        *self.life.condition.lock() = Condition::Quarantined { reason };
     }
 
     /// One instance, from its start to its end. Its things go offline with it.

@@ -23,6 +23,7 @@ use crate::capability::iot_data::IotDataParts;
 use crate::clock::Clock;
 use crate::deploy::{self, Components, Deploy};
 use crate::driver::Drivers;
+pub use crate::driver::RestartPolicy;
 use crate::function::Functions;
 use crate::metric::Metrics;
 use crate::queue::Queue;
@@ -48,6 +49,8 @@ pub struct Options {
     pub admin_password: Option<Zeroizing<String>>,
     /// Accepts the manual's `admin` / `admin1234` too. Only with a loopback address.
     pub compat_default_login: bool,
+    /// How patient it is with drivers that end.
+    pub restarts: RestartPolicy,
 }
 
 /// A running gateway. Dropped without [`Gateway::stop`] it ends at once, as if it had crashed.
@@ -112,7 +115,7 @@ impl Gateway {
         tracing::info!("the pool of functions: {}", runtime.sizes);
         let sizes = runtime.sizes.to_string();
         let metrics = Metrics::default();
-        let drivers = Arc::new(Drivers::new(things.clone(), guests.handle()));
+        let drivers = Arc::new(Drivers::new(things.clone(), guests.handle(), options.restarts));
         let deploy = Arc::new(Deploy::new(deploy::Parts {
             store,
             components: Components::open(&data.path("components"))?,

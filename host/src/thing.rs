@@ -75,6 +75,8 @@ pub enum Presence {
 /// Every product and thing of this gateway.
 pub struct Things {
     table: ArcSwap<Table>,
+    /// Drivers that do not run until somebody does something about it, and why.
+    out: Mutex<HashMap<String, String>>,
     bus: Arc<Bus>,
     clock: Clock,
 }
@@ -88,7 +90,7 @@ struct Table {
 
 impl Things {
     pub fn new(bus: Arc<Bus>, clock: Clock) -> Self {
-        Self { table: ArcSwap::default(), bus, clock }
+        Self { table: ArcSwap::default(), out: Mutex::default(), bus, clock }
     }
 
     /// Replaces all products and things. What is known of a thing that stays is kept.
@@ -202,10 +204,27 @@ impl Things {
         gone
     }
 
+    /// A driver does not run, and will not by itself: whoever asks for its things is told `why`.
+    pub fn driver_is_out(&self, driver: &str, why: String) {
+        self.out.lock().insert(driver.to_owned(), why);
+    }
+
+    pub fn driver_is_back(&self, driver: &str) {
+        self.out.lock().remove(driver);
+    }
+
+    /// Who answers for a thing that is online.
+    fn device(&self, thing: &Thing) -> Result<Arc<dyn Device>, Fault> {
+        thing.device().map_err(|offline| match self.out.lock().get(&thing.row.driver) {
+            Some(why) => Fault::new(offline.code, format!("thing `{}` is offline: driver `{}` is {why}", thing.id, thing.row.driver)),
+            None => offline,
+        })
+    }
+
     pub async fn get_properties(&self, id: &ThingId, identifiers: Vec<String>) -> Result<Vec<Property>, Fault> {
         let thing = self.get(id)?;
         let asked = thing.product.tsl.check_get(identifiers).map_err(|fault| about(id, fault))?;
-        let device = thing.device()?;
+        let device = self.device(&thing)?;
         let answer = in_time(id, &device, device.get_properties(id.clone(), asked.clone())).await?;
         thing.product.tsl.check_answer(&asked, answer).map_err(|fault| about(id, fault))
     }
@@ -213,14 +232,14 @@ impl Things {
     pub async fn set_properties(&self, id: &ThingId, properties: Vec<Property>) -> Result<(), Fault> {
         let thing = self.get(id)?;
         let properties = thing.product.tsl.check_set(properties).map_err(|fault| about(id, fault))?;
-        let device = thing.device()?;
+        let device = self.device(&thing)?;
         in_time(id, &device, device.set_properties(id.clone(), properties)).await
     }
 
     pub async fn call_service(&self, id: &ThingId, service: &str, arguments: Vec<Property>) -> Result<Vec<Property>, Fault> {
         let thing = self.get(id)?;
         let arguments = thing.product.tsl.check_call(service, arguments).map_err(|fault| about(id, fault))?;
-        let device = thing.device()?;
+        let device = self.device(&thing)?;
         let outputs = in_time(id, &device, device.call_service(id.clone(), service.to_owned(), arguments)).await?;
         thing.product.tsl.check_outputs(service, outputs).map_err(|fault| about(id, fault))
     }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use ledge::driver::RestartPolicy;
 use ledge::gateway::{Gateway, Options};
 
 use crate::harness::{Setup, component, gateway};
@@ -16,6 +17,7 @@ async fn start(data: &Path) -> Gateway {
         key_file: None,
         admin_password: None,
         compat_default_login: false,
+        restarts: RestartPolicy::default(),
     };
     Gateway::start(options).await.unwrap()
 }

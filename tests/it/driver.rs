@@ -6,7 +6,9 @@ use ledge::thing::fault;
 use ledge::thing::value::{Property, Value};
 use serde_json::{Value as Json, json};
 
-use crate::harness::{ECHO, TestGateway, eventually, gateway};
+use crate::harness::client::json as body;
+use crate::harness::command::ledge;
+use crate::harness::{ECHO, Setup, TestGateway, eventually, gateway};
 
 fn echo_1() -> ThingId {
     ThingId::new(ECHO, "echo-1")
@@ -146,4 +148,61 @@ async fn a_driver_that_computes_for_ever_does_not_hold_up_another() {
         gw.gateway.things.get_properties(&ThingId::new("a1Other", "t"), vec!["Number".into()]).await.unwrap();
     }
     spinning.abort();
+}
+
+/// What the API says of the one driver.
+async fn driver(gw: &TestGateway) -> Json {
+    gw.admin().get_json("/ledge/v1/drivers").await.unwrap()[0].clone()
+}
+
+/// A gateway whose one driver has failed until it was quarantined.
+async fn quarantined(setup: Setup) -> TestGateway {
+    let gw = setup.start().await;
+    eventually("the driver to be quarantined", || async {
+        // It is down between two lives, and then there is nothing to trap.
+        let _ = call(&gw, "echo-1", "trap", vec![]).await;
+        driver(&gw).await["state"] == "quarantined"
+    })
+    .await;
+    gw
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_failed_ten_times_is_quarantined_and_everybody_is_told_why() {
+    let gw = quarantined(gateway().echo_thing("echo-1")).await;
+    let driver = driver(&gw).await;
+    assert_eq!((&driver["things_online"], &driver["restarts"]), (&json!(0), &json!(9)));
+    assert!(driver["reason"].as_str().unwrap().contains("unreachable"), "{driver}");
+    let refused = gw.gateway.things.get_properties(&echo_1(), vec![]).await.unwrap_err();
+    assert_eq!(refused.code, fault::DEVICE_OFFLINE);
+    assert!(refused.message.contains("quarantined") && refused.message.contains("ledge release echo_thing"), "{refused}");
+    gw.audited("quarantined").await;
+    let data = gw.data.path();
+    let output = ledge(data, &["list", "drivers", "--data", "."]).await;
+    assert!(output.stdout.contains("quarantined") && output.stdout.contains("unreachable"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_driver_is_released_by_hand_and_no_other_is() {
+    let gw = quarantined(gateway().echo_thing("echo-1")).await;
+    let output = ledge(gw.data.path(), &["release", "echo_thing", "--data", "."]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    gw.online(&echo_1()).await;
+    gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap();
+    gw.audited("released").await;
+    for (name, status, said) in [("echo_thing", 409, "not quarantined"), ("nobody", 404, "ledge list drivers")] {
+        let answer = gw.admin().send(hyper::Method::POST, &format!("/ledge/v1/drivers/{name}/release"), &[], "".into()).await.unwrap();
+        assert_eq!(answer.status.as_u16(), status);
+        assert!(body(&answer)["message"].as_str().unwrap().contains(said), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_driver_starts_again_when_it_is_deployed_again_unchanged() {
+    let gw = quarantined(gateway().echo_thing("echo-1")).await;
+    // A deployment of something else leaves it where it is.
+    gw.deploy(gateway().function("misbehave")).await.unwrap();
+    assert_eq!(driver(&gw).await["state"], "quarantined");
+    gw.deploy(gateway().echo_thing("echo-1")).await.unwrap();
+    assert_eq!(driver(&gw).await["state"], "running");
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
+use ledge::driver::RestartPolicy;
 use ledge::function::{Invocation, InvokeError, Outcome};
 use ledge::gateway::{Gateway, Options};
 use ledge::grant::{Grants, InvokeGrants};
@@ -42,6 +43,8 @@ pub const PASSWORD: &str = "correct horse battery";
 pub const ECHO: &str = "a1Echo";
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a driver that ended waits at first: tests are in a hurry.
+const BACKOFF_MIN: Duration = Duration::from_millis(1);
 
 /// A grant of sync and async calls.
 pub fn invoke_grants(pattern: &str) -> InvokeGrants {
@@ -122,6 +125,12 @@ impl Setup {
         self
     }
 
+    /// Changes the driver that was added last.
+    pub fn with_driver(mut self, change: impl FnOnce(&mut set::Driver)) -> Self {
+        change(self.set.drivers.last_mut().unwrap());
+        self
+    }
+
     /// A thing `a1Echo/NAME` of the driver `echo_thing`, which is added with the first.
     pub fn echo_thing(self, name: &str) -> Self {
         let setup = if self.set.drivers.iter().any(|driver| driver.name == "echo_thing") {
@@ -162,6 +171,7 @@ async fn start(data: &Path, compat_default_login: bool) -> Gateway {
         key_file: Some(guests::shared_key()),
         admin_password: Some(Zeroizing::new(PASSWORD.into())),
         compat_default_login,
+        restarts: RestartPolicy { backoff_min: BACKOFF_MIN, ..RestartPolicy::default() },
     };
     Gateway::start(options).await.unwrap()
 }

@@ -18,3 +18,4 @@ mod openapi;
 mod reuse;
 mod route;
 mod sample;
+mod socket;

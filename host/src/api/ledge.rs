@@ -16,7 +16,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::{Api, body};
 use crate::deploy::{DeployError, PutError, Report};
-use crate::driver::Condition;
+use crate::driver::{Condition, ReleaseError};
 use crate::grant::Grants;
 use crate::limit::COMPONENT_BYTES_MAX;
 use crate::metric::Readings;
@@ -81,6 +81,7 @@ pub async fn drivers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Jso
         let (state, reason) = match condition {
             Condition::Running => ("running", None),
             Condition::Waiting { reason } => ("waiting to start again", Some(reason)),
+            Condition::Quarantined { reason } => ("quarantined", Some(reason)),
             Condition::Stopped => ("stopped", None),
         };
         json!({
@@ -94,6 +95,24 @@ pub async fn drivers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Jso
         })
     };
     JsonBody(api.drivers.list().iter().map(row).collect())
+}
+
+pub async fn release(
+    State(api): State<Arc<Api>>,
+    Caller(user): Caller,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<JsonBody<Json>, ApiError> {
+    let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    match api.drivers.release(&name, &format!("user {}", user.name)) {
+        Ok(()) => Ok(JsonBody(json!({}))),
+        Err(refused) => {
+            let status = match refused {
+                ReleaseError::Unknown => StatusCode::NOT_FOUND,
+                ReleaseError::NotQuarantined => StatusCode::CONFLICT,
+            };
+            Err(ApiError::new(status, format!("driver `{name}`: {refused}")))
+        }
+    }
 }
 
 pub async fn things(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {

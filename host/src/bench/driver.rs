@@ -24,7 +24,7 @@ use crate::capability::Guest;
 use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
-use crate::driver::{Deployed, Drivers};
+use crate::driver::{Deployed, Drivers, RestartPolicy};
 use crate::function::Functions;
 use crate::gateway::GuestRuntime;
 use crate::grant::Grants;
@@ -51,7 +51,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let read = ThingGrants { read: vec![pattern.parse()?], ..ThingGrants::default() };
     let repeat = set::Function { grants: Grants { things: read, ..Grants::default() }, ..guests.repeat.clone() };
     functions.replace([load(&runtime, guests, &repeat)?.1]);
-    let drivers = Drivers::new(things.clone(), workers.handle());
+    let drivers = Drivers::new(things.clone(), workers.handle(), RestartPolicy::default());
     drivers.replace(vec![lamp.deployed.clone()]).await;
     online(&things, &lamp.id).await;
 

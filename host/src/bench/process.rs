@@ -24,6 +24,7 @@ use super::scratch::Scratch;
 use super::{Effort, Name};
 use crate::cli::client::Client;
 use crate::config::manifest;
+use crate::driver::RestartPolicy;
 use crate::gateway::{Gateway, Options};
 
 const IDLE_RSS_MB_MAX: f64 = 40.0;
@@ -59,6 +60,7 @@ pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepa
         key_file: None,
         admin_password: Some(password.clone()),
         compat_default_login: false,
+        restarts: RestartPolicy::default(),
     };
     let gateway = Gateway::start(options).await?;
     for (digest, component) in &guests.components {

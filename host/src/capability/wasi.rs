@@ -1,6 +1,6 @@
-//! WASI for guests: clocks, random numbers, and an output that goes to the log. No files, no sockets, no environment.
+//! WASI for guests: clocks, random numbers, an output that goes to the log, and what is granted besides.
 //!
-//! What has no grant answers with WASI's own "not permitted" or "no such file"; sockets are refused in `sockets`.
+//! What has no grant answers with WASI's own "not permitted" or "no such file"; sockets are the affair of `sockets`.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,6 +16,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use super::Guest;
+use super::sockets;
 use crate::telemetry::{self, LINE_BYTES_MAX};
 
 /// The output of one function or driver, all its instances together.
@@ -188,6 +189,9 @@ const WRITE_BYTES_MAX: usize = 64 << 10;
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
 /// The WASI context of one instance.
-pub fn context(log: &Arc<GuestLog>, stderr: &Output) -> WasiCtx {
-    WasiCtxBuilder::new().stdout(Output::new(log.clone())).stderr(stderr.clone()).max_random_size(RANDOM_BYTES_MAX).build()
+pub fn context(guest: &Arc<Guest>, log: &Arc<GuestLog>, stderr: &Output) -> WasiCtx {
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(Output::new(log.clone())).stderr(stderr.clone()).max_random_size(RANDOM_BYTES_MAX);
+    sockets::allow(&mut wasi, guest);
+    wasi.build()
 }

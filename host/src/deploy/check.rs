@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use crate::grant::Grants;
 use crate::limit::{self, CONFIG_JSON_BYTES_MAX, Limits};
 use crate::name;
 use crate::set::{self, RouteSource, Set};
@@ -24,6 +25,9 @@ pub fn set(before: &Set, set: &Set) -> Vec<String> {
         let who = format!("function `{}`", function.name);
         limits(&who, &function.limits, &mut problems);
         problems.extend(outside(function.reuse, limit::REUSE).map(|outside| format!("{who}: `reuse` is {outside}")));
+        problems.extend(socket_grants(&function.grants).map(|grant| {
+            format!("{who}: it is granted `{grant}`, and only drivers have sockets; make it a driver, or grant it `http` and let it send requests")
+        }));
         let prefix = function.http.as_ref().map(|http| set::check_http_prefix(&http.prefix));
         problems.extend(prefix.and_then(Result::err).map(|wrong| format!("{who}: `http.prefix`: {wrong}")));
     }
@@ -36,6 +40,12 @@ pub fn set(before: &Set, set: &Set) -> Vec<String> {
     duplicates("driver", set.drivers.iter().map(|row| row.name.clone()), &mut problems);
     duplicates("function", set.functions.iter().map(|row| row.name.to_string()), &mut problems);
     problems
+}
+
+/// The grants of sockets that are there.
+fn socket_grants(grants: &Grants) -> impl Iterator<Item = &'static str> {
+    let sockets = [("tcp", &grants.tcp), ("udp", &grants.udp), ("listen", &grants.listen)];
+    sockets.into_iter().filter(|(_, addresses)| !addresses.is_empty()).map(|(name, _)| name)
 }
 
 fn products<'a>(products: impl Iterator<Item = &'a set::Product>, problems: &mut Vec<String>) {

@@ -101,7 +101,7 @@ impl DriverCode {
         let now = Instant::now();
         let stderr = Output::new(spec.log.clone());
         let state = DriverState {
-            wasi: wasi::context(&spec.log, &stderr),
+            wasi: wasi::context(&spec.guest, &spec.log, &stderr),
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(&spec.limits),
             stderr,

@@ -67,7 +67,7 @@ impl FunctionCode {
         let (guest, limits) = (&bound.guest, &function.limits);
         let stderr = Output::new(bound.log.clone());
         let state = FunctionState {
-            wasi: wasi::context(&bound.log, &stderr),
+            wasi: wasi::context(guest, &bound.log, &stderr),
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(limits),
             budget: Budget::new(&self.ticker, limits, call),

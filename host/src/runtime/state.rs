@@ -78,8 +78,8 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    sockets::refuse_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
-    sockets::refuse_0_3(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
+    sockets::link_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
+    sockets::link_0_3(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     thing_access::add_to_linker(&mut linker, |state: &mut DriverState| View { access: &mut state.thing_access, table: &mut state.table })?;
     crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
     Ok(linker)
