@@ -86,6 +86,20 @@ impl Gateway {
         all.join_all().await.into_iter().flatten().collect()
     }
 
+    /// Makes so many calls, and lets go of each after up to 4 ms: the gateway notices, and ends it.
+    pub async fn cancel(&self, function: &'static str, event: &'static str, callers: usize, calls: usize) -> Duration {
+        let began = Instant::now();
+        let callers = (0..callers).map(|_| async {
+            for _ in 0..calls / callers {
+                let mut connection = self.client.connect().await.unwrap();
+                let moment = Duration::from_micros((uuid::Uuid::new_v4().as_u128() % 4_000) as u64);
+                let _ = tokio::time::timeout(moment, call(&mut connection, function, event)).await;
+            }
+        });
+        futures_util::future::join_all(callers).await;
+        began.elapsed()
+    }
+
     /// Resident memory, all of it.
     pub fn rss_mib(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();

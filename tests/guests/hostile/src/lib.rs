@@ -1,6 +1,6 @@
 //! A function that attacks its gateway: the first word of its event says how, and each way is a file of its own.
 //!
-//! `use MIB` is no attack: it works with so much memory, as an honest call may. Any other event is echoed.
+//! `use MIB` is no attack: it works with so much memory for 20 ms, as an honest call may. Any other event is echoed.
 
 mod call_cancelled;
 mod handles;
