@@ -1,5 +1,6 @@
 //! The one harness: gateways in this process, with components built by the code of `ledge build`.
 
+pub mod alone;
 pub mod client;
 pub mod command;
 mod guests;
@@ -22,7 +23,8 @@ use ledge::thing::Presence;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-pub use guests::component;
+use alone::Shared;
+pub use guests::{component, data_dir, shared_key};
 
 /// What is to be deployed on a gateway.
 #[must_use]
@@ -36,6 +38,7 @@ pub struct Setup {
 pub struct TestGateway {
     pub gateway: Gateway,
     pub data: Arc<TempDir>,
+    beside_others: Shared,
 }
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -157,8 +160,8 @@ impl Setup {
 
     /// Starts a gateway and deploys; waits until every thing is online.
     pub async fn start(self) -> TestGateway {
-        let data = Arc::new(guests::data_dir());
-        let gateway = TestGateway { gateway: start(data.path(), self.compat_default_login).await, data };
+        let (beside_others, data) = (alone::shared(), Arc::new(guests::data_dir()));
+        let gateway = TestGateway { gateway: start(data.path(), self.compat_default_login).await, data, beside_others };
         gateway.deploy(self).await.unwrap();
         gateway
     }
@@ -193,7 +196,7 @@ impl TestGateway {
     pub async fn restart(self) -> Self {
         let data = self.data.clone();
         self.gateway.stop().await;
-        Self { gateway: start(data.path(), false).await, data }
+        Self { gateway: start(data.path(), false).await, data, beside_others: self.beside_others }
     }
 
     /// Calls `test/NAME` where its callers are: on the runtime of guests.

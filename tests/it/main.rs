@@ -12,6 +12,7 @@ mod deploy;
 mod driver;
 mod function;
 mod grant;
+mod hostile;
 mod invoke_http;
 mod limit;
 mod openapi;

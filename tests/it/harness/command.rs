@@ -1,5 +1,6 @@
 //! Real processes: the binary itself, and shells.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -7,6 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use super::PATIENCE;
+use super::alone::{self, Alone, Shared};
 
 #[derive(Debug)]
 pub struct Output {
@@ -37,6 +39,8 @@ pub fn command(dir: &Path, args: &[&str]) -> Command {
 }
 
 async fn run(mut command: Command) -> Output {
+    // A command beside a gateway of this test only counts twice.
+    let _machine = alone::shared();
     command.stdin(Stdio::null()).kill_on_drop(true);
     // Building guests may be part of it.
     let output = tokio::time::timeout(PATIENCE * 15, command.output()).await.expect("the command did not end").unwrap();
@@ -51,17 +55,37 @@ async fn run(mut command: Command) -> Output {
 pub struct Process {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
-    stderr: ChildStderr,
+    stderr: Option<ChildStderr>,
     /// Everything that it has printed so far.
     pub said: String,
+    _machine: Machine,
+}
+
+/// Held until the process is gone.
+enum Machine {
+    BesideOthers { _held: Shared },
+    Alone { _held: Alone },
 }
 
 impl Process {
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    pub fn start(command: Command) -> Self {
+        Self::spawn(command, Stdio::piped(), Machine::BesideOthers { _held: alone::shared() })
+    }
+
+    /// Starts it when no other gateway runs, and keeps others from starting until it is gone.
+    pub fn start_alone(command: Command, log: File) -> Self {
+        Self::spawn(command, log.into(), Machine::Alone { _held: alone::alone() })
+    }
+
+    fn spawn(mut command: Command, stderr: Stdio, machine: Machine) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        let stderr = child.stderr.take().unwrap();
-        Self { child, stdout, stderr, said: String::new() }
+        let stderr = child.stderr.take();
+        Self { child, stdout, stderr, said: String::new(), _machine: machine }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it has ended already")
     }
 
     /// The first line from now on that contains `wanted`.
@@ -81,14 +105,16 @@ impl Process {
             Ok(Some(line)) => line,
             _ => {
                 let mut errors = String::new();
-                let _ = tokio::time::timeout(PATIENCE / 20, self.stderr.read_to_string(&mut errors)).await;
+                if let Some(stderr) = &mut self.stderr {
+                    let _ = tokio::time::timeout(PATIENCE / 20, stderr.read_to_string(&mut errors)).await;
+                }
                 panic!("it never said `{wanted}`, but:\n{}\n{errors}", self.said)
             }
         }
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it has ended already").to_string();
+        let pid = self.id().to_string();
         assert!(std::process::Command::new("kill").args([format!("-{name}"), pid]).status().unwrap().success());
     }
 
@@ -96,8 +122,10 @@ impl Process {
     pub async fn end(mut self) -> (i32, String) {
         let mut errors = String::new();
         let ended = tokio::time::timeout(PATIENCE, async {
-            let (_, status) = tokio::join!(self.stderr.read_to_string(&mut errors), self.child.wait());
-            status.unwrap()
+            if let Some(stderr) = &mut self.stderr {
+                stderr.read_to_string(&mut errors).await.unwrap();
+            }
+            self.child.wait().await.unwrap()
         });
         let status = ended.await.expect("it did not end");
         (status.code().unwrap_or(-1), errors)

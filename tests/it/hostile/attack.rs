@@ -1,0 +1,99 @@
+//! One attack: what its neighbour feels while it happens, what the attackers are answered, and what memory is left behind.
+
+use std::time::Duration;
+
+use ledge::limit::Limits;
+
+use super::gateway::{Answer, Gateway, Times};
+use crate::harness::{self, Setup};
+
+/// Attackers at the same time: the places of one function by default.
+pub const CALLERS: usize = 8;
+pub const RSS_MIB_MAX: f64 = 8.0;
+const NEIGHBOUR_SLACK_MS: f64 = 15.0;
+
+pub struct Attack {
+    pub setup: Setup,
+    pub function: &'static str,
+    pub event: &'static str,
+    pub callers: usize,
+}
+
+pub struct Seen {
+    pub gateway: Gateway,
+    pub answers: Vec<Answer>,
+    pub quiet: Times,
+    pub during: Times,
+    /// Before the attack, after a first short one, and after all of it.
+    pub rss_mib: [f64; 3],
+    event: &'static str,
+}
+
+/// A function `test/hostile`, held to limits that end it soon, and its neighbour.
+pub fn against(event: &'static str, limits: impl FnOnce(&mut Limits)) -> Attack {
+    let setup = harness::gateway().function("hostile").limits(|own| {
+        // Callers that fail one after another are the attack: they all have to get through.
+        (own.deadline_ms, own.breaker_failures) = (50, 0);
+        limits(own);
+    });
+    Attack { setup: setup.function_of("test/neighbour", "count"), function: "test/hostile", event, callers: CALLERS }
+}
+
+/// How long the attack is, and a third of it the quiet before it.
+fn attack_time() -> Duration {
+    let seconds = std::env::var("LEDGE_HOSTILE_S").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs_f64(seconds.unwrap_or(1.5))
+}
+
+impl Attack {
+    pub async fn run(self) -> Seen {
+        let (during, quiet) = (attack_time(), attack_time() / 2);
+        let gateway = Gateway::start().await;
+        gateway.deploy(&self.setup).await.unwrap();
+        // The baseline is what honest use leaves: as many calls at once, each with some of the memory that it may have. The
+        // pool keeps a part of each memory that was used, by design, and so whoever uses it first pays for it.
+        gateway.attack(self.function, "use 16", self.callers, quiet / 4).await;
+        gateway.neighbour(quiet / 4).await;
+        let quiet = gateway.neighbour(quiet).await;
+        let before = gateway.rss_mib();
+        gateway.attack(self.function, self.event, self.callers, during / 10).await;
+        let first = gateway.rss_mib_at_most(before + RSS_MIB_MAX).await;
+        let attack = gateway.attack(self.function, self.event, self.callers, during);
+        let (answers, felt) = tokio::join!(attack, gateway.neighbour(during));
+        let after = gateway.rss_mib_at_most(before + RSS_MIB_MAX).await;
+        let seen = Seen { gateway, answers, quiet, during: felt, rss_mib: [before, first, after], event: self.event };
+        println!("{}", seen.row());
+        seen
+    }
+}
+
+impl Seen {
+    /// For the table that the long form is for.
+    fn row(&self) -> String {
+        let [before, first, after] = self.rss_mib;
+        format!(
+            "| {} | {} calls, p99 {:.1} ms | neighbour p99 {:.1} -> {:.1} ms | RSS {before:.1} -> {first:.1} -> {after:.1} MiB | {} |",
+            self.event,
+            self.answers.len(),
+            Times::of(&self.answers).p99_ms(),
+            self.quiet.p99_ms(),
+            self.during.p99_ms(),
+            self.answers[0].text.chars().take(160).collect::<String>(),
+        )
+    }
+
+    /// Every attacker was ended at this limit, which the answer, the log and the metric name.
+    pub async fn ended_at(&self, limit: &str) {
+        for answer in &self.answers {
+            assert_eq!(answer.limit.as_deref(), Some(limit), "{}", answer.text);
+        }
+        self.contained();
+    }
+
+    /// The neighbour felt little, and the memory came back.
+    pub fn contained(&self) {
+        let (quiet, during, [before, _, after]) = (self.quiet.p99_ms(), self.during.p99_ms(), self.rss_mib);
+        assert!(during <= 2.0 * quiet + NEIGHBOUR_SLACK_MS, "the neighbour's p99 went from {quiet} ms to {during} ms");
+        assert!(after <= before + RSS_MIB_MAX, "{:.1} MiB were resident before, and {after:.1} after", before);
+    }
+}
