@@ -9,6 +9,8 @@ use crate::harness::{self, Setup};
 
 /// Attackers at the same time: the places of one function by default.
 pub const CALLERS: usize = 8;
+/// The same component in honest use.
+const HONEST: &str = "test/honest";
 pub const RSS_MIB_MAX: f64 = 8.0;
 const NEIGHBOUR_SLACK_MS: f64 = 15.0;
 
@@ -36,6 +38,7 @@ pub fn against(event: &'static str, limits: impl FnOnce(&mut Limits)) -> Attack 
         (own.deadline_ms, own.breaker_failures) = (50, 0);
         limits(own);
     });
+    let setup = setup.function_of(HONEST, "hostile").limits(|own| own.concurrency = 2 * CALLERS as u32);
     Attack { setup: setup.function_of("test/neighbour", "count"), function: "test/hostile", event, callers: CALLERS }
 }
 
@@ -50,9 +53,10 @@ impl Attack {
         let (during, quiet) = (attack_time(), attack_time() / 2);
         let gateway = Gateway::start().await;
         gateway.deploy(&self.setup).await.unwrap();
-        // The baseline is what honest use leaves: as many calls at once, each with some of the memory that it may have. The
-        // pool keeps a part of each memory that was used, by design, and so whoever uses it first pays for it.
-        gateway.attack(self.function, "use 16", self.callers, quiet / 4).await;
+        // The baseline is what honest use leaves: calls at once, each with some of the memory that it may have. The pool keeps
+        // a part of each memory that was used, by design, so whoever uses it first pays for it. Twice as many as will attack,
+        // since an attacker's next call may begin in a new place before the last one has left its own.
+        gateway.attack(HONEST, "use 16", 2 * CALLERS, quiet / 4).await;
         gateway.neighbour(quiet / 4).await;
         let quiet = gateway.neighbour(quiet).await;
         let before = gateway.rss_mib();

@@ -1,4 +1,4 @@
-//! A function that never finishes its start: a constructor, which runs before anything can be called, computes for ever.
+//! A function that never finishes its start: what runs before anything can be called computes for ever.
 
 use std::hint::black_box;
 
@@ -11,11 +11,10 @@ fn handle(event: Vec<u8>, _context: Context) -> Result<Vec<u8>, Error> {
     Ok(event)
 }
 
-#[used]
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = never_ends;
-
-extern "C" fn never_ends() {
+/// A component calls the export of this name when it is instantiated.
+// SAFETY: nothing else in this guest has the name.
+#[unsafe(no_mangle)]
+pub extern "C" fn _initialize() {
     loop {
         black_box(());
     }
