@@ -1,11 +1,12 @@
 //! What people and programs call over HTTP: the manual's OpenAPI, the invocation of functions, and Ledge's own API.
 //!
-//! It binds no sockets: `gateway` hands it requests.
+//! Functions' own answers to HTTP requests are in `front`. It binds no sockets: `gateway` hands it requests.
 
 mod body;
 mod caller;
 mod error;
 mod event_stream;
+mod front;
 mod invoke;
 mod ledge;
 mod login;
@@ -19,6 +20,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 pub use caller::Peer;
+pub use front::Front;
 
 use crate::audit::Audit;
 use crate::auth::Auth;

@@ -3,6 +3,7 @@
 
 pub mod credentials;
 pub mod fc;
+pub mod http;
 pub mod iot_data;
 pub mod sockets;
 pub mod thing_access;

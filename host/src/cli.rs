@@ -109,6 +109,10 @@ struct RunArgs {
     /// The address and port of HTTPS. Port 0 takes any free one; the real one is printed.
     #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
     listen: SocketAddr,
+    /// Where functions answer HTTP requests (`http` in ledge.toml): http://ADDR, https://ADDR, or ADDR alone for http. Nowhere if it is
+    /// not given.
+    #[arg(long, value_name = "URL")]
+    http_listen: Option<gateway::HttpListen>,
     /// Where the gateway keeps everything. It is made if it is not there.
     #[arg(long, default_value = ".ledge", value_name = "DIR")]
     data: PathBuf,
@@ -220,6 +224,7 @@ impl From<RunArgs> for gateway::Options {
     fn from(args: RunArgs) -> Self {
         Self {
             listen: args.listen,
+            http_listen: args.http_listen,
             data: args.data,
             key_file: args.key_file,
             admin_password: args.admin_password.map(Zeroizing::new),

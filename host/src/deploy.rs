@@ -27,6 +27,7 @@ use crate::set::{self, Digest, Set};
 use crate::store::{Batch, Store, Table};
 use crate::thing::tsl::Tsl;
 use crate::thing::{Product, Things};
+use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
 pub use components::{Components, PutError};
 pub use report::{Change, Report};
@@ -41,6 +42,7 @@ pub struct Parts {
     pub drivers: Arc<Drivers>,
     pub things: Arc<Things>,
     pub routes: Arc<Routes>,
+    pub http: Arc<HttpTriggers>,
     pub audit: Audit,
     pub metrics: Metrics,
 }
@@ -173,7 +175,8 @@ impl Deploy {
         let (code, how) = {
             let stack_bytes = row.limits.stack_bytes;
             let load = move |runtime: &Runtime, digest: &Digest, component: &[u8]| runtime.load_function(digest, component, stack_bytes);
-            self.load(&row.component, Kind::Function, load).await?
+            let kind = if row.http.is_some() { Kind::Http } else { Kind::Function };
+            self.load(&row.component, kind, load).await?
         };
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("function {}", row.name), &row.grants, &row.limits);
@@ -243,6 +246,7 @@ impl Deploy {
 
     async fn switch(&self, set: Set, ready: Ready) {
         self.parts.things.replace(ready.products, set.things.clone());
+        self.parts.http.replace(&ready.functions);
         self.parts.functions.replace(ready.functions);
         self.parts.routes.replace(set.routes.clone());
         self.parts.drivers.replace(ready.drivers).await;
@@ -255,7 +259,7 @@ impl Deploy {
 }
 
 fn is_same(now: &Function, row: &set::Function) -> bool {
-    now.digest == row.component && now.limits == row.limits && now.grants == row.grants && now.reuse == row.reuse
+    now.digest == row.component && now.limits == row.limits && now.grants == row.grants && now.reuse == row.reuse && now.http == row.http
 }
 
 fn rows<T: serde::de::DeserializeOwned>(store: &Store, table: Table) -> anyhow::Result<Vec<T>> {

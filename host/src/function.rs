@@ -4,6 +4,7 @@
 
 mod breaker;
 mod gate;
+pub mod http;
 mod invocation;
 
 use std::collections::HashMap;
@@ -25,6 +26,8 @@ use crate::metric::FunctionMetrics;
 use crate::name::FunctionName;
 use crate::set;
 use crate::set::Digest;
+use crate::set::HttpTrigger;
+use http::Exchange;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -36,6 +39,9 @@ pub struct Function {
     pub grants: Grants,
     /// Calls that one instance may take, one after another. 0: each call has a fresh one.
     pub reuse: u32,
+    pub http: Option<HttpTrigger>,
+    /// The path of a call that comes from outside.
+    pub path: CallPath,
     pub gate: Gate,
     pub breaker: Breaker,
     pub code: Arc<dyn Code>,
@@ -52,6 +58,8 @@ impl Function {
             limits: row.limits,
             grants: row.grants.clone(),
             reuse: row.reuse,
+            http: row.http.clone(),
+            path: CallPath::default().then(row.name.clone()),
             breaker: Breaker::new(row.limits.breaker_failures),
             gate: Gate::new(row.limits.concurrency),
             code,
@@ -63,6 +71,14 @@ impl Function {
 pub trait Code: Send + Sync {
     /// Runs one call in an instance that no other call has at the time, and ends by `deadline` whatever the guest does.
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>>;
+
+    /// The same for an HTTP request. It may go on after its answer has begun.
+    fn serve<'a>(
+        &'a self,
+        function: &'a Arc<Function>,
+        call: Call,
+        exchange: Exchange,
+    ) -> BoxFuture<'a, Result<Result<(), Failure>, InvokeError>>;
 
     /// Counts a limit that a call met before it ran.
     fn met_limit(&self, limit: &'static str);

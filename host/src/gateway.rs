@@ -2,6 +2,7 @@
 
 mod data_dir;
 mod guest_runtime;
+mod http_listen;
 mod listen;
 mod write_timeout;
 
@@ -14,7 +15,7 @@ use anyhow::Context;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, Front};
 use crate::audit::Audit;
 use crate::auth::{Auth, AuthOptions, FirstPassword};
 use crate::bus::{Bus, Sink};
@@ -33,16 +34,20 @@ use crate::shutdown::Shutdown;
 use crate::store::Store;
 use crate::thing::Things;
 use crate::tls::Identity;
+use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
 use crate::trigger::worker;
 use data_dir::DataDir;
 pub use data_dir::socket_path;
 pub use guest_runtime::GuestRuntime;
+pub use http_listen::HttpListen;
 
 /// How the gateway is started. All of it is parsed: nothing reads the environment later.
 pub struct Options {
     /// Where HTTPS is served; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Where functions answer HTTP requests, if they do.
+    pub http_listen: Option<HttpListen>,
     pub data: PathBuf,
     /// The key that seals the gateway's secrets; `<data>/key` if it is not given.
     pub key_file: Option<PathBuf>,
@@ -56,6 +61,8 @@ pub struct Options {
 /// A running gateway. Dropped without [`Gateway::stop`] it ends at once, as if it had crashed.
 pub struct Gateway {
     pub address: SocketAddr,
+    /// Where functions answer HTTP requests, if they do.
+    pub http: Option<HttpListen>,
     pub fingerprint: String,
     pub certificate: PathBuf,
     pub first_password: FirstPassword,
@@ -90,6 +97,8 @@ impl Gateway {
         forbid_core_dumps()?;
         // First of all: what is told no here has made nothing.
         let tcp = listen::bind(options.listen).await?;
+        let guests = GuestRuntime::start()?;
+        let http_socket = http_listen::bind(options.http_listen, &guests.handle()).await?;
         let data = DataDir::open(&options.data)?;
         let address = tcp.local_addr().context("asking for the address that is listened on")?;
         let local = data.bind_socket()?;
@@ -102,11 +111,11 @@ impl Gateway {
         let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
         let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
 
-        let guests = GuestRuntime::start()?;
         let bus = Arc::new(Bus::default());
         let things = Arc::new(Things::new(bus.clone(), clock.clone()));
         let (functions, queue) = (Arc::new(Functions::default()), Arc::new(Queue::default()));
         let routes = Arc::new(Routes::new(functions.clone(), queue.clone(), audit.clone()));
+        let http_triggers = Arc::new(HttpTriggers::default());
         let sink: Arc<dyn Sink> = routes.clone();
         bus.attach(&sink);
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
@@ -124,12 +133,14 @@ impl Gateway {
             drivers: drivers.clone(),
             things: things.clone(),
             routes: routes.clone(),
+            http: http_triggers.clone(),
             audit: audit.clone(),
             metrics: metrics.clone(),
         }));
         deploy.restore().await.context("starting what was deployed before")?;
 
         let shutdown = Shutdown::default();
+        let front = Arc::new(Front { auth: auth.clone(), audit: audit.clone(), triggers: http_triggers });
         let router = api::router(Arc::new(Api {
             auth,
             things: things.clone(),
@@ -147,12 +158,15 @@ impl Gateway {
             guests: guests.handle(),
         }));
         let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone()));
-        let serving = vec![
+        let mut serving = vec![
             tokio::spawn(listen::serve_tls(tcp, identity.server_config(), router.clone(), shutdown.clone())),
             tokio::spawn(listen::serve_local(local, router, shutdown.clone())),
         ];
+        let http = http_socket.as_ref().map(|socket| socket.listen);
+        serving.extend(http_socket.map(|socket| guests.handle().spawn(socket.serve(identity.server_config(), front, shutdown.clone()))));
         Ok(Self {
             address,
+            http,
             fingerprint: identity.fingerprint(),
             certificate: identity.cert_path().to_owned(),
             first_password,

@@ -1,6 +1,7 @@
-//! What starts an invocation without a caller who waits: routes, and the queue's workers.
+//! What starts a call besides the API: routes, the queue's workers, and the prefixes of HTTP requests.
 //!
-//! Timers, rules and other triggers come with later issues.
+//! Timers and rules come with later issues.
 
+pub mod http;
 pub mod route;
 pub mod worker;

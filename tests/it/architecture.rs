@@ -65,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["runtime", "capability", "bindings", "bench"]),
     ("wasmtime_wasi", &["runtime", "capability", "bindings", "bench"]),
+    ("wasmtime_wasi_http", &["runtime", "capability", "bindings", "bench"]),
     ("axum", &["api", "gateway"]),
     ("redb", &["store"]),
     ("clap", &["cli", "bench"]),

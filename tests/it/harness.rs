@@ -4,6 +4,7 @@ pub mod alone;
 pub mod client;
 pub mod command;
 mod guests;
+pub mod http;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
 use ledge::driver::RestartPolicy;
 use ledge::function::{Invocation, InvokeError, Outcome};
-use ledge::gateway::{Gateway, Options};
+use ledge::gateway::{Gateway, HttpListen, Options};
 use ledge::grant::{Grants, InvokeGrants};
 use ledge::limit::Limits;
 use ledge::name::ThingId;
@@ -32,6 +33,7 @@ pub struct Setup {
     pub set: Set,
     pub components: BTreeMap<Digest, Vec<u8>>,
     compat_default_login: bool,
+    http_listen: Option<HttpListen>,
 }
 
 /// A gateway that serves on a free port, with a data directory of its own.
@@ -57,7 +59,7 @@ pub fn invoke_grants(pattern: &str) -> InvokeGrants {
 
 pub fn gateway() -> Setup {
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
-    Setup { set, components: BTreeMap::new(), compat_default_login: false }
+    Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None }
 }
 
 impl Setup {
@@ -158,18 +160,32 @@ impl Setup {
         self
     }
 
+    /// Has functions answer HTTP requests, as `--http-listen` has.
+    pub fn http_listen(mut self, listen: &str) -> Self {
+        self.http_listen = Some(listen.parse().unwrap());
+        self
+    }
+
+    /// A function `test/NAME` that answers everybody below a prefix.
+    pub fn answers(self, name: &str, guest: &str, prefix: &str) -> Self {
+        let http = set::HttpTrigger { prefix: prefix.into(), auth: set::HttpAuth::Anonymous };
+        self.function_of(&format!("test/{name}"), guest).with_function(|function| function.http = Some(http))
+    }
+
     /// Starts a gateway and deploys; waits until every thing is online.
     pub async fn start(self) -> TestGateway {
         let (beside_others, data) = (alone::shared(), Arc::new(guests::data_dir()));
-        let gateway = TestGateway { gateway: start(data.path(), self.compat_default_login).await, data, beside_others };
+        let gateway = start(data.path(), self.compat_default_login, self.http_listen).await;
+        let gateway = TestGateway { gateway, data, beside_others };
         gateway.deploy(self).await.unwrap();
         gateway
     }
 }
 
-async fn start(data: &Path, compat_default_login: bool) -> Gateway {
+async fn start(data: &Path, compat_default_login: bool, http_listen: Option<HttpListen>) -> Gateway {
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),
+        http_listen,
         data: data.to_owned(),
         key_file: Some(guests::shared_key()),
         admin_password: Some(Zeroizing::new(PASSWORD.into())),
@@ -196,7 +212,7 @@ impl TestGateway {
     pub async fn restart(self) -> Self {
         let data = self.data.clone();
         self.gateway.stop().await;
-        Self { gateway: start(data.path(), false).await, data, beside_others: self.beside_others }
+        Self { gateway: start(data.path(), false, None).await, data, beside_others: self.beside_others }
     }
 
     /// Calls `test/NAME` where its callers are: on the runtime of guests.

@@ -20,3 +20,4 @@ mod reuse;
 mod route;
 mod sample;
 mod socket;
+mod wasi_http;

@@ -10,7 +10,8 @@ use axum::http::request::Parts;
 
 use super::Api;
 use super::error::ApiError;
-use crate::auth::{LoginError, User};
+use crate::audit::Audit;
+use crate::auth::{Auth, LoginError, User};
 
 /// Where a request comes from. `gateway` puts it into each request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -42,25 +43,31 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
-        if matches!(parts.extensions.get::<Peer>(), Some(Peer::Local)) {
-            return Ok(Self(User { name: "admin".to_owned() }));
+        let peer = parts.extensions.get::<Peer>();
+        identify(&api.auth, &api.audit, peer, &parts.headers).await.map(Self)
+    }
+}
+
+/// Who sent a request with these headers.
+pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, ApiError> {
+    if matches!(peer, Some(Peer::Local)) {
+        return Ok(User { name: "admin".to_owned() });
+    }
+    if let Some(user) = tokens(headers).find_map(|token| auth.session(token)) {
+        return Ok(user);
+    }
+    let basic = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
+        return Err(ApiError::unauthorized());
+    };
+    match auth.basic(header).await {
+        Ok(user) => Ok(user),
+        Err(LoginError::Invalid) => {
+            let peer = peer.map(Peer::name).unwrap_or_default();
+            audit.record(&format!("client {peer}"), "login failed", "HTTP Basic");
+            Err(ApiError::unauthorized())
         }
-        if let Some(user) = tokens(&parts.headers).find_map(|token| api.auth.session(token)) {
-            return Ok(Self(user));
-        }
-        let basic = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
-            return Err(ApiError::unauthorized());
-        };
-        match api.auth.basic(header).await {
-            Ok(user) => Ok(Self(user)),
-            Err(LoginError::Invalid) => {
-                let peer = parts.extensions.get::<Peer>().map(Peer::name).unwrap_or_default();
-                api.audit.record(&format!("client {peer}"), "login failed", "HTTP Basic");
-                Err(ApiError::unauthorized())
-            }
-            Err(busy @ LoginError::Busy) => Err(ApiError::unavailable(busy.to_string())),
-        }
+        Err(busy @ LoginError::Busy) => Err(ApiError::unavailable(busy.to_string())),
     }
 }
 

@@ -37,6 +37,15 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body, as text.
+    pub fn text(&self) -> String {
+        spaced_json::to_string(&json!({"code": self.status.as_u16(), "message": self.message, "data": self.data}))
+    }
+
     pub fn internal(what: &str, error: &anyhow::Error) -> Self {
         tracing::error!("{what}: {error:#}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{what}: {error:#}"))
@@ -66,7 +75,7 @@ impl From<InvokeError> for ApiError {
         let status = match error {
             InvokeError::UnknownFunction(_) => StatusCode::NOT_FOUND,
             InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
-            InvokeError::CallDepth { .. } => StatusCode::BAD_REQUEST,
+            InvokeError::CallDepth { .. } | InvokeError::OnlyHttp(_) => StatusCode::BAD_REQUEST,
         };
         Self::new(status, error.to_string())
     }

@@ -20,8 +20,8 @@ use crate::queue::Job;
 use crate::telemetry::printable;
 
 const INVOCATION_TYPE: &str = "x-fc-invocation-type";
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
+pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
 
 pub async fn invoke(
     State(api): State<Arc<Api>>,

@@ -69,6 +69,7 @@ pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<J
             "grants": shown(&function.grants),
             "reuse": function.reuse,
             "breaker": if function.breaker.is_open() { "open" } else { "closed" },
+            "http": function.http,
         })
     };
     JsonBody(api.functions.list().iter().map(row).collect())

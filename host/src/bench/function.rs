@@ -159,7 +159,8 @@ impl Instance {
     async fn start(bound: &BoundCode, function: &Function) -> anyhow::Result<Self> {
         let mut store =
             bound.code.store(bound, function, &Call::probe(Instant::now() + Duration::from_millis(function.limits.deadline_ms)));
-        let exports = bound.code.pre.instantiate_async(&mut store).await.map_err(plain)?;
+        let handler = bound.code.handler.as_ref().context("the function has no handler")?;
+        let exports = handler.instantiate_async(&mut store).await.map_err(plain)?;
         Ok(Self { store, exports })
     }
 

@@ -56,6 +56,7 @@ pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepa
     let password = Zeroizing::new(crate::seal::random_token());
     let options = Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        http_listen: None,
         data: data.clone(),
         key_file: None,
         admin_password: Some(password.clone()),

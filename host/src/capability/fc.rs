@@ -100,6 +100,7 @@ fn refused(error: InvokeError) -> Fault {
         InvokeError::UnknownFunction(_) => fault::FUNCTION_NOT_EXIST,
         InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::NoSlot => fault::TOO_MANY,
         InvokeError::CallDepth { .. } => fault::CALL_DEPTH,
+        InvokeError::OnlyHttp(_) => fault::INVALID_PARAM,
     };
     Fault { code, message: error.to_string() }
 }

@@ -9,7 +9,7 @@ use super::{Listing, TargetArgs};
 
 pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Result<()> {
     let (path, columns): (_, &[&str]) = match what {
-        Listing::Functions => ("functions", &["name", "running", "deadline_ms", "memory_mib", "component"]),
+        Listing::Functions => ("functions", &["name", "running", "deadline_ms", "memory_mib", "http", "component"]),
         Listing::Drivers => ("drivers", &["name", "state", "restarts", "things", "things_online", "reason"]),
         Listing::Things => ("things", &["product", "name", "driver", "state", "values", "tags"]),
         Listing::Products => ("products", &["key", "name", "properties", "events", "services", "things"]),
@@ -31,6 +31,7 @@ fn cell(row: &Json, column: &str) -> String {
     match (column, &row[column]) {
         ("deadline_ms", _) => plain(&row["limits"]["deadline_ms"]),
         ("memory_mib", _) => (row["limits"]["memory_bytes"].as_u64().unwrap_or_default() >> 20).to_string(),
+        ("http", Json::Object(http)) => format!("{} ({})", plain(&http["prefix"]), plain(&http["auth"])),
         ("component", digest) => plain(digest).chars().take(12).collect(),
         ("values", Json::Object(values)) => join(values.iter().map(|(name, it)| format!("{name}={}", plain(&it["value"])))),
         (_, Json::Object(pairs)) => join(pairs.iter().map(|(name, it)| format!("{name}={}", plain(it)))),

@@ -57,6 +57,7 @@ fn announce(gateway: &Gateway, data: &Path) {
         data.display(),
         gateway.fingerprint,
     ));
+    let said = said.and_then(|()| gateway.http.map_or(Ok(()), |http| say(format_args!("  functions     answer at {http}"))));
     if let Err(error) = said {
         tracing::warn!("stdout cannot be written ({error}); a password that was to be shown once can be set with --admin-password");
     }

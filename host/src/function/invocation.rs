@@ -67,6 +67,10 @@ pub enum InvokeError {
         "function `{name}` failed {failures} times in a row and is not called for {retry_s} s more; then one call tries it again. The last failure: {reason}"
     )]
     Broken { name: FunctionName, failures: u32, retry_s: u64, reason: String },
+    #[error(
+        "function `{0}` answers HTTP requests and has no `handler` to invoke; send it a request instead, at its prefix on the HTTP listener"
+    )]
+    OnlyHttp(FunctionName),
     #[error("every instance of this gateway is in use; try again")]
     NoSlot,
 }

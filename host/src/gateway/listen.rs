@@ -28,12 +28,12 @@ use crate::shutdown::Shutdown;
 
 /// Open connections. One more is closed at once.
 const CONNECTIONS_MAX: usize = 1_024;
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the headers of a request, and for a silent connection between two.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// For what is sent to a client and not read by it.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-const HEADER_BYTES_MAX: usize = 32 << 10;
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
 /// After an error that will not pass by itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -75,7 +75,7 @@ pub async fn serve_local(listener: UnixListener, router: Router, shutdown: Shutd
 
 /// Accepts until the gateway stops, and gives the connections that are open then. Whoever calls lets go of the listener
 /// before waiting for them, so that a new client is refused at once.
-async fn accept_all<C, A, H>(accept: impl Fn() -> A, handle: impl Fn(C) -> H, shutdown: Shutdown) -> JoinSet<()>
+pub(super) async fn accept_all<C, A, H>(accept: impl Fn() -> A, handle: impl Fn(C) -> H, shutdown: Shutdown) -> JoinSet<()>
 where
     A: Future<Output = io::Result<C>>,
     H: Future<Output = anyhow::Result<()>> + Send + 'static,

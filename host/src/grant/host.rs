@@ -23,6 +23,11 @@ impl HostPattern {
         self.is_tls == is_tls && self.port == port && self.matches_host(&host.to_ascii_lowercase())
     }
 
+    /// Whether it stands for every name below one.
+    pub fn is_wildcard(&self) -> bool {
+        self.host.starts_with('*')
+    }
+
     fn matches_host(&self, host: &str) -> bool {
         match self.host.strip_prefix('*') {
             // The pattern's own dot stays: `*.a.example` covers no `ba.example`.

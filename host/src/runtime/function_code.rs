@@ -4,28 +4,36 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, InstancePre, Linker, ResourceTable};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyPre};
 
 use super::budget::{Budget, Exhausted};
 use super::engine::Image;
+use super::exports::Exports;
 use super::failure::{self, Limiter};
 use super::kept::{Hoard, Hoards, Kept, Live};
 use super::meter::Meter;
 use super::state::FunctionState;
 use super::ticker::Ticker;
 use crate::bindings::function::exports::ledge::edge::handler::Context;
-use crate::bindings::function::{Function as Exports, FunctionPre};
+use crate::bindings::function::{Function as Handler, FunctionPre};
 use crate::capability::Guest;
 use crate::capability::credentials::Credentials;
 use crate::capability::fc::{Fc, FcParts};
+use crate::capability::http::{self, Http};
 use crate::capability::iot_data::{IotData, IotDataParts};
 use crate::capability::wasi::{self, GuestLog, Output};
+use crate::function::http::Exchange;
 use crate::function::{BoxFuture, Call, Code, Failure, Function, InvokeError, Outcome};
 use crate::limit::Limits;
 
 pub struct FunctionCode {
-    pub(crate) pre: FunctionPre<FunctionState>,
+    pre: InstancePre<FunctionState>,
+    /// Where it can be invoked.
+    pub(crate) handler: Option<FunctionPre<FunctionState>>,
+    /// Where it answers HTTP requests.
+    pub(super) http: Option<ProxyPre<FunctionState>>,
     image: Image,
     ticker: Arc<Ticker>,
     parts: Arc<FunctionParts>,
@@ -43,7 +51,9 @@ pub struct BoundCode {
     pub code: Arc<FunctionCode>,
     pub guest: Arc<Guest>,
     pub log: Arc<GuestLog>,
-    kept: Arc<Kept<Exports>>,
+    pub(super) outgoing: Arc<http::Outgoing>,
+    kept: Arc<Kept<Handler>>,
+    pub(super) kept_http: Arc<Kept<Proxy>>,
 }
 
 impl FunctionCode {
@@ -55,7 +65,10 @@ impl FunctionCode {
     ) -> wasmtime::Result<Self> {
         // A component that imports memories cannot say; then it brings none of its own.
         let initial_bytes = component.resources_required().and_then(|resources| resources.max_initial_memory_size).unwrap_or(0);
-        Ok(Self { pre: FunctionPre::new(linker.instantiate_pre(component)?)?, image: Image::of(initial_bytes), ticker, parts })
+        let pre = linker.instantiate_pre(component)?;
+        // Which of the two it must have, `inspect` has seen to.
+        let (handler, http) = (FunctionPre::new(pre.clone()).ok(), ProxyPre::new(pre.clone()).ok());
+        Ok(Self { pre, handler, http, image: Image::of(initial_bytes), ticker, parts })
     }
 
     pub(super) fn image(&self) -> Image {
@@ -80,6 +93,8 @@ impl FunctionCode {
             },
             fc: Fc { guest: guest.clone(), parts: self.parts.fc.clone(), deadline: call.deadline, path: call.path.clone() },
             credentials: Credentials { guest: guest.clone() },
+            http: Http { guest: guest.clone(), outgoing: bound.outgoing.clone(), deadline: call.deadline },
+            http_fields: http::fields(),
         };
         let mut store = Store::new(self.pre.engine(), state);
         limit(&mut store, limits);
@@ -103,10 +118,12 @@ pub(super) fn limit<T>(store: &mut Store<T>, limits: &Limits) {
 
 impl BoundCode {
     pub fn new(code: Arc<FunctionCode>, guest: Arc<Guest>, log: Arc<GuestLog>) -> Self {
-        let kept = Arc::new(Kept::default());
-        let hoard: Arc<dyn Hoard> = kept.clone();
-        code.parts.hoards.add(&hoard);
-        Self { code, guest, log, kept }
+        let (kept, kept_http) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
+        let hoards: [Arc<dyn Hoard>; 2] = [kept.clone(), kept_http.clone()];
+        for hoard in &hoards {
+            code.parts.hoards.add(hoard);
+        }
+        Self { code, guest, log, outgoing: Arc::default(), kept, kept_http }
     }
 
     /// Instantiates once and drops it, to see that the component starts.
@@ -125,31 +142,49 @@ impl BoundCode {
         }
     }
 
-    /// An instance that is ready for `call`: one that waited for it, or a fresh one.
-    async fn live(&self, function: &Function, call: &Call, meter: Arc<Meter>) -> Result<Live<Exports>, Ended> {
-        if let Some(mut live) = self.kept.take() {
+    /// An instance that is ready for `call`: one of the `kept`, or a fresh one.
+    pub(super) async fn live<E: Exports>(
+        &self,
+        (exports, kept): (&E, &Kept<E::Instance>),
+        function: &Function,
+        call: &Call,
+        meter: Arc<Meter>,
+    ) -> Result<Live<E::Instance>, Ended> {
+        if let Some(mut live) = kept.take() {
             live.store.set_epoch_deadline(1);
             live.store.data_mut().begin(call, meter);
             return Ok(live);
         }
-        match self.fresh(function, call, meter.clone()).await {
+        match self.fresh(exports, function, call, meter.clone()).await {
             // What waits for other functions gives way to what is needed now.
-            Err(Ended::NoSlot) if self.code.parts.hoards.clear() => self.fresh(function, call, meter).await,
+            Err(Ended::NoSlot) if self.code.parts.hoards.clear() => self.fresh(exports, function, call, meter).await,
             live => live,
         }
     }
 
-    async fn fresh(&self, function: &Function, call: &Call, meter: Arc<Meter>) -> Result<Live<Exports>, Ended> {
+    async fn fresh<E: Exports>(
+        &self,
+        exports: &E,
+        function: &Function,
+        call: &Call,
+        meter: Arc<Meter>,
+    ) -> Result<Live<E::Instance>, Ended> {
         let mut store = self.code.store(self, function, call);
         store.data_mut().begin(call, meter);
-        match self.code.pre.instantiate_async(&mut store).await {
+        match exports.instantiate(&mut store).await {
             Ok(instance) => Ok(Live { store, instance, calls_left: function.reuse.max(1) }),
             Err(error) => Err(Ended::by(&error, store.data(), &function.limits)),
         }
     }
 
-    async fn handle(&self, function: &Function, call: Call, meter: Arc<Meter>) -> Result<Outcome, Ended> {
-        let mut live = self.live(function, &call, meter).await?;
+    async fn handle(
+        &self,
+        handler: &FunctionPre<FunctionState>,
+        function: &Function,
+        call: Call,
+        meter: Arc<Meter>,
+    ) -> Result<Outcome, Ended> {
+        let mut live = self.live((handler, &self.kept), function, &call, meter).await?;
         let context = Context {
             request_id: call.request_id,
             invoker_context: call.invoker_context,
@@ -171,7 +206,7 @@ impl BoundCode {
 }
 
 /// Why a call did not return.
-enum Ended {
+pub(super) enum Ended {
     NoSlot,
     /// While it computed.
     Deadline,
@@ -179,7 +214,7 @@ enum Ended {
 }
 
 impl Ended {
-    fn by(error: &wasmtime::Error, state: &FunctionState, limits: &Limits) -> Self {
+    pub(super) fn by(error: &wasmtime::Error, state: &FunctionState, limits: &Limits) -> Self {
         if failure::is_pool_full(error) {
             Self::NoSlot
         } else if matches!(error.downcast_ref::<Exhausted>(), Some(Exhausted::Deadline)) {
@@ -198,6 +233,35 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+impl BoundCode {
+    /// Holds a call to its time, and says what became of it.
+    async fn in_time<T>(
+        &self,
+        function: &Function,
+        (deadline, is_callers): (Instant, bool),
+        meter: Arc<Meter>,
+        call: impl Future<Output = Result<T, Ended>>,
+    ) -> Result<Result<T, Failure>, InvokeError> {
+        let began = Instant::now();
+        // A busy guest sees its deadline at a tick, and a waiting one waits here: either way the time that ran out drops it.
+        let ended = match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(Box::pin(call), meter)).await {
+            Ok(Ok(done)) => return Ok(Ok(done)),
+            Ok(Err(ended)) => ended,
+            Err(_) => Ended::Deadline,
+        };
+        let failure = match ended {
+            Ended::NoSlot => return Err(InvokeError::NoSlot),
+            Ended::Deadline if is_callers => failure::callers_deadline(millis(began.elapsed())),
+            Ended::Deadline => failure::deadline(function.limits.deadline_ms),
+            Ended::Failed(failure) => failure,
+        };
+        if let Some(limit) = failure.limit {
+            self.guest.met_limit(limit);
+        }
+        Ok(Err(failure))
+    }
+}
+
 impl Code for BoundCode {
     fn met_limit(&self, limit: &'static str) {
         self.guest.met_limit(limit);
@@ -205,25 +269,23 @@ impl Code for BoundCode {
 
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>> {
         Box::pin(async move {
-            let (deadline, is_callers, began) = (call.deadline, call.is_callers_deadline, Instant::now());
-            let meter = Arc::<Meter>::default();
-            let handled = Box::pin(self.handle(function, call, meter.clone()));
-            // A busy guest sees its deadline at a tick, and a waiting one waits here: either way the time that ran out drops it.
-            let ended = match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(handled, meter)).await {
-                Ok(Ok(outcome)) => return Ok(outcome),
-                Ok(Err(ended)) => ended,
-                Err(_) => Ended::Deadline,
-            };
-            let failure = match ended {
-                Ended::NoSlot => return Err(InvokeError::NoSlot),
-                Ended::Deadline if is_callers => failure::callers_deadline(millis(began.elapsed())),
-                Ended::Deadline => failure::deadline(function.limits.deadline_ms),
-                Ended::Failed(failure) => failure,
-            };
-            if let Some(limit) = failure.limit {
-                self.guest.met_limit(limit);
-            }
-            Ok(Outcome::Unhandled(failure))
+            let Some(handler) = &self.code.handler else { return Err(InvokeError::OnlyHttp(function.name.clone())) };
+            let (time, meter) = ((call.deadline, call.is_callers_deadline), Arc::<Meter>::default());
+            let handled = self.handle(handler, function, call, meter.clone());
+            Ok(self.in_time(function, time, meter, handled).await?.unwrap_or_else(Outcome::Unhandled))
+        })
+    }
+
+    fn serve<'a>(
+        &'a self,
+        function: &'a Arc<Function>,
+        call: Call,
+        exchange: Exchange,
+    ) -> BoxFuture<'a, Result<Result<(), Failure>, InvokeError>> {
+        Box::pin(async move {
+            let (time, meter) = ((call.deadline, call.is_callers_deadline), Arc::<Meter>::default());
+            let answered = self.answer(function, &call, exchange, meter.clone());
+            self.in_time(function, time, meter, answered).await
         })
     }
 }

@@ -8,6 +8,8 @@ use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Function,
+    /// A function with an HTTP trigger.
+    Http,
     Driver,
 }
 
@@ -24,8 +26,17 @@ pub enum Refused {
     OtherContract { name: String, built: String },
     #[error("it imports what the contract does not have: {}", list(.0))]
     UnknownImports(Vec<String>),
+    #[error("it answers HTTP requests (it exports `{0}`), so say where: add `http = {{ prefix = \"/...\" }}` to it in ledge.toml")]
+    NoTrigger(String),
     #[error(
-        "it exports no known world: a function exports `{HANDLER}@{CONTRACT}`, a driver `{DEVICE}@{CONTRACT}`, and this exports {}",
+        "it has `http` in ledge.toml and answers no HTTP requests: for that it exports `{INCOMING}@0.2.x`, and this exports {}",
+        list(.0)
+    )]
+    NotHttp(Vec<String>),
+    #[error("it is made for `{0}`, and this gateway speaks wasi:http 0.2; build it for `{INCOMING}@0.2.x`")]
+    OtherHttp(String),
+    #[error(
+        "it exports no known world: a function exports `{HANDLER}@{CONTRACT}` or `{INCOMING}@0.2.x`, a driver `{DEVICE}@{CONTRACT}`, and this exports {}",
         list(.0)
     )]
     NoWorld(Vec<String>),
@@ -36,9 +47,11 @@ pub enum Refused {
 /// The version of `ledge:edge` in `wit/`.
 const CONTRACT: &str = "0.1.0";
 const HANDLER: &str = "ledge:edge/handler";
+const INCOMING: &str = "wasi:http/incoming-handler";
 const DEVICE: &str = "ledge:edge/device";
 const OF_FUNCTIONS: [&str; 4] = ["types", "iot-data", "fc", "credentials"];
 const OF_DRIVERS: [&str; 2] = ["types", "thing-access"];
+const OF_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 /// The packages of WASI that always link (DESIGN, invariant 1).
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
 
@@ -51,12 +64,20 @@ pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
             return Err(Refused::OtherContract { name: name.clone(), built: version.to_owned() });
         }
     }
+    if let Some(newer) = exports.iter().find(|name| is_other_http(name)) {
+        return Err(Refused::OtherHttp(newer.clone()));
+    }
     let exports_interface = |wanted: &str| exports.iter().any(|name| split(name).0 == wanted);
-    let found = match (exports_interface(HANDLER), exports_interface(DEVICE)) {
-        (true, _) if declared == Kind::Function => Kind::Function,
-        (_, true) => Kind::Driver,
-        (true, false) => Kind::Function,
-        (false, false) => return Err(Refused::NoWorld(exports)),
+    let answers_http = exports.iter().find(|name| split(name).0 == INCOMING);
+    let found = match (exports_interface(HANDLER), exports_interface(DEVICE), answers_http) {
+        (_, _, Some(_)) if declared == Kind::Http => Kind::Http,
+        (true, _, _) if declared == Kind::Function => Kind::Function,
+        (false, false, Some(name)) if declared == Kind::Function => return Err(Refused::NoTrigger(name.clone())),
+        (true, _, None) if declared == Kind::Http => return Err(Refused::NotHttp(exports)),
+        (_, true, _) => Kind::Driver,
+        (_, false, Some(_)) => Kind::Http,
+        (true, false, None) => Kind::Function,
+        (false, false, None) => return Err(Refused::NoWorld(exports)),
     };
     if found != declared {
         return Err(Refused::OtherKind { found, declared });
@@ -68,12 +89,19 @@ pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
 fn is_in_contract(import: &str, kind: Kind) -> bool {
     let (interface, version) = split(import);
     let (package, name) = interface.split_once('/').unwrap_or((interface, ""));
-    let ours: &[&str] = if kind == Kind::Function { &OF_FUNCTIONS } else { &OF_DRIVERS };
+    let ours: &[&str] = if kind == Kind::Driver { &OF_DRIVERS } else { &OF_FUNCTIONS };
     match package {
         "ledge:edge" => ours.contains(&name),
+        "wasi:http" => kind != Kind::Driver && OF_HTTP.contains(&name) && version.starts_with("0.2."),
         wasi if WASI.contains(&wasi) => version.starts_with("0.2.") || (kind == Kind::Driver && version.starts_with("0.3.")),
         _ => false,
     }
+}
+
+/// A handler of `wasi:http` of another version than 0.2, in which it has another name too.
+fn is_other_http(export: &str) -> bool {
+    let (interface, version) = split(export);
+    interface == "wasi:http/handler" || (interface == INCOMING && !version.starts_with("0.2."))
 }
 
 /// `a:b/c@1.2.3` in its interface and its version.
@@ -129,6 +157,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Function => "function",
+            Self::Http => "function that answers HTTP requests",
             Self::Driver => "driver",
         })
     }

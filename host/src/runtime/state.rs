@@ -5,12 +5,14 @@ use std::sync::Arc;
 use wasmtime::Engine;
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::Budget;
 use super::failure::Limiter;
 use super::meter::Meter;
 use crate::capability::credentials::{self, Credentials};
 use crate::capability::fc::{self, Fc};
+use crate::capability::http::Http;
 use crate::capability::iot_data::{self, IotData};
 use crate::capability::sockets;
 use crate::capability::thing_access::{self, ThingAccess, View};
@@ -27,6 +29,8 @@ pub struct FunctionState {
     pub iot_data: IotData,
     pub fc: Fc,
     pub credentials: Credentials,
+    pub http: Http,
+    pub http_fields: WasiHttpCtx,
 }
 
 impl FunctionState {
@@ -38,6 +42,7 @@ impl FunctionState {
         self.iot_data.path = call.path.clone();
         self.fc.path = call.path.clone();
         self.fc.deadline = call.deadline;
+        self.http.deadline = call.deadline;
     }
 }
 
@@ -57,6 +62,12 @@ impl WasiView for FunctionState {
     }
 }
 
+impl WasiHttpView for FunctionState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http, table: &mut self.table, ctx: &mut self.http_fields }
+    }
+}
+
 impl WasiView for DriverState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
@@ -66,6 +77,7 @@ impl WasiView for DriverState {
 pub fn function_linker(engine: &Engine) -> wasmtime::Result<Linker<FunctionState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     sockets::refuse_0_2(&mut linker, |state: &mut FunctionState| &state.fc.guest)?;
     iot_data::add_to_linker(&mut linker, |state: &mut FunctionState| &mut state.iot_data)?;
     fc::add_to_linker(&mut linker, |state| &mut state.fc)?;

@@ -1,0 +1,157 @@
+//! The load of HTTP requests, as cheap for its maker as it can be: it shares the machine with the server that is measured.
+//!
+//! One thread, connections that are kept, one request at a time on each, always the same bytes. Of an answer it understands what it
+//! must: the status, the length, and that the body is the right one.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::{JoinSet, LocalSet};
+
+use super::samples::Samples;
+
+pub struct Target {
+    pub address: SocketAddr,
+    pub path: String,
+    /// The body of every answer.
+    pub expected: &'static [u8],
+}
+
+pub struct Load {
+    pub per_s: f64,
+    /// How long each answer took, in microseconds.
+    pub latencies: Samples,
+}
+
+/// Sends requests on so many connections until the time is over. Blocks.
+pub fn run(target: &Target, connections: usize, during: Duration) -> anyhow::Result<Load> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let request: Rc<[u8]> = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", target.path, target.address).into_bytes().into();
+    let (address, expected) = (target.address, target.expected);
+    LocalSet::new().block_on(&runtime, async {
+        let mut open = Vec::new();
+        for _ in 0..connections {
+            let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+            stream.set_nodelay(true)?;
+            open.push(Connection { stream, request: request.clone(), expected, buffer: Vec::with_capacity(ANSWER_BYTES_MAX) });
+        }
+        let (began, mut clients) = (Instant::now(), JoinSet::new());
+        for mut connection in open {
+            clients.spawn_local(async move { connection.load(began + during).await });
+        }
+        let mut latencies = Samples::default();
+        while let Some(client) = clients.join_next().await {
+            latencies.extend(client.context("loading")??);
+        }
+        Ok(Load { per_s: latencies.len() as f64 / began.elapsed().as_secs_f64(), latencies })
+    })
+}
+
+const ANSWER_BYTES_MAX: usize = 4 << 10;
+
+struct Connection {
+    stream: TcpStream,
+    request: Rc<[u8]>,
+    expected: &'static [u8],
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    async fn load(&mut self, until: Instant) -> anyhow::Result<Samples> {
+        let mut latencies = Samples::default();
+        let mut sent = Instant::now();
+        while sent < until {
+            self.stream.write_all(&self.request).await?;
+            self.answer().await?;
+            let now = Instant::now();
+            latencies.add((now - sent).as_nanos() as f64 / 1_000.0);
+            sent = now;
+        }
+        Ok(latencies)
+    }
+
+    async fn answer(&mut self) -> anyhow::Result<()> {
+        self.buffer.clear();
+        loop {
+            let read = self.stream.read_buf(&mut self.buffer).await?;
+            ensure!(read > 0, "the server closed the connection after {:?}", String::from_utf8_lossy(&self.buffer));
+            if is_complete(&self.buffer, self.expected)? {
+                return Ok(());
+            }
+            ensure!(self.buffer.len() < ANSWER_BYTES_MAX, "the answer is longer than {ANSWER_BYTES_MAX} bytes");
+        }
+    }
+}
+
+/// Whether `answer` has come whole. An error if it is another answer than 200 with the expected body.
+fn is_complete(answer: &[u8], expected: &[u8]) -> anyhow::Result<bool> {
+    let Some(head_bytes) = find(answer, b"\r\n\r\n") else { return Ok(false) };
+    let (head, body) = (&answer[..head_bytes], &answer[head_bytes + 4..]);
+    ensure!(head.starts_with(b"HTTP/1.1 200"), "the server answered {:?}", String::from_utf8_lossy(answer));
+    let framing = head.split(|byte| *byte == b'\n').find_map(|line| framing(line, expected.len()));
+    let Some(framing) = framing else { bail!("the answer has no length: {:?}", String::from_utf8_lossy(head)) };
+    let Some(whole) = framing.body(expected) else { bail!("the answer has another length than {} bytes", expected.len()) };
+    ensure!(whole.starts_with(body), "the server answered {:?}", String::from_utf8_lossy(body));
+    Ok(body.len() == whole.len())
+}
+
+#[derive(Clone, Copy)]
+enum Framing {
+    Length { is_right: bool },
+    Chunked,
+}
+
+impl Framing {
+    /// What the body must be on the wire. Servers send a short one as one chunk.
+    fn body(self, expected: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Length { is_right } => is_right.then(|| expected.to_vec()),
+            Self::Chunked => Some([format!("{:X}\r\n", expected.len()).as_bytes(), expected, b"\r\n0\r\n\r\n"].concat()),
+        }
+    }
+}
+
+fn framing(line: &[u8], expected_bytes: usize) -> Option<Framing> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    if name.eq_ignore_ascii_case(b"content-length") {
+        let is_right = std::str::from_utf8(value).is_ok_and(|value| value.parse() == Ok(expected_bytes));
+        return Some(Framing::Length { is_right });
+    }
+    (name.eq_ignore_ascii_case(b"transfer-encoding") && value == b"chunked").then_some(Framing::Chunked)
+}
+
+fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
+    text.windows(wanted.len()).position(|window| window == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_complete_at_its_last_byte_in_either_framing() {
+        for answer in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhey",
+            "HTTP/1.1 200 OK\r\ndate: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhey\r\n0\r\n\r\n",
+        ] {
+            for bytes in 0..answer.len() {
+                assert!(!is_complete(&answer.as_bytes()[..bytes], b"hey").unwrap(), "{bytes} bytes of {answer:?}");
+            }
+            assert!(is_complete(answer.as_bytes(), b"hey").unwrap());
+        }
+    }
+
+    #[test]
+    fn another_answer_is_an_error() {
+        for answer in
+            ["HTTP/1.1 503 No\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhoy", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"]
+        {
+            assert!(is_complete(answer.as_bytes(), b"hey").is_err(), "{answer:?}");
+        }
+    }
+}
