@@ -22,7 +22,7 @@ use crate::function::{Function, Functions};
 use crate::grant::Grants;
 use crate::limit::Limits;
 use crate::metric::Metrics;
-use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
+use crate::runtime::{BoundCode, Loaded, Runtime};
 use crate::set::{self, Digest, Set};
 use crate::store::{Batch, Store, Table};
 use crate::thing::tsl::Tsl;
@@ -112,11 +112,7 @@ impl Deploy {
         let _turn = self.turn.lock().await;
         let before = self.current();
         let after = if prune { set } else { merge(before.clone(), set) };
-        let problems = tokio::task::block_in_place(|| check::set(&before, &after));
-        if !problems.is_empty() {
-            return Err(DeployError::Refused(problems));
-        }
-        let report = Report::between(&before, &after);
+        let report = compare(&before, &after)?;
         if report.is_unchanged() && !self.is_incomplete.load(Ordering::Relaxed) {
             return Ok(report);
         }
@@ -124,8 +120,16 @@ impl Deploy {
         let report = Report { compiled: ready.compiled, ..report };
         tokio::task::block_in_place(|| self.commit(&after))?;
         self.switch(after, ready).await;
+        tokio::task::block_in_place(|| self.prune());
         self.parts.audit.record(who, "deployed", &report.summary());
         Ok(report)
+    }
+
+    /// What [`Deploy::apply`] would change. Components are not looked at, and nothing is stored.
+    pub fn plan(&self, set: Set, prune: bool) -> Result<Report, DeployError> {
+        let before = self.current();
+        let after = if prune { set } else { merge(before.clone(), set) };
+        compare(&before, &after)
     }
 
     /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run
@@ -162,7 +166,7 @@ impl Deploy {
         let (code, how) = {
             let stack_bytes = row.limits.stack_bytes;
             let load = move |runtime: &Runtime, digest: &Digest, component: &[u8]| runtime.load_function(digest, component, stack_bytes);
-            self.load(&row.component, Kind::Function, load).await?
+            self.load(&row.component, load).await?
         };
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("function {}", row.name), &row.grants, &row.limits);
@@ -174,7 +178,7 @@ impl Deploy {
     }
 
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
-        let (code, how) = self.load(&row.component, Kind::Driver, Runtime::load_driver).await?;
+        let (code, how) = self.load(&row.component, Runtime::load_driver).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("driver {}", row.name), &row.grants, &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
@@ -190,13 +194,11 @@ impl Deploy {
     async fn load<C: Send + Sync + 'static>(
         &self,
         digest: &Digest,
-        kind: Kind,
         load: impl FnOnce(&Runtime, &Digest, &[u8]) -> anyhow::Result<(Arc<C>, Loaded)> + Send + 'static,
     ) -> Result<(Arc<C>, Loaded), String> {
         let (parts, digest) = (self.parts.clone(), digest.clone());
         let work = move || {
             let component = parts.components.read(&digest)?;
-            crate::runtime::inspect(&component, kind)?;
             load(&parts.runtime, &digest, &component)
         };
         let loaded = tokio::task::spawn_blocking(work).await;
@@ -230,6 +232,14 @@ impl Deploy {
         self.parts.store.commit(batch).context("committing the deployment")
     }
 
+    fn prune(&self) {
+        let set = self.current();
+        let used = set.functions.iter().map(|row| &row.component).chain(set.drivers.iter().map(|row| &row.component));
+        let used: HashSet<&str> = used.map(Digest::as_str).collect();
+        self.parts.components.prune(|digest| used.contains(digest));
+        self.parts.runtime.prune(|digest| used.contains(digest));
+    }
+
     async fn switch(&self, set: Set, ready: Ready) {
         self.parts.things.replace(ready.products, set.things.clone());
         self.parts.functions.replace(ready.functions);
@@ -241,6 +251,11 @@ impl Deploy {
         self.is_incomplete.store(!ready.left_out.is_empty(), Ordering::Relaxed);
         *self.current.lock() = set;
     }
+}
+
+fn compare(before: &Set, after: &Set) -> Result<Report, DeployError> {
+    let problems = tokio::task::block_in_place(|| check::set(before, after));
+    if problems.is_empty() { Ok(Report::between(before, after)) } else { Err(DeployError::Refused(problems)) }
 }
 
 fn is_same(now: &Function, row: &set::Function) -> bool {

@@ -5,6 +5,8 @@
 
 mod budget;
 mod cache;
+mod compile;
+mod compiler;
 mod driver_code;
 mod engine;
 mod failure;
@@ -16,7 +18,7 @@ mod state;
 mod ticker;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
@@ -29,10 +31,13 @@ use crate::capability::iot_data::IotDataParts;
 use crate::seal::Seal;
 use crate::set::Digest;
 use cache::Cache;
+pub use compile::compile;
+pub use compiler::{CompileError, Compiler, REFUSED};
 pub use driver_code::{DriverCode, DriverSpec, Request};
+pub use engine::Layout;
 use engine::{Class, Image, Machine, Sizes};
 pub use function_code::{BoundCode, FunctionCode, FunctionParts};
-pub use inspect::{Kind, inspect};
+pub use inspect::Kind;
 use kept::Hoards;
 use state::DriverState;
 pub use state::FunctionState;
@@ -50,6 +55,7 @@ pub struct Runtime {
 
 /// One engine with its linker, and the code that is loaded on it.
 struct World<T: 'static, C> {
+    kind: Kind,
     engine: Engine,
     linker: Linker<T>,
     /// Components are shared by their digest, so that two functions of one component load it once.
@@ -65,8 +71,8 @@ pub enum Loaded {
 }
 
 impl Runtime {
-    /// `cache_dir` holds compiled code, which is trusted only with this gateway's MAC.
-    pub fn new(cache_dir: &Path, seal: Arc<Seal>, iot_data: Arc<IotDataParts>, fc: Arc<FcParts>) -> anyhow::Result<Self> {
+    /// `cache_dir` holds compiled code, which is trusted only with this gateway's MAC; `program` compiles what is not there.
+    pub fn new(cache_dir: &Path, program: PathBuf, seal: Arc<Seal>, iot_data: Arc<IotDataParts>, fc: Arc<FcParts>) -> anyhow::Result<Self> {
         let ticker = Arc::new(Ticker::start()?);
         let (sizes, functions) = usual_functions(&ticker)?;
         let drivers = engine::drivers(&sizes).map_err(plain).context("starting the engine of drivers")?;
@@ -75,11 +81,16 @@ impl Runtime {
         Ok(Self {
             sizes,
             functions: Mutex::new(HashMap::from([(Class::USUAL, Arc::new(functions))])),
-            drivers: World { engine: drivers, linker, loaded: Mutex::default() },
-            cache: Cache::open(cache_dir, seal)?,
+            drivers: World { kind: Kind::Driver, engine: drivers, linker, loaded: Mutex::default() },
+            cache: Cache::open(cache_dir, seal, Compiler::new(program, sizes.layout))?,
             ticker,
             function_parts: Arc::new(FunctionParts { iot_data, fc, hoards: Hoards::default() }),
         })
+    }
+
+    /// Deletes compiled code that has lain unused for long; `is_used` says which is used now.
+    pub fn prune(&self, is_used: impl Fn(&str) -> bool) {
+        self.cache.prune(is_used);
     }
 
     /// Makes a function's component ready to run with a stack of that size: from memory, from the cache, or by compiling it.
@@ -133,7 +144,7 @@ fn functions(class: Class, sizes: &Sizes, ticker: &Ticker) -> anyhow::Result<Wor
     let engine = engine::functions(class, sizes).map_err(plain).context("starting the engine of functions")?;
     let linker = state::function_linker(&engine).map_err(plain).context("linking the world of functions")?;
     ticker.add(&engine);
-    Ok(World { engine, linker, loaded: Mutex::default() })
+    Ok(World { kind: Kind::Function, engine, linker, loaded: Mutex::default() })
 }
 
 /// wasmtime's error with its causes, for people. Its own type stays inside `runtime` and `capability`.
@@ -152,7 +163,7 @@ impl<T: 'static, C> World<T, C> {
         if let Some(code) = self.loaded.lock().get(digest).and_then(Weak::upgrade) {
             return Ok((code, Loaded::AlreadyLoaded));
         }
-        let (compiled, how) = cache.component(&self.engine, digest, component)?;
+        let (compiled, how) = cache.component(&self.engine, self.kind, digest, component)?;
         let code = Arc::new(make(&compiled).map_err(plain).context("linking it to the contract")?);
         let mut loaded = self.loaded.lock();
         loaded.retain(|_, code| code.strong_count() > 0);

@@ -16,6 +16,7 @@ async fn start(data: &Path) -> Gateway {
         key_file: None,
         admin_password: None,
         compat_default_login: false,
+        program: env!("CARGO_BIN_EXE_ledge").into(),
     };
     Gateway::start(options).await.unwrap()
 }

@@ -21,7 +21,7 @@ use ledge::thing::Presence;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-pub use guests::component;
+pub use guests::{component, repository};
 
 /// What is to be deployed on a gateway.
 #[must_use]
@@ -29,6 +29,8 @@ pub struct Setup {
     pub set: Set,
     pub components: BTreeMap<Digest, Vec<u8>>,
     compat_default_login: bool,
+    /// Another compiler than `ledge`, and a cache of its own.
+    compiler: Option<PathBuf>,
 }
 
 /// A gateway that serves on a free port, with a data directory of its own.
@@ -40,6 +42,8 @@ pub struct TestGateway {
 pub const PASSWORD: &str = "correct horse battery";
 /// The product of [`Setup::echo_thing`], with one member of each kind.
 pub const ECHO: &str = "a1Echo";
+/// The binary under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ledge");
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -51,7 +55,7 @@ pub fn invoke_grants(pattern: &str) -> InvokeGrants {
 
 pub fn gateway() -> Setup {
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
-    Setup { set, components: BTreeMap::new(), compat_default_login: false }
+    Setup { set, components: BTreeMap::new(), compat_default_login: false, compiler: None }
 }
 
 impl Setup {
@@ -146,22 +150,29 @@ impl Setup {
         self
     }
 
+    /// Compiles with another program than `ledge`, and with a cache of its own.
+    pub fn compiler(self, program: PathBuf) -> Self {
+        Self { compiler: Some(program), ..self }
+    }
+
     /// Starts a gateway and deploys; waits until every thing is online.
     pub async fn start(self) -> TestGateway {
-        let data = Arc::new(guests::data_dir());
-        let gateway = TestGateway { gateway: start(data.path(), self.compat_default_login).await, data };
+        let data = Arc::new(if self.compiler.is_none() { guests::data_dir() } else { tempfile::tempdir().unwrap() });
+        let compiler = self.compiler.clone().unwrap_or_else(|| PROGRAM.into());
+        let gateway = TestGateway { gateway: start(data.path(), self.compat_default_login, compiler).await, data };
         gateway.deploy(self).await.unwrap();
         gateway
     }
 }
 
-async fn start(data: &Path, compat_default_login: bool) -> Gateway {
+async fn start(data: &Path, compat_default_login: bool, program: PathBuf) -> Gateway {
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         data: data.to_owned(),
         key_file: Some(guests::shared_key()),
         admin_password: Some(Zeroizing::new(PASSWORD.into())),
         compat_default_login,
+        program,
     };
     Gateway::start(options).await.unwrap()
 }
@@ -183,7 +194,7 @@ impl TestGateway {
     pub async fn restart(self) -> Self {
         let data = self.data.clone();
         self.gateway.stop().await;
-        Self { gateway: start(data.path(), false).await, data }
+        Self { gateway: start(data.path(), false, PROGRAM.into()).await, data }
     }
 
     /// Calls `test/NAME` where its callers are: on the runtime of guests.

@@ -14,6 +14,7 @@ mod function;
 mod grant;
 mod invoke_http;
 mod limit;
+mod mutant;
 mod openapi;
 mod reuse;
 mod route;

@@ -25,7 +25,7 @@ use crate::capability::iot_data::IotDataParts;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
 use crate::function::{Call, Function, Functions, Invocation, Outcome};
-use crate::gateway::GuestRuntime;
+use crate::gateway::{GuestRuntime, this_program};
 use crate::metric::Metrics;
 use crate::queue::Queue;
 use crate::runtime::{BoundCode, FunctionState, Runtime};
@@ -65,7 +65,7 @@ pub fn runtime(scratch: &Scratch, functions: Arc<Functions>) -> anyhow::Result<R
     let things = Arc::new(Things::new(bus.clone(), Clock::system()));
     let fc = FcParts { functions, queue: Arc::new(Queue::default()) };
     let seal = Arc::new(Seal::ephemeral());
-    Runtime::new(&scratch.path().join("cache"), seal, Arc::new(IotDataParts { things, bus }), Arc::new(fc))
+    Runtime::new(&scratch.path().join("cache"), this_program(), seal, Arc::new(IotDataParts { things, bus }), Arc::new(fc))
 }
 
 #[derive(Default)]

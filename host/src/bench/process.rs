@@ -24,7 +24,7 @@ use super::scratch::Scratch;
 use super::{Effort, Name};
 use crate::cli::client::Client;
 use crate::config::manifest;
-use crate::gateway::{Gateway, Options};
+use crate::gateway::{Gateway, Options, this_program};
 
 const IDLE_RSS_MB_MAX: f64 = 40.0;
 const START_MS_MAX: f64 = 300.0;
@@ -59,6 +59,7 @@ pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepa
         key_file: None,
         admin_password: Some(password.clone()),
         compat_default_login: false,
+        program: this_program(),
     };
     let gateway = Gateway::start(options).await?;
     for (digest, component) in &guests.components {
