@@ -1,7 +1,9 @@
 //! The command line: parses it, and turns every error into one message and an exit code (1; wrong usage: 2).
 
+mod asks;
 pub mod build;
 pub mod client;
+mod compile_component;
 mod curl;
 mod demo;
 mod deploy;
@@ -49,15 +51,7 @@ enum Command {
     Build(ProjectArgs),
     /// Build a project and deploy it on a running gateway. Entries that are on the gateway already and not in the
     /// project stay there.
-    Deploy {
-        #[command(flatten)]
-        project: ProjectArgs,
-        /// Take everything off the gateway that is not in the project.
-        #[arg(long)]
-        prune: bool,
-        #[command(flatten)]
-        target: TargetArgs,
-    },
+    Deploy(DeployArgs),
     /// Call a function, and print its result.
     Invoke {
         /// The function, as SERVICE/FUNCTION.
@@ -95,6 +89,8 @@ enum Command {
     },
     /// Measure this build on this machine, against the bare runtime in the same run.
     Bench(bench::Args),
+    #[command(hide = true)]
+    CompileComponent(compile_component::Args),
 }
 
 #[derive(Args)]
@@ -102,6 +98,20 @@ struct ProjectArgs {
     /// The directory that holds `ledge.toml`.
     #[arg(default_value = ".")]
     project_dir: PathBuf,
+}
+
+#[derive(Args)]
+struct DeployArgs {
+    #[command(flatten)]
+    project: ProjectArgs,
+    /// Take everything off the gateway that is not in the project.
+    #[arg(long)]
+    prune: bool,
+    /// Only show what the components ask for and what would change: nothing is sent but the names, and nothing is deployed.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    target: TargetArgs,
 }
 
 #[derive(Args)]
@@ -168,6 +178,9 @@ const LOG_LINES_WAITING_MAX: usize = 8_192;
 pub fn main() -> ExitCode {
     // clap itself ends the process with 2 for a wrong usage, and with 0 for --help.
     let cli = Cli::parse();
+    if let Command::CompileComponent(args) = &cli.command {
+        return compile_component::run(args);
+    }
     let level = if matches!(cli.command, Command::Bench(_)) { "error" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colour = std::io::stderr().is_terminal();
@@ -191,12 +204,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(run) => wait(demo::run(run.into())),
         Command::Up { project, run } => wait(up::run(&project.project_dir, run.into())),
         Command::Build(project) => deploy::build_only(&project.project_dir),
-        Command::Deploy { project, prune, target } => wait(deploy::run(&project.project_dir, prune, target)),
+        Command::Deploy(args) => wait(deploy::run(args)),
         Command::Invoke { function, event, is_async, target } => wait(invoke::run(&function, event, is_async, target)),
         Command::List { what, json, target } => wait(list::run(what, json, target)),
         Command::Release { driver, target } => wait(release::run(&driver, target)),
         Command::New { kind, name } => new_project(kind, &name),
         Command::Bench(args) => bench::run(&args),
+        Command::CompileComponent(args) => Ok(compile_component::run(&args)),
     }
 }
 
@@ -230,6 +244,7 @@ impl From<RunArgs> for gateway::Options {
             admin_password: args.admin_password.map(Zeroizing::new),
             compat_default_login: args.compat_default_login,
             restarts: gateway::RestartPolicy::default(),
+            program: gateway::this_program(),
         }
     }
 }

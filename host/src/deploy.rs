@@ -115,11 +115,7 @@ impl Deploy {
         let before = self.current();
         let named: Vec<String> = set.drivers.iter().map(|row| row.name.clone()).collect();
         let after = if prune { set } else { merge(before.clone(), set) };
-        let problems = tokio::task::block_in_place(|| check::set(&before, &after));
-        if !problems.is_empty() {
-            return Err(DeployError::Refused(problems));
-        }
-        let report = Report::between(&before, &after);
+        let report = compare(&before, &after)?;
         if report.is_unchanged() && !self.is_incomplete.load(Ordering::Relaxed) {
             self.release(&named, who);
             return Ok(report);
@@ -129,6 +125,7 @@ impl Deploy {
         tokio::task::block_in_place(|| self.commit(&after))?;
         self.switch(after, ready).await;
         self.release(&named, who);
+        tokio::task::block_in_place(|| self.prune());
         self.parts.audit.record(who, "deployed", &report.summary());
         Ok(report)
     }
@@ -139,6 +136,13 @@ impl Deploy {
             // Most are not quarantined, and those that were changed have started anew already.
             let _ = self.parts.drivers.release(name, who);
         }
+    }
+
+    /// What [`Deploy::apply`] would change. Components are not looked at, and nothing is stored.
+    pub fn plan(&self, set: Set, prune: bool) -> Result<Report, DeployError> {
+        let before = self.current();
+        let after = if prune { set } else { merge(before.clone(), set) };
+        compare(&before, &after)
     }
 
     /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run
@@ -174,9 +178,10 @@ impl Deploy {
         }
         let (code, how) = {
             let stack_bytes = row.limits.stack_bytes;
-            let load = move |runtime: &Runtime, digest: &Digest, component: &[u8]| runtime.load_function(digest, component, stack_bytes);
             let kind = if row.http.is_some() { Kind::Http } else { Kind::Function };
-            self.load(&row.component, kind, load).await?
+            let load =
+                move |runtime: &Runtime, digest: &Digest, component: &[u8]| runtime.load_function(digest, kind, component, stack_bytes);
+            self.load(&row.component, load).await?
         };
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("function {}", row.name), &row.grants, &row.limits);
@@ -188,7 +193,7 @@ impl Deploy {
     }
 
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
-        let (code, how) = self.load(&row.component, Kind::Driver, Runtime::load_driver).await?;
+        let (code, how) = self.load(&row.component, Runtime::load_driver).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("driver {}", row.name), &row.grants, &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
@@ -204,13 +209,11 @@ impl Deploy {
     async fn load<C: Send + Sync + 'static>(
         &self,
         digest: &Digest,
-        kind: Kind,
         load: impl FnOnce(&Runtime, &Digest, &[u8]) -> anyhow::Result<(Arc<C>, Loaded)> + Send + 'static,
     ) -> Result<(Arc<C>, Loaded), String> {
         let (parts, digest) = (self.parts.clone(), digest.clone());
         let work = move || {
             let component = parts.components.read(&digest)?;
-            crate::runtime::inspect(&component, kind)?;
             load(&parts.runtime, &digest, &component)
         };
         let loaded = tokio::task::spawn_blocking(work).await;
@@ -244,6 +247,14 @@ impl Deploy {
         self.parts.store.commit(batch).context("committing the deployment")
     }
 
+    fn prune(&self) {
+        let set = self.current();
+        let used = set.functions.iter().map(|row| &row.component).chain(set.drivers.iter().map(|row| &row.component));
+        let used: HashSet<&str> = used.map(Digest::as_str).collect();
+        self.parts.components.prune(|digest| used.contains(digest));
+        self.parts.runtime.prune(|digest| used.contains(digest));
+    }
+
     async fn switch(&self, set: Set, ready: Ready) {
         self.parts.things.replace(ready.products, set.things.clone());
         self.parts.http.replace(&ready.functions);
@@ -256,6 +267,11 @@ impl Deploy {
         self.is_incomplete.store(!ready.left_out.is_empty(), Ordering::Relaxed);
         *self.current.lock() = set;
     }
+}
+
+fn compare(before: &Set, after: &Set) -> Result<Report, DeployError> {
+    let problems = tokio::task::block_in_place(|| check::set(before, after));
+    if problems.is_empty() { Ok(Report::between(before, after)) } else { Err(DeployError::Refused(problems)) }
 }
 
 fn is_same(now: &Function, row: &set::Function) -> bool {

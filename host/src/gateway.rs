@@ -56,6 +56,8 @@ pub struct Options {
     pub compat_default_login: bool,
     /// How patient it is with drivers that end.
     pub restarts: RestartPolicy,
+    /// This program: components are compiled in a process of its own (`ledge compile-component`).
+    pub program: PathBuf,
 }
 
 /// A running gateway. Dropped without [`Gateway::stop`] it ends at once, as if it had crashed.
@@ -120,7 +122,7 @@ impl Gateway {
         bus.attach(&sink);
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
         let fc = Arc::new(FcParts { functions: functions.clone(), queue: queue.clone() });
-        let runtime = Arc::new(Runtime::new(&data.path("cache"), seal, iot_data, fc)?);
+        let runtime = Arc::new(Runtime::new(&data.path("cache"), options.program, seal, iot_data, fc)?);
         tracing::info!("the pool of functions: {}", runtime.sizes);
         let sizes = runtime.sizes.to_string();
         let metrics = Metrics::default();
@@ -226,6 +228,12 @@ impl Drop for Gateway {
         // A function's code can reach the table that holds it: emptied, the two let go of each other.
         self.functions.replace([]);
     }
+}
+
+/// The program that runs, even where its file has been replaced by a newer one since: that one may compile differently.
+pub fn this_program() -> PathBuf {
+    let running = PathBuf::from("/proc/self/exe");
+    if running.exists() { running } else { std::env::current_exe().unwrap_or(running) }
 }
 
 /// The memory of this process holds keys and passwords: a crash must not write them to a disk.

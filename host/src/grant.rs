@@ -259,4 +259,26 @@ mod tests {
             assert!(wrong.parse::<FunctionPattern>().is_err(), "{wrong}");
         }
     }
+
+    /// What is read is written so that it is read again as the same.
+    fn round_trip<T: FromStr + fmt::Display + PartialEq + fmt::Debug>(text: &str) {
+        if let Ok(pattern) = text.parse::<T>() {
+            assert_eq!(pattern.to_string().parse::<T>().ok(), Some(pattern), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_pattern_survives_being_written_and_read(
+            things in "([a-z1*]{1,3}/?){1,4}|.{0,20}",
+            function in "[a-z*]{1,3}/[a-z*]{1,3}|.{0,20}",
+            host in r"(https?://)?(\*\.)?[a-z0-9.]{1,12}(:[0-9]{1,6})?|(http://)?\[[0-9a-f:]{1,8}\](:[0-9]{1,5})?|.{0,20}",
+            address in r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?:([0-9]{1,5}|\*)|\[[0-9a-f:]{2,9}\](/[0-9]{1,3})?:[0-9*]{1,5}|.{0,20}",
+        ) {
+            round_trip::<ThingPattern>(&things);
+            round_trip::<FunctionPattern>(&function);
+            round_trip::<HostPattern>(&host);
+            round_trip::<AddressPattern>(&address);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 mod rate;
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +93,16 @@ pub const CONFIG_JSON_BYTES_MAX: usize = 1_024;
 pub const WAITING_MAX: usize = 1_024;
 /// The largest component that can be deployed.
 pub const COMPONENT_BYTES_MAX: usize = 32 << 20;
+/// What compiling one component may take, in its own process: memory (`RLIMIT_AS`), processor and wall clock. An interpreter of
+/// 30 MB needs about half of each.
+pub const COMPILE_MEMORY_BYTES_MAX: u64 = 2 << 30;
+pub const COMPILE_CPU_S_MAX: u64 = 60;
+pub const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
+/// The largest compiled code. It is several times as large as its component.
+pub const COMPILED_BYTES_MAX: u64 = 256 << 20;
+/// How long components and compiled code of them stay on disk after they were written, where nothing uses them any more: the
+/// way back from a deployment is quick on the same day.
+pub const UNUSED_KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// The largest body of any other HTTP request, and so the largest event.
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// The longest topic, in bytes.

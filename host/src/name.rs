@@ -142,4 +142,17 @@ mod tests {
             assert!(FunctionName::from_arn(wrong).is_err(), "{wrong}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_path_segment_is_an_arn_of_a_function_or_is_refused(
+            arn in "(acs:fc:[a-z0-9-]{0,4}:[0-9]{0,17}:)?(service|.):.{0,8}:(function|.):.{0,8}|.{0,40}",
+        ) {
+            if let Ok(name) = FunctionName::from_arn(&arn) {
+                proptest::prop_assert_eq!(name.to_string().parse::<FunctionName>().unwrap(), name.clone());
+                let short = format!("service:{}:function:{}", name.service, name.function);
+                proptest::prop_assert!(arn.ends_with(&short));
+            }
+        }
+    }
 }

@@ -5,6 +5,8 @@
 
 mod budget;
 mod cache;
+mod compile;
+mod compiler;
 mod driver_code;
 mod engine;
 mod exports;
@@ -18,7 +20,7 @@ mod state;
 mod ticker;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
@@ -31,10 +33,13 @@ use crate::capability::iot_data::IotDataParts;
 use crate::seal::Seal;
 use crate::set::Digest;
 use cache::Cache;
+pub use compile::compile;
+pub use compiler::{CompileError, Compiler, REFUSED};
 pub use driver_code::{DriverCode, DriverSpec, Request};
+pub use engine::Layout;
 use engine::{Class, Image, Machine, Sizes};
 pub use function_code::{BoundCode, FunctionCode, FunctionParts};
-pub use inspect::{Kind, inspect};
+pub use inspect::Kind;
 use kept::Hoards;
 use state::DriverState;
 pub use state::FunctionState;
@@ -55,7 +60,7 @@ struct World<T: 'static, C> {
     engine: Engine,
     linker: Linker<T>,
     /// Components are shared by their digest, so that two functions of one component load it once.
-    loaded: Mutex<HashMap<Digest, Weak<C>>>,
+    loaded: Mutex<HashMap<(Digest, Kind), Weak<C>>>,
 }
 
 /// Whether a component had to be compiled or was found in the cache.
@@ -67,8 +72,8 @@ pub enum Loaded {
 }
 
 impl Runtime {
-    /// `cache_dir` holds compiled code, which is trusted only with this gateway's MAC.
-    pub fn new(cache_dir: &Path, seal: Arc<Seal>, iot_data: Arc<IotDataParts>, fc: Arc<FcParts>) -> anyhow::Result<Self> {
+    /// `cache_dir` holds compiled code, which is trusted only with this gateway's MAC; `program` compiles what is not there.
+    pub fn new(cache_dir: &Path, program: PathBuf, seal: Arc<Seal>, iot_data: Arc<IotDataParts>, fc: Arc<FcParts>) -> anyhow::Result<Self> {
         let ticker = Arc::new(Ticker::start()?);
         let (sizes, functions) = usual_functions(&ticker)?;
         let drivers = engine::drivers(&sizes).map_err(plain).context("starting the engine of drivers")?;
@@ -78,17 +83,28 @@ impl Runtime {
             sizes,
             functions: Mutex::new(HashMap::from([(Class::USUAL, Arc::new(functions))])),
             drivers: World { engine: drivers, linker, loaded: Mutex::default() },
-            cache: Cache::open(cache_dir, seal)?,
+            cache: Cache::open(cache_dir, seal, Compiler::new(program, sizes.layout))?,
             ticker,
             function_parts: Arc::new(FunctionParts { iot_data, fc, hoards: Hoards::default() }),
         })
     }
 
+    /// Deletes compiled code that has lain unused for long; `is_used` says which is used now.
+    pub fn prune(&self, is_used: impl Fn(&str) -> bool) {
+        self.cache.prune(is_used);
+    }
+
     /// Makes a function's component ready to run with a stack of that size: from memory, from the cache, or by compiling it.
-    pub fn load_function(&self, digest: &Digest, component: &[u8], stack_bytes: usize) -> anyhow::Result<(Arc<FunctionCode>, Loaded)> {
+    pub fn load_function(
+        &self,
+        digest: &Digest,
+        kind: Kind,
+        component: &[u8],
+        stack_bytes: usize,
+    ) -> anyhow::Result<(Arc<FunctionCode>, Loaded)> {
         let load = |class| {
             let world = self.world(class)?;
-            world.load(digest, &self.cache, component, |component| {
+            world.load(digest, kind, &self.cache, component, |component| {
                 FunctionCode::new(&world.linker, component, self.ticker.clone(), self.function_parts.clone())
             })
         };
@@ -113,7 +129,9 @@ impl Runtime {
 
     /// The same for a driver's component.
     pub fn load_driver(&self, digest: &Digest, component: &[u8]) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
-        self.drivers.load(digest, &self.cache, component, |component| DriverCode::new(&self.drivers.linker, component, self.ticker.clone()))
+        self.drivers.load(digest, Kind::Driver, &self.cache, component, |component| {
+            DriverCode::new(&self.drivers.linker, component, self.ticker.clone())
+        })
     }
 }
 
@@ -147,18 +165,20 @@ impl<T: 'static, C> World<T, C> {
     fn load(
         &self,
         digest: &Digest,
+        kind: Kind,
         cache: &Cache,
         component: &[u8],
         make: impl FnOnce(&wasmtime::component::Component) -> wasmtime::Result<C>,
     ) -> anyhow::Result<(Arc<C>, Loaded)> {
-        if let Some(code) = self.loaded.lock().get(digest).and_then(Weak::upgrade) {
+        let key = (digest.clone(), kind);
+        if let Some(code) = self.loaded.lock().get(&key).and_then(Weak::upgrade) {
             return Ok((code, Loaded::AlreadyLoaded));
         }
-        let (compiled, how) = cache.component(&self.engine, digest, component)?;
+        let (compiled, how) = cache.component(&self.engine, kind, digest, component)?;
         let code = Arc::new(make(&compiled).map_err(plain).context("linking it to the contract")?);
         let mut loaded = self.loaded.lock();
         loaded.retain(|_, code| code.strong_count() > 0);
-        loaded.insert(digest.clone(), Arc::downgrade(&code));
+        loaded.insert(key, Arc::downgrade(&code));
         Ok((code, how))
     }
 }

@@ -207,3 +207,22 @@ impl fmt::Display for Digest {
         f.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn a_prefix_that_is_taken_is_plain_and_none_of_the_gateways_own(
+            prefix in "(/[a-z0-9.~%_-]{0,6}){0,4}/?|/(ledge|thing|2020-04-30|service|gateway)(/[a-z]{0,3})?|.{0,140}",
+        ) {
+            if check_http_prefix(&prefix).is_ok() {
+                proptest::prop_assert!(prefix == "/" || (prefix.starts_with('/') && !prefix.ends_with('/') && !prefix.contains("//")));
+                let segments: Vec<&str> = prefix.split('/').skip(1).collect();
+                proptest::prop_assert!(!segments.contains(&"..") && !segments.contains(&".") && !RESERVED.contains(&segments[0]));
+                proptest::prop_assert!(prefix.len() <= HTTP_PREFIX_BYTES_MAX && prefix.is_ascii());
+            }
+        }
+    }
+}

@@ -135,4 +135,33 @@ mod tests {
         assert_eq!("x".repeat(257).parse::<TopicFilter>(), Err(TopicError::TooLong));
         assert_eq!(check_topic("a/+"), Err(TopicError::Wildcard));
     }
+
+    /// The rules of MQTT, written as slowly as they read.
+    fn reference(filter: &[&str], topic: &[&str]) -> bool {
+        match (filter, topic) {
+            (["#"], _) => true,
+            (["+", filter @ ..], [_, topic @ ..]) => reference(filter, topic),
+            ([level, filter @ ..], [same, topic @ ..]) => level == same && reference(filter, topic),
+            ([], []) => true,
+            _ => false,
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_filter_matches_what_the_rules_say(filter in "[ab+/$]{0,8}(/#)?", topic in "[ab/$]{1,8}") {
+            let Ok(parsed) = filter.parse::<TopicFilter>() else { return Ok(()) };
+            let (wanted, given): (Vec<&str>, Vec<&str>) = (filter.split('/').collect(), topic.split('/').collect());
+            let is_hidden = topic.starts_with('$') && ["+", "#"].contains(&wanted[0]);
+            proptest::prop_assert_eq!(parsed.matches(&topic), !is_hidden && reference(&wanted, &given));
+        }
+
+        #[test]
+        fn any_text_is_a_filter_or_is_refused(text in ".{0,300}") {
+            if let Ok(filter) = text.parse::<TopicFilter>() {
+                proptest::prop_assert_eq!(filter.to_string().parse::<TopicFilter>(), Ok(filter));
+            }
+            let _ = check_topic(&text);
+        }
+    }
 }

@@ -144,6 +144,54 @@ async fn a_running_gateway_is_asked_called_and_deployed_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_says_what_components_ask_for_and_what_no_grant_covers() {
+    let gw = gateway().start().await;
+    let dir = tempfile::tempdir().unwrap();
+    let data = gw.data.path().to_str().unwrap();
+    let samples = crate::harness::repository().join("sample-functions");
+    let invoker = format!("[functions.\"app/invoker\"]\ncrate = {:?}\n", samples.join("invoker"));
+    fs::write(dir.path().join("count.wasm"), component("count")).unwrap();
+    let count = "[functions.\"app/count\"]\ncomponent = \"count.wasm\"\n";
+    fs::write(dir.path().join("ledge.toml"), format!("{invoker}{count}")).unwrap();
+    let output = ledge(dir.path(), &["deploy", "--dry-run", "--data", data]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    for wanted in [
+        "function app/invoker asks for invoke.sync",
+        "no grant covers `invoke.sync`: such calls are refused",
+        "[functions.\"app/invoker\".grants]\n    invoke.sync = [\"SERVICE/FUNCTION\"]",
+        "function app/count asks for nothing",
+        "new      function app/invoker",
+        "nothing is deployed; it would be: 2 new",
+    ] {
+        assert!(output.stdout.contains(wanted), "nothing of {wanted} in:\n{}", output.stdout);
+    }
+    assert!(gw.gateway.deploy.current().functions.is_empty(), "a dry run deployed something");
+    assert_eq!(fs::read_dir(gw.path("components")).unwrap().count(), 0, "a dry run sent something");
+
+    let granted = format!("{invoker}grants.invoke.sync = [\"app/count\"]\n{count}");
+    fs::write(dir.path().join("ledge.toml"), granted).unwrap();
+    let output = ledge(dir.path(), &["deploy", "--data", data]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(
+        output.stdout.contains("function app/invoker asks for invoke.sync\nfunction app/count asks for nothing\n"),
+        "{}",
+        output.stdout
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_what_the_gateway_would_refuse_is_an_error() {
+    let gw = gateway().start().await;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("count.wasm"), component("count")).unwrap();
+    let route = "[[routes]]\nsource = { device = \"/a/b\" }\ntopic = \"property\"\ntarget = { function = \"app/gone\" }\n";
+    fs::write(dir.path().join("ledge.toml"), route).unwrap();
+    let output = ledge(dir.path(), &["deploy", "--dry-run", "--data", gw.data.path().to_str().unwrap()]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("app/gone"), "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_elsewhere_is_reached_by_its_fingerprint_and_a_password() {
     let gw = gateway().function("misbehave").start().await;
     let dir = tempfile::tempdir().unwrap();

@@ -19,6 +19,7 @@ async fn start(data: &Path) -> Gateway {
         admin_password: None,
         compat_default_login: false,
         restarts: RestartPolicy::default(),
+        program: env!("CARGO_BIN_EXE_ledge").into(),
     };
     Gateway::start(options).await.unwrap()
 }

@@ -120,3 +120,60 @@ async fn what_was_deployed_runs_again_after_a_restart() {
     assert_eq!(gw.result("misbehave", "back").await, "back");
     gw.online(&ledge::name::ThingId::new("a1Echo", "echo-1")).await;
 }
+
+/// A component that is hostile before it runs: a core module around which the smallest component stands.
+fn around(module: &[u8]) -> Vec<u8> {
+    let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+    section(&mut bytes, 1, module);
+    bytes
+}
+
+fn section(bytes: &mut Vec<u8>, id: u8, content: &[u8]) {
+    bytes.push(id);
+    let mut length = content.len();
+    while length > 0x7f {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(u8::try_from(length).unwrap());
+    bytes.extend(content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_memory_or_a_table_that_begins_larger_than_any_limit_is_refused_by_its_size() {
+    // (memory 65536), (table 10000000 funcref)
+    let message = refused_component(around(b"\0asm\x01\0\0\0\x05\x05\x01\0\x80\x80\x04")).await;
+    assert!(message.contains("memories begins with 4294967296 bytes"), "{message}");
+    let message = refused_component(around(b"\0asm\x01\0\0\0\x04\x07\x01\x70\0\x80\xad\xe2\x04")).await;
+    assert!(message.contains("tables begins with 10000000 elements"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_inside_components_without_end_are_refused() {
+    let mut nested = b"\0asm\x0d\0\x01\0".to_vec();
+    for _ in 0..1_000 {
+        let mut outer = b"\0asm\x0d\0\x01\0".to_vec();
+        section(&mut outer, 4, &nested);
+        nested = outer;
+    }
+    let message = refused_component(nested).await;
+    assert!(message.contains("inside one another"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_needs_more_memory_to_compile_than_it_may_is_refused_with_the_limit() {
+    let program = small_compiler();
+    let gw = gateway().compiler(program.path().join("compiler")).start().await;
+    let message = refused(&gw, gateway().function("misbehave")).await;
+    assert!(message.contains("more than the 2048 MiB of memory"), "{message}");
+}
+
+/// Our compiler with 60 MB of addresses: enough to start, and not enough for a component.
+fn small_compiler() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("#!/bin/bash\nulimit -v 60000\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_ledge"));
+    let path = dir.path().join("compiler");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    dir
+}

@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use alone::Shared;
-pub use guests::{component, data_dir, shared_key};
+pub use guests::{component, data_dir, repository, shared_key};
 
 /// What is to be deployed on a gateway.
 #[must_use]
@@ -34,6 +34,8 @@ pub struct Setup {
     pub components: BTreeMap<Digest, Vec<u8>>,
     compat_default_login: bool,
     http_listen: Option<HttpListen>,
+    /// Another compiler than `ledge`, and a cache of its own.
+    compiler: Option<PathBuf>,
 }
 
 /// A gateway that serves on a free port, with a data directory of its own.
@@ -46,6 +48,8 @@ pub struct TestGateway {
 pub const PASSWORD: &str = "correct horse battery";
 /// The product of [`Setup::echo_thing`], with one member of each kind.
 pub const ECHO: &str = "a1Echo";
+/// The binary under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_ledge");
 /// How long a test waits for what must come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a driver that ended waits at first: tests are in a hurry.
@@ -59,7 +63,7 @@ pub fn invoke_grants(pattern: &str) -> InvokeGrants {
 
 pub fn gateway() -> Setup {
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
-    Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None }
+    Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None, compiler: None }
 }
 
 impl Setup {
@@ -172,17 +176,24 @@ impl Setup {
         self.function_of(&format!("test/{name}"), guest).with_function(|function| function.http = Some(http))
     }
 
+    /// Compiles with another program than `ledge`, and with a cache of its own.
+    pub fn compiler(self, program: PathBuf) -> Self {
+        Self { compiler: Some(program), ..self }
+    }
+
     /// Starts a gateway and deploys; waits until every thing is online.
     pub async fn start(self) -> TestGateway {
-        let (beside_others, data) = (alone::shared(), Arc::new(guests::data_dir()));
-        let gateway = start(data.path(), self.compat_default_login, self.http_listen).await;
+        let data = Arc::new(if self.compiler.is_none() { guests::data_dir() } else { tempfile::tempdir().unwrap() });
+        let compiler = self.compiler.clone().unwrap_or_else(|| PROGRAM.into());
+        let beside_others = alone::shared();
+        let gateway = start(data.path(), self.compat_default_login, self.http_listen, compiler).await;
         let gateway = TestGateway { gateway, data, beside_others };
         gateway.deploy(self).await.unwrap();
         gateway
     }
 }
 
-async fn start(data: &Path, compat_default_login: bool, http_listen: Option<HttpListen>) -> Gateway {
+async fn start(data: &Path, compat_default_login: bool, http_listen: Option<HttpListen>, program: PathBuf) -> Gateway {
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         http_listen,
@@ -191,6 +202,7 @@ async fn start(data: &Path, compat_default_login: bool, http_listen: Option<Http
         admin_password: Some(Zeroizing::new(PASSWORD.into())),
         compat_default_login,
         restarts: RestartPolicy { backoff_min: BACKOFF_MIN, ..RestartPolicy::default() },
+        program,
     };
     Gateway::start(options).await.unwrap()
 }
@@ -212,7 +224,7 @@ impl TestGateway {
     pub async fn restart(self) -> Self {
         let data = self.data.clone();
         self.gateway.stop().await;
-        Self { gateway: start(data.path(), false, None).await, data, beside_others: self.beside_others }
+        Self { gateway: start(data.path(), false, None, PROGRAM.into()).await, data, beside_others: self.beside_others }
     }
 
     /// Calls `test/NAME` where its callers are: on the runtime of guests.

@@ -15,6 +15,7 @@ mod grant;
 mod hostile;
 mod invoke_http;
 mod limit;
+mod mutant;
 mod openapi;
 mod reuse;
 mod route;

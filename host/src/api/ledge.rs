@@ -196,6 +196,9 @@ fn parse(digest: Result<Path<String>, PathRejection>) -> Result<Digest, ApiError
 pub struct DeployOptions {
     #[serde(default)]
     prune: bool,
+    /// Only says what would change.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 pub async fn deploy(
@@ -209,7 +212,12 @@ pub async fn deploy(
     let set: Set = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a set: {error}")))?;
     let work = {
         let api = api.clone();
-        async move { api.deploy.apply(set, options.prune, &format!("user {}", user.name)).await }
+        async move {
+            if options.dry_run {
+                return api.deploy.plan(set, options.prune);
+            }
+            api.deploy.apply(set, options.prune, &format!("user {}", user.name)).await
+        }
     };
     // Not on the request's own task: a client that goes away must not stop a deployment half way.
     let applied = tokio::spawn(work).await.map_err(|error| ApiError::internal("deploying", &error.into()))?;

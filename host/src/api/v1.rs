@@ -39,9 +39,12 @@ impl FromRequest<Arc<Api>> for StrangersParams {
 
 impl Params {
     async fn read(body: Body, bytes_max: usize) -> Result<Self, ApiError> {
-        let body = body::read_at_most(body, bytes_max).await?;
+        Self::parse(&body::read_at_most(body, bytes_max).await?)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let envelope: Json =
-            serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
+            serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
         match envelope.get("params") {
             Some(Json::Object(params)) => Ok(Self(params.clone())),
             Some(_) => Err(ApiError::bad_request("`params` must be an object")),
@@ -89,4 +92,35 @@ impl Params {
 /// The answer when all went well.
 pub fn success(data: Json) -> spaced_json::Body {
     spaced_json::Body(json!({"code": 200, "message": "success", "data": data}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn any_body_is_an_envelope_or_is_refused(body in r#"\{"(params|request)": ?[\[{"]?("[a-z]{0,3}"[:,] ?(1|-1|"9{0,30}"|null|\[|\{|\}|"x"),?){0,3}[\]}"]?\}"#) {
+            check(body.as_bytes());
+        }
+
+        #[test]
+        fn any_bytes_are_an_envelope_or_are_refused(body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            check(&body);
+        }
+
+        #[test]
+        fn nesting_without_end_is_refused(depth in 1_000_usize..100_000) {
+            let is_refused = Params::parse(format!("{{\"params\":{}", "[".repeat(depth)).as_bytes()).is_err();
+            proptest::prop_assert!(is_refused);
+        }
+    }
+
+    fn check(body: &[u8]) {
+        let Ok(params) = Params::parse(body) else { return };
+        for name in ["", "a", "productKey", "x"] {
+            let _ = (params.text(name), params.whole(name), params.object(name), params.thing());
+            assert!(params.get(name).is_none_or(|value| !value.is_null()));
+        }
+    }
 }

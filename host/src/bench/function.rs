@@ -24,13 +24,13 @@ use crate::capability::iot_data::IotDataParts;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
 use crate::function::{Call, Function, Functions, Invocation, Outcome};
-use crate::gateway::GuestRuntime;
+use crate::gateway::{GuestRuntime, this_program};
 use crate::grant::Grants;
 use crate::grant::InvokeGrants;
 use crate::limit::REUSE;
 use crate::metric::Metrics;
 use crate::queue::Queue;
-use crate::runtime::{BoundCode, FunctionState, Runtime};
+use crate::runtime::{BoundCode, FunctionState, Kind, Runtime};
 use crate::seal::Seal;
 use crate::set;
 use crate::thing::Things;
@@ -66,12 +66,12 @@ pub fn runtime(scratch: &Scratch, functions: Arc<Functions>, things: Arc<Things>
     let fc = FcParts { functions, queue: Arc::new(Queue::default()) };
     let seal = Arc::new(Seal::ephemeral());
     let bus = Arc::new(Bus::default());
-    Runtime::new(&scratch.path().join("cache"), seal, Arc::new(IotDataParts { things, bus }), Arc::new(fc))
+    Runtime::new(&scratch.path().join("cache"), this_program(), seal, Arc::new(IotDataParts { things, bus }), Arc::new(fc))
 }
 
 /// A function as `deploy` makes it.
 pub fn load(runtime: &Runtime, guests: &Guests, row: &set::Function) -> anyhow::Result<(Arc<BoundCode>, Arc<Function>)> {
-    let (code, _) = runtime.load_function(&row.component, guests.component(&row.component)?, row.limits.stack_bytes)?;
+    let (code, _) = runtime.load_function(&row.component, Kind::Function, guests.component(&row.component)?, row.limits.stack_bytes)?;
     let metrics = Metrics::default();
     let counters = metrics.function(&row.name.to_string());
     let who = Arc::new(Guest::new(format!("function {}", row.name), row.grants.clone(), &row.limits, Audit::in_memory(), metrics));

@@ -25,7 +25,7 @@ use super::{Effort, Name};
 use crate::cli::client::Client;
 use crate::config::manifest;
 use crate::driver::RestartPolicy;
-use crate::gateway::{Gateway, Options};
+use crate::gateway::{Gateway, Options, this_program};
 
 const IDLE_RSS_MB_MAX: f64 = 40.0;
 const START_MS_MAX: f64 = 300.0;
@@ -62,6 +62,7 @@ pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepa
         admin_password: Some(password.clone()),
         compat_default_login: false,
         restarts: RestartPolicy::default(),
+        program: this_program(),
     };
     let gateway = Gateway::start(options).await?;
     for (digest, component) in &guests.components {

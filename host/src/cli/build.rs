@@ -24,6 +24,8 @@ use crate::set::{Digest, Driver, Function, Set};
 pub struct Built {
     pub set: Set<Digest>,
     pub components: BTreeMap<Digest, PathBuf>,
+    /// Those that were built here, from Rust.
+    pub from_crates: BTreeSet<Digest>,
 }
 
 /// Builds every component of the project. Blocks as long as cargo needs.
@@ -54,6 +56,7 @@ fn files(sources: &BTreeSet<&Source>) -> Vec<(Source, PathBuf)> {
 
 #[derive(Default)]
 struct Components {
+    from_crates: BTreeSet<Digest>,
     digests: BTreeMap<Source, Digest>,
     files: BTreeMap<Digest, PathBuf>,
 }
@@ -61,6 +64,9 @@ struct Components {
 impl Components {
     fn add(&mut self, source: Source, file: PathBuf) -> Result<()> {
         let digest = digest(&file)?;
+        if matches!(source, Source::Crate(_)) {
+            self.from_crates.insert(digest.clone());
+        }
         self.digests.insert(source, digest.clone());
         self.files.insert(digest, file);
         Ok(())
@@ -83,7 +89,7 @@ impl Components {
             functions: set.functions.into_iter().map(function).collect::<Result<_>>()?,
             routes: set.routes,
         };
-        Ok(Built { set, components: self.files })
+        Ok(Built { set, components: self.files, from_crates: self.from_crates })
     }
 }
 

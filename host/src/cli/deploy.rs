@@ -8,7 +8,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use hyper::{Method, StatusCode};
 
-use super::TargetArgs;
+use super::DeployArgs;
+use super::asks;
 use super::build::{self, Built, Progress};
 use super::client::Client;
 use super::output::say;
@@ -28,19 +29,25 @@ pub fn build_only(project_dir: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-pub async fn run(project_dir: &Path, prune: bool, target: TargetArgs) -> anyhow::Result<()> {
-    let client = Client::of(&target)?;
+pub async fn run(args: DeployArgs) -> anyhow::Result<()> {
+    let client = Client::of(&args.target)?;
     // Before the build, which may take a while: is there anybody to deploy to?
     client.get_json("/ledge/v1/gateway").await?;
-    let project = manifest::load(project_dir)?;
+    let project = manifest::load(&args.project.project_dir)?;
     let built = tokio::task::spawn_blocking(move || build::build(project, Progress::of_stderr())).await??;
-    send_components(&client, &built).await?;
-    let report = send_set(&client, &built.set, prune).await?;
+    for line in asks::lines(&built)? {
+        say(format_args!("{line}"))?;
+    }
+    if !args.dry_run {
+        send_components(&client, &built).await?;
+    }
+    let report = send_set(&client, &built.set, &args).await?;
     for entry in report.entries.iter().filter(|entry| entry.change != Change::Unchanged) {
         let change = format!("{:?}", entry.change).to_lowercase();
         say(format_args!("{change:8} {} {}", entry.kind, entry.name))?;
     }
-    say(format_args!("deployed: {}", report.summary()))?;
+    let what = if args.dry_run { "nothing is deployed; it would be" } else { "deployed" };
+    say(format_args!("{what}: {}", report.summary()))?;
     Ok(())
 }
 
@@ -67,8 +74,8 @@ fn path_of(digest: &Digest) -> String {
     format!("/ledge/v1/components/{digest}")
 }
 
-async fn send_set(client: &Client, set: &Set, prune: bool) -> anyhow::Result<Report> {
-    let path = format!("/ledge/v1/deployments?prune={prune}");
+async fn send_set(client: &Client, set: &Set, args: &DeployArgs) -> anyhow::Result<Report> {
+    let path = format!("/ledge/v1/deployments?prune={}&dry_run={}", args.prune, args.dry_run);
     let answer = client.send(Method::POST, &path, &[], serde_json::to_vec(set)?.into()).await?;
     serde_json::from_value(answer.json().context("nothing was deployed")?).context("the gateway's answer is no report")
 }

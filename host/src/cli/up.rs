@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::asks;
 use super::build::{self, Built, Progress};
 use super::output::say;
 use crate::auth::FirstPassword;
@@ -28,6 +29,9 @@ pub async fn start(project_dir: &Path, options: Options) -> anyhow::Result<Gatew
     let gateway = Gateway::start(options).await?;
     // Before the deployment, which may be refused: a password that is made now is shown now or never.
     announce(&gateway, &data);
+    for line in asks::uncovered(&built)? {
+        let _ = say(format_args!("{line}"));
+    }
     let report = deploy(&gateway, built).await.with_context(|| format!("deploying project `{name}`"))?;
     let _ = say(format_args!("  project       {name}: {}\n", report.summary()));
     Ok(gateway)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::limit::COMPONENT_BYTES_MAX;
+use crate::limit::{COMPONENT_BYTES_MAX, UNUSED_KEPT};
 use crate::set::Digest;
 use crate::store::file;
 
@@ -57,6 +57,11 @@ impl Components {
         let component = fs::read(&path).with_context(|| format!("its component {digest} is not on this gateway"))?;
         anyhow::ensure!(Digest::of(&component) == *digest, "its component was damaged on disk ({}); deploy it again", path.display());
         Ok(component)
+    }
+
+    /// Deletes components that have lain unused for long.
+    pub fn prune(&self, is_used: impl Fn(&str) -> bool) {
+        file::prune(&self.dir, UNUSED_KEPT, is_used);
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

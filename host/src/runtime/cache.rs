@@ -14,6 +14,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::Loaded;
+use super::compiler::Compiler;
+use super::inspect::{CONTRACT, Kind};
+use crate::limit::UNUSED_KEPT;
 use crate::seal::Seal;
 use crate::set::Digest;
 use crate::store::file;
@@ -21,24 +24,25 @@ use crate::store::file;
 pub struct Cache {
     dir: PathBuf,
     seal: Arc<Seal>,
+    compiler: Compiler,
 }
 
 const MAC_PURPOSE: &str = "compiled code";
 
 impl Cache {
-    pub fn open(dir: &Path, seal: Arc<Seal>) -> anyhow::Result<Self> {
+    pub fn open(dir: &Path, seal: Arc<Seal>, compiler: Compiler) -> anyhow::Result<Self> {
         file::create_dir(dir).with_context(|| format!("creating {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), seal })
+        Ok(Self { dir: dir.to_owned(), seal, compiler })
     }
 
-    /// The component, compiled for `engine`.
-    pub fn component(&self, engine: &Engine, digest: &Digest, component: &[u8]) -> anyhow::Result<(Component, Loaded)> {
-        let engine_hash = compatibility(engine);
+    /// The component, compiled for `engine`, which runs components of that kind. What is found was checked when it was compiled.
+    pub fn component(&self, engine: &Engine, kind: Kind, digest: &Digest, component: &[u8]) -> anyhow::Result<(Component, Loaded)> {
+        let engine_hash = compatibility(engine, kind);
         let path = self.dir.join(format!("{digest}-{engine_hash:016x}.cwasm"));
         if let Some(found) = self.read(engine, digest, engine_hash, &path) {
             return Ok((found, Loaded::FromCache));
         }
-        let compiled = engine.precompile_component(component).map_err(super::plain).context("compiling it")?;
+        let compiled = self.compiler.compile(kind, component)?;
         match self.write(digest, engine_hash, &path, &compiled) {
             // From the file, it takes no memory that the system cannot take back.
             Ok(()) => {
@@ -51,9 +55,14 @@ impl Cache {
                 tracing::warn!("cannot keep compiled code in {}: {error:#}; it is compiled again at the next start", path.display())
             }
         }
-        // SAFETY: these bytes were made by this engine a moment ago.
+        // SAFETY: our own compiler made these bytes a moment ago.
         let component = unsafe { Component::deserialize(engine, &compiled) }.map_err(super::plain)?;
         Ok((component, Loaded::Compiled))
+    }
+
+    /// Files begin with the digest of their component.
+    pub fn prune(&self, is_used: impl Fn(&str) -> bool) {
+        file::prune(&self.dir, UNUSED_KEPT, is_used);
     }
 
     fn read(&self, engine: &Engine, digest: &Digest, engine_hash: u64, path: &Path) -> Option<Component> {
@@ -104,10 +113,11 @@ fn mac_path(path: &Path) -> PathBuf {
     path.with_extension("mac")
 }
 
-/// Changes with the version of wasmtime and with every setting that changes the code.
-fn compatibility(engine: &Engine) -> u64 {
+/// Changes with the version of wasmtime, with every setting that changes the code, and with what was checked before compiling.
+fn compatibility(engine: &Engine, kind: Kind) -> u64 {
     // Its keys are fixed, so the hash is the same at each start. It only names files: the MAC is what is trusted.
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
+    (CONTRACT, kind, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
     hasher.finish()
 }

@@ -1,11 +1,14 @@
 //! What a component asks for and offers, read from its outermost layer, before anything of it is compiled.
 
 use std::fmt;
+use std::str::FromStr;
 
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
+use crate::limit::{MEMORY_BYTES, TABLE_ELEMENTS};
+
 /// The world that a component is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     Function,
     /// A function with an HTTP trigger.
@@ -40,12 +43,18 @@ pub enum Refused {
         list(.0)
     )]
     NoWorld(Vec<String>),
+    #[error("its outermost layer is too large to be meant: it has more than {max} {what}")]
+    TooMany { what: &'static str, max: usize },
+    #[error("one of its memories begins with {asked} bytes, and no limit allows more than {}", MEMORY_BYTES.end())]
+    MemoryTooLarge { asked: u128 },
+    #[error("one of its tables begins with {asked} elements, and no limit allows more than {}", TABLE_ELEMENTS.end())]
+    TableTooLarge { asked: u64 },
     #[error("it is a {found}, and the project declares it as a {declared}")]
     OtherKind { found: Kind, declared: Kind },
 }
 
 /// The version of `ledge:edge` in `wit/`.
-const CONTRACT: &str = "0.1.0";
+pub(super) const CONTRACT: &str = "0.1.0";
 const HANDLER: &str = "ledge:edge/handler";
 const INCOMING: &str = "wasi:http/incoming-handler";
 const DEVICE: &str = "ledge:edge/device";
@@ -54,6 +63,13 @@ const OF_DRIVERS: [&str; 2] = ["types", "thing-access"];
 const OF_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 /// The packages of WASI that always link (DESIGN, invariant 1).
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
+
+/// Far more than any toolchain makes: a component of wit-bindgen has some 25 imports, 5 modules and 80 types, and JavaScript's and
+/// Python's have a few times that.
+const NAMES_MAX: usize = 1_000;
+const NESTED_MAX: usize = 1_000;
+const TYPES_MAX: usize = 10_000;
+const DEPTH_MAX: usize = 16;
 
 /// Checks that `component` is a component of a known world that imports nothing outside the contract.
 pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
@@ -123,18 +139,42 @@ fn names(component: &[u8]) -> Result<Names, Refused> {
         |error: wasmparser::BinaryReaderError| Refused::NotAComponent(error.message().lines().next().unwrap_or_default().to_owned());
     let features = WasmFeatures::default() | WasmFeatures::CM_ASYNC;
     let mut names = Names { imports: Vec::new(), exports: Vec::new() };
-    let mut depth = 0_usize;
+    let (mut depth, mut nested) = (0_usize, 0_usize);
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(broken)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(Refused::CoreModule),
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                (depth, nested) = (depth + 1, nested + 1);
+                at_most(depth, DEPTH_MAX, "components inside one another")?;
+                at_most(nested, NESTED_MAX, "modules and components")?;
+            }
+            Payload::MemorySection(memories) => {
+                for memory in memories {
+                    let memory = memory.map_err(broken)?;
+                    let asked = u128::from(memory.initial) << memory.page_size_log2.unwrap_or(16).min(16);
+                    if asked > u128::from(*MEMORY_BYTES.end()) {
+                        return Err(Refused::MemoryTooLarge { asked });
+                    }
+                }
+            }
+            Payload::TableSection(tables) => {
+                for table in tables {
+                    let asked = table.map_err(broken)?.ty.initial;
+                    if asked > u64::from(*TABLE_ELEMENTS.end()) {
+                        return Err(Refused::TableTooLarge { asked });
+                    }
+                }
+            }
+            Payload::ComponentTypeSection(types) => at_most(types.count() as usize, TYPES_MAX, "types in one section")?,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 0 => {
+                at_most(names.imports.len() + imports.count() as usize, NAMES_MAX, "imports")?;
                 for import in imports {
                     names.imports.push(import.map_err(broken)?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(exports) if depth == 0 => {
+                at_most(names.exports.len() + exports.count() as usize, NAMES_MAX, "exports")?;
                 for export in exports {
                     names.exports.push(export.map_err(broken)?.name.name.to_owned());
                 }
@@ -144,6 +184,10 @@ fn names(component: &[u8]) -> Result<Names, Refused> {
     }
     Validator::new_with_features(features).validate_all(component).map_err(broken)?;
     Ok(names)
+}
+
+fn at_most(found: usize, max: usize, what: &'static str) -> Result<(), Refused> {
+    if found > max { Err(Refused::TooMany { what, max }) } else { Ok(()) }
 }
 
 fn list(names: &[String]) -> String {
@@ -160,5 +204,14 @@ impl fmt::Display for Kind {
             Self::Http => "function that answers HTTP requests",
             Self::Driver => "driver",
         })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::Function, Self::Http, Self::Driver];
+        known.into_iter().find(|kind| kind.to_string() == text).ok_or_else(|| format!("`{text}` is no kind of component"))
     }
 }

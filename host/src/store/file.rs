@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Creates a directory that is ours alone (0700), and those above it. One that is there is left as it is.
 pub fn create_dir(dir: &Path) -> io::Result<()> {
@@ -28,6 +29,21 @@ pub fn replace(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
     let draft = Draft::write(path, mode, |file| file.write_all(bytes))?;
     fs::rename(&draft.0, path)?;
     sync_parent(path)
+}
+
+/// Deletes the files that were written longer than `age` ago, but for those that are used, by the part of the name before the
+/// first `-` or `.`. Drafts that a crash left behind go too. What cannot be deleted stays until the next time.
+pub fn prune(dir: &Path, age: Duration, is_used: impl Fn(&str) -> bool) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.split(['-', '.']).next().unwrap_or_default();
+        let written = entry.metadata().and_then(|metadata| metadata.modified());
+        let is_old = written.is_ok_and(|written| written.elapsed().is_ok_and(|since| since > age));
+        if is_old && !is_used(owner) {
+            _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Makes the entries of a directory survive power loss.
@@ -69,6 +85,19 @@ impl Drop for Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_old_files_that_nothing_uses_are_deleted() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["used.wasm", "used-1.cwasm", "gone.wasm", "gone.wasm.draft"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let left = || fs::read_dir(dir.path()).unwrap().count();
+        prune(dir.path(), Duration::from_secs(60), |_| false);
+        assert_eq!(left(), 4);
+        prune(dir.path(), Duration::ZERO, |owner| owner == "used");
+        assert_eq!(left(), 2);
+    }
 
     #[test]
     fn a_new_file_never_replaces_one_and_no_draft_stays() {

@@ -225,3 +225,22 @@ fn a_long_custom_is_refused_with_its_size() {
         mistakes(&format!("{WHOLE}\n[[things]]\nproduct = 'a1Light'\nname = 'b'\ndriver = 'light'\ncustom.text = '{}'", "x".repeat(1_014)));
     assert_eq!(found, ["ledge.toml:50:1: things[1].custom: has 1025 bytes as JSON; expected 1024 at most"]);
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_manifest_is_read_or_its_mistakes_have_their_place(at in 0_usize..10_000, gone in 0_usize..30, new in "[\\[\\]{}=.,\"a-z0-9#\n é-]{0,8}") {
+        let mut text: Vec<char> = WHOLE.chars().collect();
+        let at = at % text.len();
+        let end = (at + gone).min(text.len());
+        text.splice(at..end, new.chars());
+        let text: String = text.into_iter().collect();
+        let dir = project(&text);
+        if let Err(ManifestErrors(mistakes)) = load(dir.path()) {
+            proptest::prop_assert!(!mistakes.is_empty());
+            for mistake in mistakes.iter().filter(|mistake| mistake.file.ends_with(FILE_NAME)) {
+                let (lines, mistake) = (text.lines().count() + 1, mistake.clone());
+                proptest::prop_assert!((1..=lines).contains(&mistake.line) && mistake.column >= 1, "{}", mistake);
+            }
+        }
+    }
+}

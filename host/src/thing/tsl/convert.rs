@@ -501,4 +501,35 @@ mod tests {
         let (_, reason) = read("Brightness", json!(long)).unwrap_err();
         assert_eq!(reason, format!("`line\\n{}...` is not a number", "x".repeat(35)));
     }
+
+    fn values() -> impl proptest::strategy::Strategy<Value = Json> {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            (-2_i64..300).prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            "[-+0-9.eE]{0,6}|true|.{0,6}".prop_map(Json::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+                proptest::collection::btree_map("[a-z]{0,5}|red", inner, 0..4).prop_map(|map| Json::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        /// What was converted once stays as it is.
+        #[test]
+        fn any_value_is_converted_or_refused_and_a_converted_one_is_settled(json in values()) {
+            for property in lamp().properties() {
+                if let Ok(value) = property.data_type.from_json(&json) {
+                    proptest::prop_assert_eq!(property.data_type.convert(value.clone()), Ok(value.clone()), "{}", property.identifier);
+                    proptest::prop_assert!(property.data_type.from_json(&value.to_json()).is_ok(), "{}: {:?}", property.identifier, value);
+                }
+            }
+        }
+    }
 }

@@ -446,4 +446,27 @@ mod tests {
     fn an_empty_tsl_is_one() {
         assert_eq!(Tsl::parse("{}"), Ok(Tsl::default()));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_model_or_is_refused_with_reasons(text in r#"[\[\]{}:,"a-z0-9. ]{0,60}|.{0,60}"#) {
+            check_parse(&text);
+            check_parse(&format!(r#"{{"properties": [{{"identifier": "p", "accessMode": "rw", "dataType": {text}}}]}}"#));
+        }
+
+        #[test]
+        fn a_damaged_model_is_a_model_or_is_refused_with_reasons(at in 0_usize..10_000, gone in 0_usize..40, new in r#"[\[\]{}:,"0-9a-z-]{0,6}"#) {
+            let mut text: Vec<char> = include_str!("../../../../tests/it/harness/echo.json").chars().collect();
+            let at = at % text.len();
+            let end = (at + gone).min(text.len());
+            text.splice(at..end, new.chars());
+            check_parse(&text.into_iter().collect::<String>());
+        }
+    }
+
+    fn check_parse(text: &str) {
+        if let Err(TslError(problems)) = Tsl::parse(text) {
+            assert!(!problems.is_empty(), "refused without a reason: {text}");
+        }
+    }
 }
