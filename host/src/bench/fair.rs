@@ -64,8 +64,8 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
 async fn calls(workers: &Handle, functions: &Arc<Functions>, names: &[FunctionName], time: Duration) -> anyhow::Result<Vec<u64>> {
     let over = Arc::new(AtomicBool::new(false));
     let mut callers = JoinSet::new();
-    for name in names.iter().cloned() {
-        let (functions, over) = (functions.clone(), over.clone());
+    for name in names {
+        let (name, functions, over) = (name.clone(), functions.clone(), over.clone());
         callers.spawn_on(async move { call(&functions, &name, &over).await }, workers);
     }
     let until = Instant::now() + time;

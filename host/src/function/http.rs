@@ -89,6 +89,9 @@ async fn admit_and_run(function: &Arc<Function>, exchange: Exchange) -> Result<(
     }
 }
 
+/// The beginning of an answer, and the guest if it goes on.
+type Begun = (Response<GuestBody>, Option<Guest>);
+
 /// A guest and the beginning of its answer, whichever comes first.
 struct Race {
     guest: Option<Guest>,
@@ -98,7 +101,7 @@ struct Race {
 }
 
 impl Race {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(Response<GuestBody>, Option<Guest>), Unanswered>> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Begun, Unanswered>> {
         if let Some(guest) = &mut self.guest
             && let Poll::Ready(ended) = guest.as_mut().poll(context)
         {

@@ -9,7 +9,12 @@ pub struct GuestRuntime(Option<Runtime>);
 impl GuestRuntime {
     pub fn start() -> anyhow::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let runtime = Builder::new_multi_thread().worker_threads(cores).thread_name("ledge-guest").event_interval(POLLS_BETWEEN_EVENTS).enable_all().build();
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(cores)
+            .thread_name("ledge-guest")
+            .event_interval(POLLS_BETWEEN_EVENTS)
+            .enable_all()
+            .build();
         Ok(Self(Some(runtime.context("starting the threads of guests")?)))
     }
 

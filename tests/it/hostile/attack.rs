@@ -12,7 +12,14 @@ pub const CALLERS: usize = 8;
 /// The same component in honest use.
 const HONEST: &str = "test/honest";
 pub const RSS_MIB_MAX: f64 = 8.0;
+/// What others may add to a time. The short form runs on machines that are shared, and only sees whether somebody is held up;
+/// the long form is for a machine of its own, and for the figures.
+pub fn slack_ms(long_form: f64) -> f64 {
+    if long_form_s().is_some() { long_form } else { SHORT_FORM_SLACK_MS }
+}
+
 const NEIGHBOUR_SLACK_MS: f64 = 15.0;
+const SHORT_FORM_SLACK_MS: f64 = 500.0;
 
 pub struct Attack {
     pub setup: Setup,
@@ -44,8 +51,11 @@ pub fn against(event: &'static str, limits: impl FnOnce(&mut Limits)) -> Attack 
 
 /// How long the attack is, and a third of it the quiet before it.
 fn attack_time() -> Duration {
-    let seconds = std::env::var("LEDGE_HOSTILE_S").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs_f64(seconds.unwrap_or(1.5))
+    Duration::from_secs_f64(long_form_s().unwrap_or(1.5))
+}
+
+fn long_form_s() -> Option<f64> {
+    std::env::var("LEDGE_HOSTILE_S").ok()?.parse().ok()
 }
 
 impl Attack {
@@ -97,7 +107,7 @@ impl Seen {
     /// The neighbour felt little, and the memory came back.
     pub fn contained(&self) {
         let (quiet, during, [before, _, after]) = (self.quiet.p99_ms(), self.during.p99_ms(), self.rss_mib);
-        assert!(during <= 2.0 * quiet + NEIGHBOUR_SLACK_MS, "the neighbour's p99 went from {quiet} ms to {during} ms");
+        assert!(during <= 2.0 * quiet + slack_ms(NEIGHBOUR_SLACK_MS), "the neighbour's p99 went from {quiet} ms to {during} ms");
         assert!(after <= before + RSS_MIB_MAX, "{:.1} MiB were resident before, and {after:.1} after", before);
     }
 }
