@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ledge::limit::Limits;
+use serde_json::Value as Json;
 
 use super::gateway::{Answer, Gateway, Times};
 use crate::harness::{self, Setup};
@@ -35,6 +36,7 @@ pub struct Seen {
     pub during: Times,
     /// Before the attack, after a first short one, and after all of it.
     pub rss_mib: [f64; 3],
+    function: &'static str,
     event: &'static str,
 }
 
@@ -75,7 +77,8 @@ impl Attack {
         let attack = gateway.attack(self.function, self.event, self.callers, during);
         let (answers, felt) = tokio::join!(attack, gateway.neighbour(during));
         let after = gateway.rss_mib_at_most(before + RSS_MIB_MAX).await;
-        let seen = Seen { gateway, answers, quiet, during: felt, rss_mib: [before, first, after], event: self.event };
+        let seen =
+            Seen { gateway, answers, quiet, during: felt, rss_mib: [before, first, after], function: self.function, event: self.event };
         println!("{}", seen.row());
         seen
     }
@@ -101,6 +104,12 @@ impl Seen {
         for answer in &self.answers {
             assert_eq!(answer.limit.as_deref(), Some(limit), "{}", answer.text);
         }
+        let said: Json = serde_json::from_str(&self.answers[0].text).unwrap();
+        let message = said["Message"].as_str().unwrap().split(';').next().unwrap();
+        self.gateway.logged(&format!("function `{}` {message}", self.function)).await;
+        let hits = format!("ledge_limit_hits_total{{guest=\"function {}\",limit=\"{limit}\"}}", self.function);
+        let metrics = self.gateway.metrics().await;
+        assert!(metrics.contains(&hits), "nothing of {hits} in:\n{metrics}");
         self.contained();
     }
 

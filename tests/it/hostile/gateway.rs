@@ -122,6 +122,11 @@ impl Gateway {
         fs::read_to_string(self.data.path().join("log")).unwrap()
     }
 
+    pub async fn metrics(&self) -> String {
+        let answer = self.client.send(Method::GET, "/ledge/v1/metrics", &[], Bytes::new()).await.unwrap();
+        String::from_utf8(answer.ok().unwrap().to_vec()).unwrap()
+    }
+
     pub async fn logged(&self, wanted: &str) {
         harness::eventually(&format!("the log to say `{wanted}`"), || async { self.log().contains(wanted) }).await;
     }
