@@ -14,14 +14,14 @@ use crate::gateway::{Gateway, Options};
 pub async fn run(options: Options) -> anyhow::Result<()> {
     let given = options.admin_password.clone();
     let data = options.data.clone();
-    let gateway = up::start(&project_dir()?, options).await?;
+    let (gateway, stop) = up::start(&project_dir()?, options).await?;
     let curls = curl::lines(&gateway, &data, given.as_ref().map(|password| password.as_str()));
     // The gateway runs on where nobody reads what it says.
     let _ = say(format_args!("Paste these into another terminal:\n\n{}\n\nWhat happens (Ctrl-C stops):", curls.join("\n\n")));
     let story = tell(&gateway);
     tokio::select! {
         () = story => Ok(()),
-        ended = up::until_told_to_stop(gateway) => ended,
+        ended = stop.until_told(gateway) => ended,
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::asks;
 use super::build::{self, Built, Progress};
@@ -16,25 +16,36 @@ use crate::deploy::{DeployError, Report};
 use crate::gateway::{Gateway, Options};
 
 pub async fn run(project_dir: &Path, options: Options) -> anyhow::Result<()> {
-    let gateway = start(project_dir, options).await?;
-    until_told_to_stop(gateway).await
+    let (gateway, stop) = start(project_dir, options).await?;
+    stop.until_told(gateway).await
+}
+
+/// Ctrl-C and SIGTERM, from when the gateway runs.
+pub struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
 }
 
 /// Builds, starts and deploys, and says on stdout how to reach the gateway.
-pub async fn start(project_dir: &Path, options: Options) -> anyhow::Result<Gateway> {
+pub async fn start(project_dir: &Path, options: Options) -> anyhow::Result<(Gateway, Stop)> {
     let project = manifest::load(project_dir)?;
     let name = project.name.clone();
     let built = tokio::task::spawn_blocking(move || build::build(project, Progress::of_stderr())).await??;
     let data = options.data.clone();
     let gateway = Gateway::start(options).await?;
+    // Before anything is said: whoever reads that it runs may tell it to stop.
+    let mut stop = Stop::listen()?;
     // Before the deployment, which may be refused: a password that is made now is shown now or never.
     announce(&gateway, &data);
     for line in asks::uncovered(&built)? {
         let _ = say(format_args!("{line}"));
     }
-    let report = deploy(&gateway, built).await.with_context(|| format!("deploying project `{name}`"))?;
+    let report = tokio::select! {
+        report = deploy(&gateway, built) => report.with_context(|| format!("deploying project `{name}`"))?,
+        () = stop.told() => anyhow::bail!("told to stop while project `{name}` was deployed; nothing of it runs"),
+    };
     let _ = say(format_args!("  project       {name}: {}\n", report.summary()));
-    Ok(gateway)
+    Ok((gateway, stop))
 }
 
 async fn deploy(gateway: &Gateway, built: Built) -> anyhow::Result<Report> {
@@ -67,19 +78,28 @@ fn announce(gateway: &Gateway, data: &Path) {
     }
 }
 
-/// Waits for Ctrl-C or SIGTERM, then drains. A second one ends at once.
-pub async fn until_told_to_stop(gateway: Gateway) -> anyhow::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
-    let began = Instant::now();
-    eprintln!("stopping: running calls may finish, 10 s at most; Ctrl-C again stops at once");
-    tokio::select! {
-        () = gateway.stop() => eprintln!("stopped after {} ms", began.elapsed().as_millis()),
-        _ = interrupt.recv() => std::process::exit(130),
-        _ = terminate.recv() => std::process::exit(143),
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
-    Ok(())
+
+    /// Waits for Ctrl-C or SIGTERM, then drains. A second one ends at once.
+    pub async fn until_told(mut self, gateway: Gateway) -> anyhow::Result<()> {
+        self.told().await;
+        let began = Instant::now();
+        eprintln!("stopping: running calls may finish, 10 s at most; Ctrl-C again stops at once");
+        tokio::select! {
+            () = gateway.stop() => eprintln!("stopped after {} ms", began.elapsed().as_millis()),
+            _ = self.interrupt.recv() => std::process::exit(130),
+            _ = self.terminate.recv() => std::process::exit(143),
+        }
+        Ok(())
+    }
 }
