@@ -2,6 +2,7 @@
 //! so none of them knows what else a guest's Store holds.
 
 pub mod credentials;
+pub mod dirs;
 pub mod fc;
 pub mod http;
 pub mod iot_data;
@@ -11,10 +12,11 @@ pub mod values;
 pub mod wasi;
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::audit::Audit;
 use crate::bindings::types;
-use crate::grant::{Denied, Grants};
+use crate::grant::{ClosedDirs, Denied, Grants};
 use crate::limit::Limits;
 use crate::limit::Rate;
 use crate::metric::Metrics;
@@ -26,6 +28,7 @@ pub struct Guest {
     /// As people know it: `function EdgeFC/helloworld`, `driver light`.
     pub who: String,
     pub grants: Grants,
+    closed_dirs: Arc<ClosedDirs>,
     audit: Audit,
     metrics: Metrics,
     publishes: Rate,
@@ -34,9 +37,9 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(who: String, grants: Grants, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
+    pub fn new(who: String, grants: Grants, closed_dirs: Arc<ClosedDirs>, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
         let (publishes, invocations) = (Rate::new(limits.publishes_per_s), Rate::new(limits.invocations_per_s));
-        Self { who, grants, audit, metrics, publishes, invocations, limit_lines: OncePerSecond::default() }
+        Self { who, grants, closed_dirs, audit, metrics, publishes, invocations, limit_lines: OncePerSecond::default() }
     }
 
     /// Counts a limit that was met, which the caller has told or will tell.

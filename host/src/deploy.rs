@@ -3,6 +3,7 @@
 
 mod check;
 mod components;
+mod env;
 mod report;
 
 use std::collections::HashSet;
@@ -19,10 +20,11 @@ use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::driver::{Deployed, Drivers};
 use crate::function::{Function, Functions};
-use crate::grant::Grants;
+use crate::grant::{ClosedDirs, Grants};
 use crate::limit::Limits;
 use crate::metric::Metrics;
 use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
+use crate::seal::Seal;
 use crate::set::{self, Digest, Set};
 use crate::store::{Batch, Store, Table};
 use crate::thing::tsl::Tsl;
@@ -36,6 +38,9 @@ pub use report::{Change, Report};
 #[derive(Clone)]
 pub struct Parts {
     pub store: Arc<Store>,
+    /// Seals the environment of components at rest.
+    pub seal: Arc<Seal>,
+    pub closed_dirs: Arc<ClosedDirs>,
     pub components: Components,
     pub runtime: Arc<Runtime>,
     pub functions: Arc<Functions>,
@@ -97,13 +102,16 @@ impl Deploy {
     pub async fn restore(&self) -> anyhow::Result<()> {
         let _turn = self.turn.lock().await;
         let store = &self.parts.store;
-        let set = Set {
+        let mut set = Set {
             products: rows(store, Table::Products)?,
             things: rows(store, Table::Things)?,
             drivers: rows(store, Table::Drivers)?,
             functions: rows(store, Table::Functions)?,
             routes: rows(store, Table::Routes)?,
         };
+        for (who, grants) in guests(&mut set) {
+            grants.env = env::unsealed(&self.parts.seal, &who, &grants.env)?;
+        }
         let ready = self.make_ready(&set, &set).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         self.switch(set, ready).await;
         Ok(())
@@ -115,7 +123,7 @@ impl Deploy {
         let before = self.current();
         let named: Vec<String> = set.drivers.iter().map(|row| row.name.clone()).collect();
         let after = if prune { set } else { merge(before.clone(), set) };
-        let report = compare(&before, &after)?;
+        let report = self.compare(&before, &after)?;
         if report.is_unchanged() && !self.is_incomplete.load(Ordering::Relaxed) {
             self.release(&named, who);
             return Ok(report);
@@ -142,7 +150,12 @@ impl Deploy {
     pub fn plan(&self, set: Set, prune: bool) -> Result<Report, DeployError> {
         let before = self.current();
         let after = if prune { set } else { merge(before.clone(), set) };
-        compare(&before, &after)
+        self.compare(&before, &after)
+    }
+
+    fn compare(&self, before: &Set, after: &Set) -> Result<Report, DeployError> {
+        let problems = tokio::task::block_in_place(|| check::set(before, after, &self.parts.closed_dirs));
+        if problems.is_empty() { Ok(Report::between(before, after)) } else { Err(DeployError::Refused(problems)) }
     }
 
     /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run
@@ -221,10 +234,21 @@ impl Deploy {
     }
 
     fn guest(&self, who: String, grants: &Grants, limits: &Limits) -> Arc<Guest> {
-        Arc::new(Guest::new(who, grants.clone(), limits, self.parts.audit.clone(), self.parts.metrics.clone()))
+        Arc::new(Guest::new(
+            who,
+            grants.clone(),
+            self.parts.closed_dirs.clone(),
+            limits,
+            self.parts.audit.clone(),
+            self.parts.metrics.clone(),
+        ))
     }
 
     fn commit(&self, set: &Set) -> anyhow::Result<()> {
+        let mut set = set.clone();
+        for (who, grants) in guests(&mut set) {
+            grants.env = env::sealed(&self.parts.seal, &who, &grants.env);
+        }
         let mut batch = Batch::default();
         for table in [Table::Products, Table::Things, Table::Drivers, Table::Functions, Table::Routes] {
             batch.clear(table);
@@ -269,13 +293,14 @@ impl Deploy {
     }
 }
 
-fn compare(before: &Set, after: &Set) -> Result<Report, DeployError> {
-    let problems = tokio::task::block_in_place(|| check::set(before, after));
-    if problems.is_empty() { Ok(Report::between(before, after)) } else { Err(DeployError::Refused(problems)) }
-}
-
 fn is_same(now: &Function, row: &set::Function) -> bool {
     now.digest == row.component && now.limits == row.limits && now.grants == row.grants && now.reuse == row.reuse && now.http == row.http
+}
+
+/// The grants of every function and driver, with the name that people know it by.
+fn guests(set: &mut Set) -> impl Iterator<Item = (String, &mut Grants)> {
+    let functions = set.functions.iter_mut().map(|row| (format!("function {}", row.name), &mut row.grants));
+    functions.chain(set.drivers.iter_mut().map(|row| (format!("driver {}", row.name), &mut row.grants)))
 }
 
 fn rows<T: serde::de::DeserializeOwned>(store: &Store, table: Table) -> anyhow::Result<Vec<T>> {

@@ -7,7 +7,7 @@ mod listen;
 mod write_timeout;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::deploy::{self, Components, Deploy};
 use crate::driver::Drivers;
 pub use crate::driver::RestartPolicy;
 use crate::function::Functions;
+use crate::grant::ClosedDirs;
 use crate::metric::Metrics;
 use crate::queue::Queue;
 use crate::runtime::Runtime;
@@ -106,7 +107,9 @@ impl Gateway {
         let local = data.bind_socket()?;
 
         let clock = Clock::system();
-        let seal = Arc::new(Seal::open(options.key_file.as_deref().unwrap_or(&data.path("key")))?);
+        let key_file = options.key_file.unwrap_or_else(|| data.path("key"));
+        let seal = Arc::new(Seal::open(&key_file)?);
+        let closed_dirs = Arc::new(ClosedDirs::new([data.root().to_owned(), directory_of(&key_file)]));
         let audit = Audit::open(data.root())?;
         let store = Arc::new(Store::open(data.root())?);
         let identity = Identity::open(&data.path("tls"), &seal, &names(address))?;
@@ -122,13 +125,15 @@ impl Gateway {
         bus.attach(&sink);
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
         let fc = Arc::new(FcParts { functions: functions.clone(), queue: queue.clone() });
-        let runtime = Arc::new(Runtime::new(&data.path("cache"), options.program, seal, iot_data, fc)?);
+        let runtime = Arc::new(Runtime::new(&data.path("cache"), options.program, seal.clone(), iot_data, fc)?);
         tracing::info!("the pool of functions: {}", runtime.sizes);
         let sizes = runtime.sizes.to_string();
         let metrics = Metrics::default();
         let drivers = Arc::new(Drivers::new(things.clone(), guests.handle(), options.restarts));
         let deploy = Arc::new(Deploy::new(deploy::Parts {
             store,
+            seal,
+            closed_dirs,
             components: Components::open(&data.path("components"))?,
             runtime,
             functions: functions.clone(),
@@ -241,6 +246,12 @@ fn forbid_core_dumps() -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
     setrlimit(Resource::Core, limit).context("forbidding core dumps")
+}
+
+/// Where a file really is, whatever links lead to it.
+fn directory_of(file: &Path) -> PathBuf {
+    let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    file.parent().unwrap_or(&file).to_owned()
 }
 
 /// What the certificate is for, besides loopback.

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::name::{FunctionName, ThingId};
 use crate::topic::TopicFilter;
 pub use address::AddressPattern;
-pub use dir::Dir;
-pub use env::Env;
+pub use dir::{ClosedDirs, Dir};
+pub use env::{Env, check_variable};
 pub use host::HostPattern;
 
 /// Everything that one function or driver was granted.

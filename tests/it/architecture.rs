@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("bench", &["bindings", "bus", "capability", "cli", "config", "driver", "function", "gateway", "queue", "runtime", "seal", "thing"]),
     ("api", &["auth", "bus", "deploy", "driver", "function", "queue", "shutdown", "thing", "trigger"]),
-    ("deploy", &["capability", "driver", "function", "runtime", "thing", "trigger"]),
+    ("deploy", &["capability", "driver", "function", "runtime", "seal", "thing", "trigger"]),
     ("trigger", &["bus", "function", "queue"]),
     ("driver", &["capability", "function", "runtime", "thing"]),
     ("runtime", &["bindings", "capability", "function", "seal", "thing"]),

@@ -61,6 +61,11 @@ pub fn invoke_grants(pattern: &str) -> InvokeGrants {
     InvokeGrants { sync: patterns.clone(), asynchronous: patterns }
 }
 
+/// Where the key file of every test's gateway is.
+pub fn key_dir() -> PathBuf {
+    guests::shared_key().parent().unwrap().to_owned()
+}
+
 pub fn gateway() -> Setup {
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
     Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None, compiler: None }

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::driver::{Deployed, Drivers, RestartPolicy};
 use crate::function::Functions;
 use crate::gateway::GuestRuntime;
+use crate::grant::ClosedDirs;
 use crate::grant::Grants;
 use crate::grant::ThingGrants;
 use crate::metric::Metrics;
@@ -109,7 +110,14 @@ impl Lamp {
         let runtime = runtime(scratch, Arc::new(Functions::default()), nothing)?;
         let (code, _) = runtime.load_driver(&driver.component, guests.component(&driver.component)?)?;
         let who = format!("driver {}", driver.name);
-        let guest = Arc::new(Guest::new(who, driver.grants.clone(), &driver.limits, Audit::in_memory(), Metrics::default()));
+        let guest = Arc::new(Guest::new(
+            who,
+            driver.grants.clone(),
+            Arc::new(ClosedDirs::new([])),
+            &driver.limits,
+            Audit::in_memory(),
+            Metrics::default(),
+        ));
         let log = Arc::new(GuestLog::new(guest.clone(), driver.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(driver.config.as_ref(), [&row].into_iter()));
         let deployed = Deployed { row: driver, code, guest, log, config };

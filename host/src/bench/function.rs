@@ -25,6 +25,7 @@ use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
 use crate::function::{Call, Function, Functions, Invocation, Outcome};
 use crate::gateway::{GuestRuntime, this_program};
+use crate::grant::ClosedDirs;
 use crate::grant::Grants;
 use crate::grant::InvokeGrants;
 use crate::limit::REUSE;
@@ -74,7 +75,14 @@ pub fn load(runtime: &Runtime, guests: &Guests, row: &set::Function) -> anyhow::
     let (code, _) = runtime.load_function(&row.component, Kind::Function, guests.component(&row.component)?, row.limits.stack_bytes)?;
     let metrics = Metrics::default();
     let counters = metrics.function(&row.name.to_string());
-    let who = Arc::new(Guest::new(format!("function {}", row.name), row.grants.clone(), &row.limits, Audit::in_memory(), metrics));
+    let who = Arc::new(Guest::new(
+        format!("function {}", row.name),
+        row.grants.clone(),
+        Arc::new(ClosedDirs::new([])),
+        &row.limits,
+        Audit::in_memory(),
+        metrics,
+    ));
     let log = Arc::new(GuestLog::new(who.clone(), row.limits.log_bytes_per_s));
     let bound = Arc::new(BoundCode::new(code, who, log));
     Ok((bound.clone(), Arc::new(Function::new(row, bound, counters))))

@@ -16,6 +16,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
 use super::Guest;
+use super::dirs;
 use super::sockets;
 use crate::telemetry::{self, LINE_BYTES_MAX};
 
@@ -192,6 +193,10 @@ const RANDOM_BYTES_MAX: u64 = 64 << 10;
 pub fn context(guest: &Arc<Guest>, log: &Arc<GuestLog>, stderr: &Output) -> WasiCtx {
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdout(Output::new(log.clone())).stderr(stderr.clone()).max_random_size(RANDOM_BYTES_MAX);
+    for (name, value) in &guest.grants.env.0 {
+        wasi.env(name, value);
+    }
+    dirs::open(&mut wasi, guest);
     sockets::allow(&mut wasi, guest);
     wasi.build()
 }

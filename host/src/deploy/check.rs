@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::grant::Grants;
+use crate::grant::{self, ClosedDirs, Grants};
 use crate::limit::{self, CONFIG_JSON_BYTES_MAX, Limits};
 use crate::name;
 use crate::set::{self, RouteSource, Set};
 use crate::thing::tsl::Tsl;
 
 /// Names, references, limits and models. What stands in `before` as it is was checked then.
-pub fn set(before: &Set, set: &Set) -> Vec<String> {
+pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
     let mut problems = Vec::new();
     products(set.products.iter().filter(|row| !before.products.contains(row)), &mut problems);
     things(set, &mut problems);
@@ -20,10 +20,16 @@ pub fn set(before: &Set, set: &Set) -> Vec<String> {
         let who = format!("driver `{}`", driver.name);
         problems.extend(name::check_driver(&driver.name).err().map(|wrong| format!("{who}: {wrong}")));
         limits(&who, &driver.limits, &mut problems);
+        if !before.drivers.contains(driver) {
+            surroundings(&who, &driver.grants, closed_dirs, &mut problems);
+        }
     }
     for function in &set.functions {
         let who = format!("function `{}`", function.name);
         limits(&who, &function.limits, &mut problems);
+        if !before.functions.contains(function) {
+            surroundings(&who, &function.grants, closed_dirs, &mut problems);
+        }
         problems.extend(outside(function.reuse, limit::REUSE).map(|outside| format!("{who}: `reuse` is {outside}")));
         problems.extend(socket_grants(&function.grants).map(|grant| {
             format!("{who}: it is granted `{grant}`, and only drivers have sockets; make it a driver, or grant it `http` and let it send requests")
@@ -40,6 +46,21 @@ pub fn set(before: &Set, set: &Set) -> Vec<String> {
     duplicates("driver", set.drivers.iter().map(|row| row.name.clone()), &mut problems);
     duplicates("function", set.functions.iter().map(|row| row.name.to_string()), &mut problems);
     problems
+}
+
+/// Directories and environment.
+fn surroundings(who: &str, grants: &Grants, closed_dirs: &ClosedDirs, problems: &mut Vec<String>) {
+    for dir in &grants.dirs {
+        problems.extend(closed_dirs.open(&dir.host).err().map(|error| format!("{who}: `grants.dirs`: {error}")));
+        let are_paths = dir.host.is_absolute() && dir.guest.starts_with('/');
+        problems.extend((!are_paths).then(|| format!("{who}: `grants.dirs`: `host` and `guest` must both begin with `/`")));
+    }
+    let guest_names = grants.dirs.iter().map(|dir| dir.guest.clone());
+    duplicates(&format!("{who}: `grants.dirs`: the guest's"), guest_names, problems);
+    for (name, value) in &grants.env.0 {
+        let wrong = grant::check_variable(name, value).err();
+        problems.extend(wrong.map(|wrong| format!("{who}: `grants.env`: `{}`: {wrong}", name.escape_debug())));
+    }
 }
 
 /// The grants of sockets that are there.

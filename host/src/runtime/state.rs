@@ -11,6 +11,7 @@ use super::budget::Budget;
 use super::failure::Limiter;
 use super::meter::Meter;
 use crate::capability::credentials::{self, Credentials};
+use crate::capability::dirs;
 use crate::capability::fc::{self, Fc};
 use crate::capability::http::Http;
 use crate::capability::iot_data::{self, IotData};
@@ -78,6 +79,7 @@ pub fn function_linker(engine: &Engine) -> wasmtime::Result<Linker<FunctionState
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    dirs::link_0_2(&mut linker)?;
     sockets::refuse_0_2(&mut linker, |state: &mut FunctionState| &state.fc.guest)?;
     iot_data::add_to_linker(&mut linker, |state: &mut FunctionState| &mut state.iot_data)?;
     fc::add_to_linker(&mut linker, |state| &mut state.fc)?;
@@ -90,6 +92,8 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    dirs::link_0_2(&mut linker)?;
+    dirs::close_0_3(&mut linker)?;
     sockets::link_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     sockets::link_0_3(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     thing_access::add_to_linker(&mut linker, |state: &mut DriverState| View { access: &mut state.thing_access, table: &mut state.table })?;

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use toml::de::DeValue;
 
 use super::reader::{Table, Value};
-use crate::grant::{Dir, Env, Grants, InvokeGrants, ThingGrants};
+use crate::grant::{Dir, Env, Grants, InvokeGrants, ThingGrants, check_variable};
 use crate::limit::{
     BREAKER_FAILURES, CALL_DEPTH, CONCURRENCY, CPU_MS, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, INVOCATIONS_PER_S, LOG_BYTES_PER_S, Limits,
     MEMORY_BYTES, PUBLISHES_PER_S, STACK_BYTES, TABLE_ELEMENTS,
@@ -117,8 +117,8 @@ fn read_env(value: &Value<'_>) -> Env {
     let mut variables = BTreeMap::new();
     for entry in value.entries().unwrap_or_default() {
         let Some(text) = entry.value.text() else { continue };
-        if entry.key.is_empty() || entry.key.contains(['=', '\0']) || text.contains('\0') {
-            entry.error("a variable's name may have no `=`, and neither its name nor its value a NUL character");
+        if let Err(wrong) = check_variable(entry.key, text) {
+            entry.error(wrong);
         }
         variables.insert(entry.key.to_owned(), text.to_owned());
     }
