@@ -8,11 +8,15 @@ mod fair;
 mod function;
 mod guests;
 mod http;
+mod load;
 mod process;
 mod row;
 mod samples;
 mod scratch;
+mod stand_in;
+mod wasi_http;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::ValueEnum;
@@ -31,6 +35,15 @@ pub struct Args {
     /// Measure for a shorter time: good enough to see whether something broke.
     #[arg(long)]
     quick: bool,
+    /// The program `wasmtime` that the rows wasi-http-fresh and wasi-http-reuse are measured against, at best of the version
+    /// that Ledge is made with. Without it, a plain server of the same runtime stands in.
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
+    /// Be that server.
+    #[arg(long, hide = true, requires = "component")]
+    stand_in: Option<stand_in::Pool>,
+    #[arg(long, hide = true, value_name = "FILE")]
+    component: Option<PathBuf>,
     /// The rows to measure; all of them if none is named.
     rows: Vec<Name>,
 }
@@ -49,6 +62,8 @@ enum Name {
     Http1,
     #[value(name = "http-32")]
     Http32,
+    WasiHttpFresh,
+    WasiHttpReuse,
     IdleRss,
     Start,
 }
@@ -67,11 +82,14 @@ const FULL: Effort = Effort { rounds: 400, calls: 50, starts: 15, load_ms: 8_000
 const QUICK: Effort = Effort { rounds: 60, calls: 50, starts: 5, load_ms: 2_000 };
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let (Some(pool), Some(component)) = (args.stand_in, &args.component) {
+        match tokio::runtime::Runtime::new()?.block_on(stand_in::serve(component, pool))? {}
+    }
     let wanted: &[Name] = if args.rows.is_empty() { Name::value_variants() } else { &args.rows };
     let effort = if args.quick { &QUICK } else { &FULL };
     let guests = Guests::build()?;
     let runtime = tokio::runtime::Runtime::new()?;
-    let mut rows = runtime.block_on(measure(wanted, effort, &guests))?;
+    let mut rows = runtime.block_on(measure(wanted, effort, &guests, args.against.as_deref()))?;
     rows.retain(|row| wanted.contains(&row.name));
     rows.sort_by_key(|row| row.name as usize);
     if args.json {
@@ -84,7 +102,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Measures what the wanted rows need; a row comes with its baseline.
-async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests) -> anyhow::Result<Vec<Row>> {
+async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Option<&Path>) -> anyhow::Result<Vec<Row>> {
     let any = |names: &[Name]| names.iter().any(|name| wanted.contains(name));
     let scratch = Scratch::create()?;
     let mut rows = Vec::new();
@@ -96,6 +114,9 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests) -> anyhow::R
     }
     if any(&[Name::Fair]) {
         rows.extend(fair::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::WasiHttpFresh, Name::WasiHttpReuse]) {
+        rows.extend(wasi_http::measure(effort, guests, &scratch, against).await?);
     }
     if any(&[Name::Http1, Name::Http32, Name::IdleRss, Name::Start]) {
         let prepared = process::prepare(guests, &scratch).await?;

@@ -42,6 +42,7 @@ use data_dir::DataDir;
 pub use data_dir::socket_path;
 pub use guest_runtime::GuestRuntime;
 pub use http_listen::HttpListen;
+pub use listen::bind;
 
 /// How the gateway is started. All of it is parsed: nothing reads the environment later.
 pub struct Options {

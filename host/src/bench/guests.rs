@@ -19,6 +19,8 @@ pub struct Guests {
     pub count: Function,
     /// Does one thing many times: `tests/guests/repeat`.
     pub repeat: Function,
+    /// Answers `hello` to every HTTP request.
+    pub hello: Function,
     pub components: BTreeMap<Digest, Vec<u8>>,
 }
 
@@ -26,20 +28,21 @@ impl Guests {
     pub fn build() -> anyhow::Result<Self> {
         let root = repository()?;
         let mut project = manifest::load(&root.join("sample-functions"))?;
-        for (name, dir) in [("bench/count", COUNT), ("bench/repeat", REPEAT)] {
+        for (name, dir) in [("bench/count", COUNT), ("bench/repeat", REPEAT), ("bench/hello", HELLO)] {
             let (name, component) = (name.parse()?, Source::Crate(root.join(dir)));
             // What is measured is not what a limit makes of it.
             let limits = Limits { invocations_per_s: 1_000_000, deadline_ms: 60_000, cpu_ms: 60_000, ..Limits::default() };
             project.set.functions.push(Function { name, component, limits, grants: Grants::default(), reuse: 0, http: None });
         }
         let mut built = build(project, Progress::of_stderr())?;
+        let hello = built.set.functions.pop().context("`hello` was not built")?;
         let repeat = built.set.functions.pop().context("`repeat` was not built")?;
         let count = built.set.functions.pop().context("`count` was not built")?;
         let read = |(digest, path): (&Digest, &PathBuf)| {
             Ok((digest.clone(), fs::read(path).with_context(|| format!("reading {}", path.display()))?))
         };
         let components = built.components.iter().map(read).collect::<anyhow::Result<_>>()?;
-        Ok(Self { demo: built.set, count, repeat, components })
+        Ok(Self { demo: built.set, count, repeat, hello, components })
     }
 
     pub fn component(&self, digest: &Digest) -> anyhow::Result<&[u8]> {
@@ -55,6 +58,7 @@ impl Guests {
 /// Guests of the integration tests.
 const COUNT: &str = "tests/guests/count";
 const REPEAT: &str = "tests/guests/repeat";
+const HELLO: &str = "tests/guests/http-hello";
 
 /// This repository, from wherever in it the command is typed.
 fn repository() -> anyhow::Result<PathBuf> {

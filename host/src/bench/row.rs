@@ -17,6 +17,8 @@ pub struct Row {
     baseline: Option<f64>,
     p99: Option<f64>,
     bar: Option<Bar>,
+    /// Whether what else the bar asks for is so.
+    is_provided: bool,
     note: String,
 }
 
@@ -45,7 +47,7 @@ impl Bar {
 
 impl Row {
     pub fn new(name: Name, value: f64, unit: &'static str) -> Self {
-        Self { name, value: Some(value), unit, baseline: None, p99: None, bar: None, note: String::new() }
+        Self { name, value: Some(value), unit, baseline: None, p99: None, bar: None, is_provided: true, note: String::new() }
     }
 
     /// The median of many, in microseconds.
@@ -74,6 +76,12 @@ impl Row {
         Self { bar: self.baseline.map(|baseline| Bar::AtMost(baseline + more)), ..self }
     }
 
+    /// The bar asks for this too.
+    #[must_use]
+    pub fn provided(self, is_provided: bool) -> Self {
+        Self { is_provided, ..self }
+    }
+
     #[must_use]
     pub fn p99(self, p99: f64) -> Self {
         Self { p99: Some(p99), ..self }
@@ -90,7 +98,7 @@ impl Row {
 
     /// `None` where there is no bar.
     pub fn holds(&self) -> Option<bool> {
-        self.bar.map(|bar| self.value.is_some_and(|value| bar.holds(value)))
+        self.bar.map(|bar| self.is_provided && self.value.is_some_and(|value| bar.holds(value)))
     }
 }
 
@@ -159,6 +167,7 @@ mod tests {
         assert_eq!(Row::new(Name::Start, f64::NAN, "ms").at_most(300.0).holds(), Some(false));
         assert_eq!(Row::new(Name::Fair, 0.95, "").at_least(0.9).holds(), Some(true));
         assert_eq!(Row::new(Name::Fair, f64::NAN, "").at_least(0.9).holds(), Some(false));
+        assert_eq!(Row::new(Name::Fair, 0.95, "").at_least(0.9).provided(false).holds(), Some(false));
         assert_eq!(bare().holds(), None);
     }
 

@@ -1,6 +1,7 @@
 //! A function's code: each call gets a Store and an instance of its own, and both are dropped at its end, unless the manifest
 //! asks for reuse and the call returned.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -243,8 +244,9 @@ impl BoundCode {
         call: impl Future<Output = Result<T, Ended>>,
     ) -> Result<Result<T, Failure>, InvokeError> {
         let began = Instant::now();
+        let call = pin!(call);
         // A busy guest sees its deadline at a tick, and a waiting one waits here: either way the time that ran out drops it.
-        let ended = match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(Box::pin(call), meter)).await {
+        let ended = match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(call, meter)).await {
             Ok(Ok(done)) => return Ok(Ok(done)),
             Ok(Err(ended)) => ended,
             Err(_) => Ended::Deadline,
