@@ -73,8 +73,10 @@ async fn a_flood_of_the_log_ends_at_its_deadline_and_most_of_it_is_dropped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_traps_is_answered_trap_by_trap() {
-    let seen = against("trap-storm", |_| {}).run().await;
-    assert!(seen.answers.iter().all(|answer| answer.text.contains("trapped")), "{}", seen.answers[0].text);
+    let seen = against("trap-storm", |limits| limits.deadline_ms = 2_000).run().await;
+    for answer in &seen.answers {
+        assert!(answer.text.contains("trapped"), "{}", answer.text);
+    }
     seen.contained();
 }
 
