@@ -1,6 +1,8 @@
 //! The compiler's side, in a process of its own: a component in, compiled code out. Deliberately absent: trust. What comes
 //! in may be hostile, so the process takes its own rights away first, and the gateway takes only bytes and words from it.
 
+mod bulk_memory;
+
 use std::io::{Read, Write};
 
 use anyhow::Context;
@@ -11,6 +13,8 @@ use super::engine::{self, Layout};
 use super::inspect::{Kind, inspect};
 use crate::limit::{COMPILE_CPU_S_MAX, COMPILE_MEMORY_BYTES_MAX, COMPONENT_BYTES_MAX};
 
+/// Changes whenever something else is made of the same component, and with it the names of the files of compiled code.
+pub const RECIPE: u32 = 1;
 /// Open files of the compiler: its three pipes, and what the standard library looks at to count processors.
 const FILES_MAX: u64 = 16;
 /// A compilation gives way to calls (`setpriority`).
@@ -24,6 +28,7 @@ pub fn compile(kind: Kind, layout: &Layout, component: impl Read, mut code: impl
     anyhow::ensure!(bytes.len() <= COMPONENT_BYTES_MAX, "it has more than {COMPONENT_BYTES_MAX} bytes");
     inspect(&bytes, kind)?;
     let engine = compiling(kind, layout).map_err(super::plain).context("starting the compiler")?;
+    let bytes = bulk_memory::in_pieces(&bytes).context("making its bulk memory operations interruptible")?;
     let compiled = engine.precompile_component(&bytes).map_err(super::plain).context("compiling it")?;
     code.write_all(&compiled).and_then(|()| code.flush()).context("giving back the compiled code")
 }
