@@ -18,6 +18,7 @@ use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_appender::non_blocking::NonBlockingBuilder;
@@ -25,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
 use crate::bench;
+use crate::function;
 use crate::gateway;
 use crate::name::FunctionName;
 
@@ -136,6 +138,9 @@ struct RunArgs {
     /// Accept the manual's `admin` / `admin1234` as well. Only with a loopback address.
     #[arg(long)]
     compat_default_login: bool,
+    /// Unload a function that was not called for so many seconds; its next call loads it again, which takes about a millisecond.
+    #[arg(long, default_value_t = function::IDLE.as_secs(), value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    idle_s: u64,
 }
 
 /// Which gateway a command speaks to.
@@ -244,6 +249,7 @@ impl From<RunArgs> for gateway::Options {
             admin_password: args.admin_password.map(Zeroizing::new),
             compat_default_login: args.compat_default_login,
             restarts: gateway::RestartPolicy::default(),
+            idle: Duration::from_secs(args.idle_s),
             program: gateway::this_program(),
         }
     }

@@ -23,7 +23,7 @@ use crate::function::{Function, Functions};
 use crate::grant::{ClosedDirs, Grants};
 use crate::limit::Limits;
 use crate::metric::Metrics;
-use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
+use crate::runtime::{BoundCode, DriverCode, Kind, Loaded, Runtime};
 use crate::seal::Seal;
 use crate::set::{self, Digest, Set};
 use crate::store::{Batch, Store, Table};
@@ -171,7 +171,8 @@ impl Deploy {
             }
         }
         for row in &set.functions {
-            match self.function(row, &mut ready.compiled).await {
+            let made = if old.functions.contains(row) { self.restored(row) } else { self.started(row, &mut ready.compiled).await };
+            match made {
                 Ok(function) => ready.functions.push(function),
                 Err(reason) => broken(old.functions.contains(row), format!("function `{}`: {reason}", row.name)),
             }
@@ -185,28 +186,32 @@ impl Deploy {
         if problems.is_empty() { Ok(ready) } else { Err(DeployError::Refused(problems)) }
     }
 
-    async fn function(&self, row: &set::Function, compiled: &mut usize) -> Result<Arc<Function>, String> {
-        if let Some(same) = self.parts.functions.get(&row.name).filter(|now| is_same(now, row)) {
+    /// A function that was deployed before: the one that runs, or one that is loaded when it is called.
+    fn restored(&self, row: &set::Function) -> Result<Arc<Function>, String> {
+        if let Some(same) = self.parts.functions.get(&row.name) {
             return Ok(same);
         }
-        let (code, how) = {
-            let stack_bytes = row.limits.stack_bytes;
-            let kind = if row.http.is_some() { Kind::Http } else { Kind::Function };
-            let load =
-                move |runtime: &Runtime, digest: &Digest, component: &[u8]| runtime.load_function(digest, kind, component, stack_bytes);
-            self.load(&row.component, load).await?
-        };
+        self.parts.components.find(&row.component).map_err(|error| format!("{error:#}"))?;
+        Ok(Arc::new(self.function(row).0))
+    }
+
+    /// A new one, which was started once.
+    async fn started(&self, row: &set::Function, compiled: &mut usize) -> Result<Arc<Function>, String> {
+        let (function, code) = self.function(row);
+        let how = code.try_start(&function).await?;
         *compiled += usize::from(how == Loaded::Compiled);
-        let guest = self.guest(format!("function {}", row.name), &row.grants, &row.limits);
-        let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
-        let bound = Arc::new(BoundCode::new(code, guest, log));
-        let function = Function::new(row, bound.clone(), self.parts.metrics.function(&row.name.to_string()));
-        bound.try_start(&function).await.map_err(|reason| format!("it does not start: {reason}"))?;
         Ok(Arc::new(function))
     }
 
+    fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {
+        let guest = self.guest(format!("function {}", row.name), &row.grants, &row.limits);
+        let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
+        let code = Arc::new(BoundCode::new(self.parts.runtime.clone(), guest, log, row.reuse));
+        (Function::new(row, code.clone(), self.parts.metrics.function(&row.name.to_string())), code)
+    }
+
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
-        let (code, how) = self.load(&row.component, Runtime::load_driver).await?;
+        let (code, how) = self.load_driver(&row.component).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("driver {}", row.name), &row.grants, &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
@@ -218,18 +223,10 @@ impl Deploy {
         Ok(Arc::new(driver))
     }
 
-    /// Checks and loads a component away from the threads that serve others: it takes a while.
-    async fn load<C: Send + Sync + 'static>(
-        &self,
-        digest: &Digest,
-        load: impl FnOnce(&Runtime, &Digest, &[u8]) -> anyhow::Result<(Arc<C>, Loaded)> + Send + 'static,
-    ) -> Result<(Arc<C>, Loaded), String> {
-        let (parts, digest) = (self.parts.clone(), digest.clone());
-        let work = move || {
-            let component = parts.components.read(&digest)?;
-            load(&parts.runtime, &digest, &component)
-        };
-        let loaded = tokio::task::spawn_blocking(work).await;
+    /// Away from the threads that serve others: it takes a while.
+    async fn load_driver(&self, digest: &Digest) -> Result<(Arc<DriverCode>, Loaded), String> {
+        let (runtime, digest) = (self.parts.runtime.clone(), digest.clone());
+        let loaded = tokio::task::spawn_blocking(move || runtime.load_driver(&digest)).await;
         loaded.map_err(|error| error.to_string())?.map_err(|error| format!("{error:#}"))
     }
 
@@ -293,8 +290,17 @@ impl Deploy {
     }
 }
 
-fn is_same(now: &Function, row: &set::Function) -> bool {
-    now.digest == row.component && now.limits == row.limits && now.grants == row.grants && now.reuse == row.reuse && now.http == row.http
+/// Compiles what is deployed and in no cache, as after an update of the gateway, so that no call has to wait for it. Calls that
+/// come sooner compile it themselves.
+pub async fn compile_missing(deploy: Arc<Deploy>) {
+    for row in deploy.current().functions {
+        let runtime = deploy.parts.runtime.clone();
+        let (name, kind) = (row.name, if row.http.is_some() { Kind::Http } else { Kind::Function });
+        let compiled = tokio::task::spawn_blocking(move || runtime.compile_missing(&row.component, kind)).await;
+        if let Ok(Err(error)) = compiled {
+            tracing::error!(function.name = %name, "function `{name}` cannot run: {error:#}");
+        }
+    }
 }
 
 /// The grants of every function and driver, with the name that people know it by.

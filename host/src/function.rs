@@ -6,6 +6,7 @@ mod breaker;
 mod gate;
 pub mod http;
 mod invocation;
+mod rest;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 pub use breaker::Breaker;
 pub use gate::Gate;
 pub use invocation::{Failure, Invocation, InvokeError, Outcome};
+pub use rest::{IDLE, REST_TURNS, rest_idle};
 
 use crate::call_path::CallPath;
 use crate::grant::Grants;
@@ -79,6 +81,12 @@ pub trait Code: Send + Sync {
         call: Call,
         exchange: Exchange,
     ) -> BoxFuture<'a, Result<Result<(), Failure>, InvokeError>>;
+
+    /// One of the turns in which idle functions give up what only calls need. Whether it did.
+    fn rest(&self) -> bool;
+
+    /// Whether the next call finds it ready.
+    fn is_loaded(&self) -> bool;
 
     /// Counts a limit that a call met before it ran.
     fn met_limit(&self, limit: &'static str);

@@ -25,11 +25,11 @@ use crate::clock::Clock;
 use crate::deploy::{self, Components, Deploy};
 use crate::driver::Drivers;
 pub use crate::driver::RestartPolicy;
-use crate::function::Functions;
+use crate::function::{self, Functions};
 use crate::grant::ClosedDirs;
 use crate::metric::Metrics;
 use crate::queue::Queue;
-use crate::runtime::Runtime;
+use crate::runtime::{self, Runtime};
 use crate::seal::Seal;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
@@ -58,6 +58,8 @@ pub struct Options {
     pub compat_default_login: bool,
     /// How patient it is with drivers that end.
     pub restarts: RestartPolicy,
+    /// How long a function is not called before its code is unloaded.
+    pub idle: Duration,
     /// This program: components are compiled in a process of its own (`ledge compile-component`).
     pub program: PathBuf,
 }
@@ -80,6 +82,8 @@ pub struct Gateway {
     shutdown: Shutdown,
     serving: Vec<JoinHandle<()>>,
     workers: JoinHandle<()>,
+    /// What goes on until the end, and may end at any time.
+    upkeep: Vec<JoinHandle<()>>,
     guests: GuestRuntime,
     _routes: Arc<dyn Sink>,
     _data: DataDir,
@@ -126,7 +130,15 @@ impl Gateway {
         bus.attach(&sink);
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
         let fc = Arc::new(FcParts { functions: functions.clone(), queue: queue.clone() });
-        let runtime = Arc::new(Runtime::new(&data.path("cache"), options.program, seal.clone(), iot_data, fc)?);
+        let components = Components::open(&data.path("components"))?;
+        let runtime = Arc::new(Runtime::new(runtime::Parts {
+            cache_dir: data.path("cache"),
+            program: options.program,
+            seal: seal.clone(),
+            components: Arc::new(components.clone()),
+            iot_data,
+            fc,
+        })?);
         tracing::info!("the pool of functions: {}", runtime.sizes);
         let sizes = runtime.sizes.to_string();
         let metrics = Metrics::default();
@@ -135,7 +147,7 @@ impl Gateway {
             store,
             seal,
             closed_dirs,
-            components: Components::open(&data.path("components"))?,
+            components,
             runtime,
             functions: functions.clone(),
             drivers: drivers.clone(),
@@ -166,6 +178,8 @@ impl Gateway {
             guests: guests.handle(),
         }));
         let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone()));
+        let upkeep =
+            vec![tokio::spawn(function::rest_idle(functions.clone(), options.idle)), tokio::spawn(deploy::compile_missing(deploy.clone()))];
         let mut serving = vec![
             tokio::spawn(listen::serve_tls(tcp, identity.server_config(), router.clone(), shutdown.clone())),
             tokio::spawn(listen::serve_local(local, router, shutdown.clone())),
@@ -188,6 +202,7 @@ impl Gateway {
             shutdown,
             serving,
             workers,
+            upkeep,
             guests,
             _routes: sink,
             _data: data,
@@ -228,7 +243,7 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
-        for task in self.serving.iter().chain([&self.workers]) {
+        for task in self.serving.iter().chain(&self.upkeep).chain([&self.workers]) {
             task.abort();
         }
         // A function's code can reach the table that holds it: emptied, the two let go of each other.

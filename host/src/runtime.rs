@@ -16,17 +16,18 @@ mod http_code;
 mod inspect;
 mod kept;
 mod meter;
+mod resident;
 mod state;
 mod ticker;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use anyhow::Context;
 use parking_lot::Mutex;
 use wasmtime::Engine;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 
 use crate::capability::fc::FcParts;
 use crate::capability::iot_data::IotDataParts;
@@ -38,7 +39,8 @@ pub use compiler::{CompileError, Compiler, REFUSED};
 pub use driver_code::{DriverCode, DriverSpec, Request};
 pub use engine::Layout;
 use engine::{Class, Image, Machine, Sizes};
-pub use function_code::{BoundCode, FunctionCode, FunctionParts};
+use function_code::FunctionCode;
+pub use function_code::{BoundCode, FunctionParts};
 pub use inspect::Kind;
 use kept::Hoards;
 use state::DriverState;
@@ -51,8 +53,27 @@ pub struct Runtime {
     functions: Mutex<HashMap<Class, Arc<World<FunctionState, FunctionCode>>>>,
     drivers: World<DriverState, DriverCode>,
     cache: Cache,
+    components: Arc<dyn ComponentSource>,
     ticker: Arc<Ticker>,
-    pub function_parts: Arc<FunctionParts>,
+    pub function_parts: FunctionParts,
+}
+
+/// What a runtime needs of the gateway.
+pub struct Parts {
+    /// Holds compiled code, which is trusted only with this gateway's MAC.
+    pub cache_dir: PathBuf,
+    /// Compiles what is not there.
+    pub program: PathBuf,
+    pub seal: Arc<Seal>,
+    pub components: Arc<dyn ComponentSource>,
+    pub iot_data: Arc<IotDataParts>,
+    pub fc: Arc<FcParts>,
+}
+
+/// Where components come from, before they are compiled.
+pub trait ComponentSource: Send + Sync {
+    /// The bytes of that digest, which were checked to be those.
+    fn read(&self, digest: &Digest) -> anyhow::Result<Vec<u8>>;
 }
 
 /// One engine with its linker, and the code that is loaded on it.
@@ -72,8 +93,7 @@ pub enum Loaded {
 }
 
 impl Runtime {
-    /// `cache_dir` holds compiled code, which is trusted only with this gateway's MAC; `program` compiles what is not there.
-    pub fn new(cache_dir: &Path, program: PathBuf, seal: Arc<Seal>, iot_data: Arc<IotDataParts>, fc: Arc<FcParts>) -> anyhow::Result<Self> {
+    pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let ticker = Arc::new(Ticker::start()?);
         let (sizes, functions) = usual_functions(&ticker)?;
         let drivers = engine::drivers(&sizes).map_err(plain).context("starting the engine of drivers")?;
@@ -83,9 +103,10 @@ impl Runtime {
             sizes,
             functions: Mutex::new(HashMap::from([(Class::USUAL, Arc::new(functions))])),
             drivers: World { engine: drivers, linker, loaded: Mutex::default() },
-            cache: Cache::open(cache_dir, seal, Compiler::new(program, sizes.layout))?,
+            cache: Cache::open(&parts.cache_dir, parts.seal, Compiler::new(parts.program, sizes.layout))?,
+            components: parts.components,
             ticker,
-            function_parts: Arc::new(FunctionParts { iot_data, fc, hoards: Hoards::default() }),
+            function_parts: FunctionParts { iot_data: parts.iot_data, fc: parts.fc, hoards: Hoards::default() },
         })
     }
 
@@ -94,27 +115,29 @@ impl Runtime {
         self.cache.prune(is_used);
     }
 
-    /// Makes a function's component ready to run with a stack of that size: from memory, from the cache, or by compiling it.
-    pub fn load_function(
-        &self,
-        digest: &Digest,
-        kind: Kind,
-        component: &[u8],
-        stack_bytes: usize,
-    ) -> anyhow::Result<(Arc<FunctionCode>, Loaded)> {
+    /// Makes a function's component ready to run on an engine of `class`: from memory, from the cache, or by compiling it. The
+    /// image of the class does not matter: what its memory holds is only known once it is loaded.
+    fn load_function(&self, digest: &Digest, kind: Kind, class: Class) -> anyhow::Result<(Arc<FunctionCode>, Loaded)> {
         let load = |class| {
             let world = self.world(class)?;
-            world.load(digest, kind, &self.cache, component, |component| {
-                FunctionCode::new(&world.linker, component, self.ticker.clone(), self.function_parts.clone())
-            })
+            let make = |component: &Component| FunctionCode::new(&world.linker, component);
+            world.load(digest, kind, &self.cache, || self.components.read(digest), make)
         };
-        let small = Class { stack_bytes, image: Image::Small };
+        let small = Class { image: Image::Small, ..class };
         let (code, how) = load(small)?;
         match code.image() {
             Image::Small => Ok((code, how)),
-            // What its memory holds is only known once it is loaded.
             image => Ok((load(Class { image, ..small })?.0, how)),
         }
+    }
+
+    /// Compiles a function's component, if there is no compiled code of it.
+    pub fn compile_missing(&self, digest: &Digest, kind: Kind) -> anyhow::Result<()> {
+        let world = self.world(Class::USUAL)?;
+        if !self.cache.has(&world.engine, kind, digest) {
+            self.cache.component(&world.engine, kind, digest, || self.components.read(digest))?;
+        }
+        Ok(())
     }
 
     fn world(&self, class: Class) -> anyhow::Result<Arc<World<FunctionState, FunctionCode>>> {
@@ -127,11 +150,10 @@ impl Runtime {
         Ok(world)
     }
 
-    /// The same for a driver's component.
-    pub fn load_driver(&self, digest: &Digest, component: &[u8]) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
-        self.drivers.load(digest, Kind::Driver, &self.cache, component, |component| {
-            DriverCode::new(&self.drivers.linker, component, self.ticker.clone())
-        })
+    /// Makes a driver's component ready to run.
+    pub fn load_driver(&self, digest: &Digest) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
+        let make = |component: &Component| DriverCode::new(&self.drivers.linker, component, self.ticker.clone());
+        self.drivers.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
     }
 }
 
@@ -167,14 +189,14 @@ impl<T: 'static, C> World<T, C> {
         digest: &Digest,
         kind: Kind,
         cache: &Cache,
-        component: &[u8],
-        make: impl FnOnce(&wasmtime::component::Component) -> wasmtime::Result<C>,
+        read: impl FnOnce() -> anyhow::Result<Vec<u8>>,
+        make: impl FnOnce(&Component) -> wasmtime::Result<C>,
     ) -> anyhow::Result<(Arc<C>, Loaded)> {
         let key = (digest.clone(), kind);
         if let Some(code) = self.loaded.lock().get(&key).and_then(Weak::upgrade) {
             return Ok((code, Loaded::AlreadyLoaded));
         }
-        let (compiled, how) = cache.component(&self.engine, kind, digest, component)?;
+        let (compiled, how) = cache.component(&self.engine, kind, digest, read)?;
         let code = Arc::new(make(&compiled).map_err(plain).context("linking it to the contract")?);
         let mut loaded = self.loaded.lock();
         loaded.retain(|_, code| code.strong_count() > 0);

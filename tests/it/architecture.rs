@@ -11,7 +11,7 @@ const COMMON: &[&str] = &["audit", "call_path", "clock", "grant", "limit", "metr
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["auth", "bench", "bus", "config", "deploy", "gateway", "runtime", "tls"]),
+    ("cli", &["auth", "bench", "bus", "config", "deploy", "function", "gateway", "runtime", "tls"]),
     ("config", &["thing"]),
     (
         "gateway",

@@ -2,7 +2,7 @@
 
 use ledge::deploy::{Change, DeployError};
 
-use crate::harness::{Setup, TestGateway, component, gateway};
+use crate::harness::{PROGRAM, Setup, TestGateway, component, gateway};
 
 async fn refused(gw: &TestGateway, setup: Setup) -> String {
     match gw.deploy(setup).await {
@@ -95,12 +95,15 @@ async fn a_new_version_takes_over_in_one_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_was_damaged_on_disk_holds_up_nothing_else_and_is_mended_by_deploying_it_again() {
-    let gw = gateway().function("misbehave").function("count").start().await;
+    let gw = gateway().function("misbehave").function("count").compiler(PROGRAM.into()).start().await;
     let damaged = gw.path(&format!("components/{}.wasm", ledge::set::Digest::of(&component("count"))));
     std::fs::write(&damaged, "nothing").unwrap();
+    // What was compiled of it is good still, and would run.
+    std::fs::remove_dir_all(gw.path("cache")).unwrap();
     let gw = gw.restart().await;
     assert_eq!(gw.result("misbehave", "still here").await, "still here");
-    assert!(gw.invoke("count", "").await.is_err());
+    let message = gw.invoke("count", "").await.unwrap_err().to_string();
+    assert!(message.contains("test/count") && message.contains("damaged on disk") && message.contains("deploy it again"), "{message}");
     gw.deploy(gateway().function_of("test/other", "misbehave")).await.unwrap();
     assert_eq!(gw.result("other", "new").await, "new");
     gw.deploy(gateway().function("count")).await.unwrap();

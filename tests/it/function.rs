@@ -1,9 +1,11 @@
 //! Functions: each call in an instance of its own, nested calls, and calls that run later.
 
+use std::time::Duration;
+
 use ledge::function::{InvokeError, Outcome};
 use serde_json::{Value as Json, json};
 
-use crate::harness::{gateway, invoke_grants, unhandled};
+use crate::harness::{TestGateway, eventually, gateway, invoke_grants, unhandled};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_answers_with_what_it_returns() {
@@ -129,4 +131,28 @@ async fn calls_beyond_the_concurrency_wait_for_their_turn() {
         async move { gw.result("misbehave", &n.to_string()).await == n.to_string() }
     });
     assert!(futures_util::future::join_all(calls).await.into_iter().all(|right| right));
+}
+
+fn is_loaded(gw: &TestGateway, name: &str) -> bool {
+    gw.gateway.functions.get(&format!("test/{name}").parse().unwrap()).unwrap().code.is_loaded()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_nobody_calls_is_unloaded_and_its_next_call_loads_it() {
+    let gw = gateway().function("count").with_function(|function| function.reuse = 100).idle(Duration::from_millis(40)).start().await;
+    for _ in 0..3 {
+        eventually("the function to be unloaded", || async { !is_loaded(&gw, "count") }).await;
+        // What it kept between calls is gone with its code.
+        assert_eq!(gw.result("count", "").await, "1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_start_a_function_is_loaded_by_its_first_call() {
+    let gw = gateway().function("count").function("misbehave").start().await;
+    assert!(is_loaded(&gw, "count") && is_loaded(&gw, "misbehave"));
+    let gw = gw.restart().await;
+    assert!(!is_loaded(&gw, "count") && !is_loaded(&gw, "misbehave"));
+    assert_eq!(gw.result("count", "").await, "1");
+    assert!(is_loaded(&gw, "count") && !is_loaded(&gw, "misbehave"));
 }

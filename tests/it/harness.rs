@@ -14,7 +14,7 @@ use std::time::Duration;
 use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
 use ledge::driver::RestartPolicy;
-use ledge::function::{Invocation, InvokeError, Outcome};
+use ledge::function::{IDLE, Invocation, InvokeError, Outcome};
 use ledge::gateway::{Gateway, HttpListen, Options};
 use ledge::grant::{Grants, InvokeGrants};
 use ledge::limit::Limits;
@@ -36,6 +36,7 @@ pub struct Setup {
     http_listen: Option<HttpListen>,
     /// Another compiler than `ledge`, and a cache of its own.
     compiler: Option<PathBuf>,
+    idle: Duration,
 }
 
 /// A gateway that serves on a free port, with a data directory of its own.
@@ -68,7 +69,7 @@ pub fn key_dir() -> PathBuf {
 
 pub fn gateway() -> Setup {
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
-    Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None, compiler: None }
+    Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None, compiler: None, idle: IDLE }
 }
 
 impl Setup {
@@ -186,30 +187,42 @@ impl Setup {
         Self { compiler: Some(program), ..self }
     }
 
+    /// Unloads functions that were not called for so long.
+    pub fn idle(self, idle: Duration) -> Self {
+        Self { idle, ..self }
+    }
+
     /// Starts a gateway and deploys; waits until every thing is online.
     pub async fn start(self) -> TestGateway {
         let data = Arc::new(if self.compiler.is_none() { guests::data_dir() } else { tempfile::tempdir().unwrap() });
         let compiler = self.compiler.clone().unwrap_or_else(|| PROGRAM.into());
         let beside_others = alone::shared();
-        let gateway = start(data.path(), self.compat_default_login, self.http_listen, compiler).await;
+        let options = Options {
+            compat_default_login: self.compat_default_login,
+            http_listen: self.http_listen,
+            program: compiler,
+            idle: self.idle,
+            ..options(data.path())
+        };
+        let gateway = Gateway::start(options).await.unwrap();
         let gateway = TestGateway { gateway, data, beside_others };
         gateway.deploy(self).await.unwrap();
         gateway
     }
 }
 
-async fn start(data: &Path, compat_default_login: bool, http_listen: Option<HttpListen>, program: PathBuf) -> Gateway {
-    let options = Options {
+fn options(data: &Path) -> Options {
+    Options {
         listen: "127.0.0.1:0".parse().unwrap(),
-        http_listen,
+        http_listen: None,
         data: data.to_owned(),
         key_file: Some(guests::shared_key()),
         admin_password: Some(Zeroizing::new(PASSWORD.into())),
-        compat_default_login,
+        compat_default_login: false,
         restarts: RestartPolicy { backoff_min: BACKOFF_MIN, ..RestartPolicy::default() },
-        program,
-    };
-    Gateway::start(options).await.unwrap()
+        idle: IDLE,
+        program: PROGRAM.into(),
+    }
 }
 
 impl TestGateway {
@@ -229,7 +242,7 @@ impl TestGateway {
     pub async fn restart(self) -> Self {
         let data = self.data.clone();
         self.gateway.stop().await;
-        Self { gateway: start(data.path(), false, None, PROGRAM.into()).await, data, beside_others: self.beside_others }
+        Self { gateway: Gateway::start(options(data.path())).await.unwrap(), data, beside_others: self.beside_others }
     }
 
     /// Calls `test/NAME` where its callers are: on the runtime of guests.

@@ -29,7 +29,6 @@ async fn a_storm_of_host_calls_ends_at_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not hold: a copy is not interrupted, and as many as there are threads of guests hold up all others"]
 async fn copying_64_mib_for_ever_ends_at_the_deadline() {
     against("memory-copy", |limits| limits.memory_bytes = 256 << 20).run().await.ended_at("deadline_ms").await;
 }
@@ -57,7 +56,6 @@ async fn handles_for_ever_end_at_their_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not hold: a stack that was used stays resident, for each place of the pool"]
 async fn deep_recursion_ends_at_its_stack() {
     against("recursion", |limits| limits.deadline_ms = 2_000).run().await.ended_at("stack_bytes").await;
 }
@@ -95,7 +93,6 @@ async fn a_flood_of_messages_ends_at_its_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "does not hold: filling 100 MiB is not interrupted, and as many as there are threads of guests hold up all others"]
 async fn a_result_of_100_mib_ends_at_the_bytes_of_a_host_call() {
     let big = |limits: &mut Limits| (limits.deadline_ms, limits.memory_bytes) = (2_000, 256 << 20);
     against("huge-result", big).run().await.ended_at("host_call_bytes").await;

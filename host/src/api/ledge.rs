@@ -65,6 +65,7 @@ pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<J
             "name": function.name.to_string(),
             "component": function.digest.as_str(),
             "running": function.gate.running(),
+            "loaded": function.code.is_loaded(),
             "limits": function.limits,
             "grants": shown(&function.grants),
             "reuse": function.reuse,

@@ -47,11 +47,11 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let bare = lamp.bare(&workers.handle());
     let things = lamp.things()?;
     let functions = Arc::new(Functions::default());
-    let runtime = runtime(scratch, functions.clone(), things.clone())?;
+    let runtime = runtime(guests, scratch, functions.clone(), things.clone())?;
     let pattern = format!("{}/{}/{PROPERTY}", lamp.id.product_key, lamp.id.device_name);
     let read = ThingGrants { read: vec![pattern.parse()?], ..ThingGrants::default() };
     let repeat = set::Function { grants: Grants { things: read, ..Grants::default() }, ..guests.repeat.clone() };
-    functions.replace([load(&runtime, guests, &repeat)?.1]);
+    functions.replace([load(&runtime, &repeat).await?.1]);
     let drivers = Drivers::new(things.clone(), workers.handle(), RestartPolicy::default());
     drivers.replace(vec![lamp.deployed.clone()]).await;
     online(&things, &lamp.id).await;
@@ -107,8 +107,8 @@ impl Lamp {
         let row = guests.demo.things.iter().find(|thing| thing.driver == driver.name).context("the demo has no lamp")?.clone();
         let product = guests.demo.products.iter().find(|product| product.key == row.product_key).context("a lamp of no product")?.clone();
         let nothing = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
-        let runtime = runtime(scratch, Arc::new(Functions::default()), nothing)?;
-        let (code, _) = runtime.load_driver(&driver.component, guests.component(&driver.component)?)?;
+        let runtime = runtime(guests, scratch, Arc::new(Functions::default()), nothing)?;
+        let (code, _) = runtime.load_driver(&driver.component)?;
         let who = format!("driver {}", driver.name);
         let guest = Arc::new(Guest::new(
             who,

@@ -32,11 +32,15 @@ const SHARE_MIN: f64 = 1.0 / 3.0;
 pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> anyhow::Result<Vec<Row>> {
     let functions = Arc::new(Functions::default());
     let things = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
-    let runtime = runtime(scratch, functions.clone(), things)?;
+    let runtime = runtime(guests, scratch, functions.clone(), things)?;
     let most = CONCURRENCY[CONCURRENCY.len() - 1];
     let names = (0..most).map(|at| format!("bench/f{at}").parse()).collect::<Result<Vec<FunctionName>, _>>()?;
     let rows = names.iter().map(|name| set::Function { name: name.clone(), ..guests.repeat.clone() });
-    functions.replace(rows.map(|row| Ok(load(&runtime, guests, &row)?.1)).collect::<anyhow::Result<Vec<_>>>()?);
+    let mut loaded = Vec::new();
+    for row in rows {
+        loaded.push(load(&runtime, &row).await?.1);
+    }
+    functions.replace(loaded);
 
     let workers = GuestRuntime::start()?;
     let time = Duration::from_millis(effort.load_ms / 8);

@@ -31,7 +31,7 @@ use crate::grant::InvokeGrants;
 use crate::limit::REUSE;
 use crate::metric::Metrics;
 use crate::queue::Queue;
-use crate::runtime::{BoundCode, FunctionState, Kind, Runtime};
+use crate::runtime::{self, BoundCode, FunctionState, Runtime};
 use crate::seal::Seal;
 use crate::set;
 use crate::thing::Things;
@@ -48,12 +48,12 @@ pub const FIRST: &str = "1";
 pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> anyhow::Result<Vec<Row>> {
     let functions = Arc::new(Functions::default());
     let things = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
-    let runtime = runtime(scratch, functions.clone(), things)?;
+    let runtime = runtime(guests, scratch, functions.clone(), things)?;
     let kept = set::Function { name: "bench/kept".parse()?, reuse: *REUSE.end(), ..guests.count.clone() };
     let invoke = InvokeGrants { sync: vec!["bench/*".parse()?], ..InvokeGrants::default() };
     let repeat = set::Function { grants: Grants { invoke, ..Grants::default() }, ..guests.repeat.clone() };
-    let (bound, function) = load(&runtime, guests, &guests.count)?;
-    functions.replace([function.clone(), load(&runtime, guests, &kept)?.1, load(&runtime, guests, &repeat)?.1]);
+    let (bound, function) = load(&runtime, &guests.count).await?;
+    functions.replace([function.clone(), load(&runtime, &kept).await?.1, load(&runtime, &repeat).await?.1]);
 
     let workers = GuestRuntime::start()?;
     let rounds = effort.rounds;
@@ -63,16 +63,20 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
 }
 
 /// A runtime as the gateway has it, with nothing deployed.
-pub fn runtime(scratch: &Scratch, functions: Arc<Functions>, things: Arc<Things>) -> anyhow::Result<Runtime> {
-    let fc = FcParts { functions, queue: Arc::new(Queue::default()) };
-    let seal = Arc::new(Seal::ephemeral());
-    let bus = Arc::new(Bus::default());
-    Runtime::new(&scratch.path().join("cache"), this_program(), seal, Arc::new(IotDataParts { things, bus }), Arc::new(fc))
+pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, things: Arc<Things>) -> anyhow::Result<Arc<Runtime>> {
+    let runtime = Runtime::new(runtime::Parts {
+        cache_dir: scratch.path().join("cache"),
+        program: this_program(),
+        seal: Arc::new(Seal::ephemeral()),
+        components: guests.components.clone(),
+        iot_data: Arc::new(IotDataParts { things, bus: Arc::new(Bus::default()) }),
+        fc: Arc::new(FcParts { functions, queue: Arc::new(Queue::default()) }),
+    });
+    Ok(Arc::new(runtime?))
 }
 
 /// A function as `deploy` makes it.
-pub fn load(runtime: &Runtime, guests: &Guests, row: &set::Function) -> anyhow::Result<(Arc<BoundCode>, Arc<Function>)> {
-    let (code, _) = runtime.load_function(&row.component, Kind::Function, guests.component(&row.component)?, row.limits.stack_bytes)?;
+pub async fn load(runtime: &Arc<Runtime>, row: &set::Function) -> anyhow::Result<(Arc<BoundCode>, Arc<Function>)> {
     let metrics = Metrics::default();
     let counters = metrics.function(&row.name.to_string());
     let who = Arc::new(Guest::new(
@@ -84,8 +88,10 @@ pub fn load(runtime: &Runtime, guests: &Guests, row: &set::Function) -> anyhow::
         metrics,
     ));
     let log = Arc::new(GuestLog::new(who.clone(), row.limits.log_bytes_per_s));
-    let bound = Arc::new(BoundCode::new(code, who, log));
-    Ok((bound.clone(), Arc::new(Function::new(row, bound, counters))))
+    let bound = Arc::new(BoundCode::new(runtime.clone(), who, log, row.reuse));
+    let function = Function::new(row, bound.clone(), counters);
+    bound.load(&function).await?;
+    Ok((bound, Arc::new(function)))
 }
 
 #[derive(Default)]
@@ -165,9 +171,10 @@ struct Instance {
 
 impl Instance {
     async fn start(bound: &BoundCode, function: &Function) -> anyhow::Result<Self> {
-        let mut store =
-            bound.code.store(bound, function, &Call::probe(Instant::now() + Duration::from_millis(function.limits.deadline_ms)));
-        let handler = bound.code.handler.as_ref().context("the function has no handler")?;
+        let (code, _) = bound.load(function).await?;
+        let call = Call::probe(Instant::now() + Duration::from_millis(function.limits.deadline_ms));
+        let mut store = bound.store(&code, function, &call);
+        let handler = code.handler.as_ref().context("the function has no handler")?;
         let exports = handler.instantiate_async(&mut store).await.map_err(plain)?;
         Ok(Self { store, exports })
     }

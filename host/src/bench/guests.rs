@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 
@@ -10,6 +11,7 @@ use crate::cli::build::{Progress, build};
 use crate::config::manifest::{self, Source};
 use crate::grant::Grants;
 use crate::limit::Limits;
+use crate::runtime::ComponentSource;
 use crate::set::{Digest, Driver, Function, Set};
 
 pub struct Guests {
@@ -21,8 +23,10 @@ pub struct Guests {
     pub repeat: Function,
     /// Answers `hello` to every HTTP request.
     pub hello: Function,
-    pub components: BTreeMap<Digest, Vec<u8>>,
+    pub components: Arc<Components>,
 }
+
+pub struct Components(pub BTreeMap<Digest, Vec<u8>>);
 
 impl Guests {
     pub fn build() -> anyhow::Result<Self> {
@@ -42,16 +46,22 @@ impl Guests {
             Ok((digest.clone(), fs::read(path).with_context(|| format!("reading {}", path.display()))?))
         };
         let components = built.components.iter().map(read).collect::<anyhow::Result<_>>()?;
-        Ok(Self { demo: built.set, count, repeat, hello, components })
+        Ok(Self { demo: built.set, count, repeat, hello, components: Arc::new(Components(components)) })
     }
 
     pub fn component(&self, digest: &Digest) -> anyhow::Result<&[u8]> {
-        self.components.get(digest).map(Vec::as_slice).with_context(|| format!("component {digest} was not built"))
+        self.components.0.get(digest).map(Vec::as_slice).with_context(|| format!("component {digest} was not built"))
     }
 
     /// The demo's lamp: its driver has nothing to do but to answer.
     pub fn lamp_driver(&self) -> anyhow::Result<&Driver> {
         self.demo.drivers.iter().find(|driver| driver.name == "light").context("the demo has no driver `light`")
+    }
+}
+
+impl ComponentSource for Components {
+    fn read(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
+        self.0.get(digest).cloned().with_context(|| format!("component {digest} was not built"))
     }
 }
 

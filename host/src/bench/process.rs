@@ -25,6 +25,7 @@ use super::{Effort, Name};
 use crate::cli::client::Client;
 use crate::config::manifest;
 use crate::driver::RestartPolicy;
+use crate::function::IDLE;
 use crate::gateway::{Gateway, Options, this_program};
 
 const IDLE_RSS_MB_MAX: f64 = 40.0;
@@ -62,10 +63,11 @@ pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepa
         admin_password: Some(password.clone()),
         compat_default_login: false,
         restarts: RestartPolicy::default(),
+        idle: IDLE,
         program: this_program(),
     };
     let gateway = Gateway::start(options).await?;
-    for (digest, component) in &guests.components {
+    for (digest, component) in &guests.components.0 {
         gateway.deploy.components().put(digest, component)?;
     }
     gateway.deploy.apply(guests.demo.clone(), false, "ledge bench").await.context("deploying the demo")?;

@@ -24,6 +24,7 @@ use super::stand_in::Pool;
 use super::{Effort, Name};
 use crate::config::manifest;
 use crate::driver::RestartPolicy;
+use crate::function::IDLE;
 use crate::gateway::{Gateway, Options, this_program};
 use crate::limit::REUSE;
 use crate::set::{self, HttpAuth, HttpTrigger, Set};
@@ -204,6 +205,7 @@ async fn deploy(guests: &Guests, data: &Path) -> anyhow::Result<()> {
         admin_password: Some(Zeroizing::new(crate::seal::random_token())),
         compat_default_login: false,
         restarts: RestartPolicy::default(),
+        idle: IDLE,
         program: this_program(),
     };
     let gateway = Gateway::start(options).await?;

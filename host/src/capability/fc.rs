@@ -98,7 +98,8 @@ impl fc::Host for Fc {
 fn refused(error: InvokeError) -> Fault {
     let code = match &error {
         InvokeError::UnknownFunction(_) => fault::FUNCTION_NOT_EXIST,
-        InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::NoSlot => fault::TOO_MANY,
+        InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::Loading(_) | InvokeError::NoSlot => fault::TOO_MANY,
+        InvokeError::NotLoaded { .. } => fault::SERVICE_UNREACHABLE,
         InvokeError::CallDepth { .. } => fault::CALL_DEPTH,
         InvokeError::OnlyHttp(_) => fault::INVALID_PARAM,
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::limit::{COMPONENT_BYTES_MAX, UNUSED_KEPT};
+use crate::runtime::ComponentSource;
 use crate::set::Digest;
 use crate::store::file;
 
@@ -30,6 +31,13 @@ impl Components {
         Ok(Self { dir: dir.to_owned() })
     }
 
+    /// Where it is, if it is there; whether it is whole, only [`ComponentSource::read`] says.
+    pub fn find(&self, digest: &Digest) -> anyhow::Result<PathBuf> {
+        let path = self.path(digest);
+        fs::metadata(&path).with_context(|| missing(digest))?;
+        Ok(path)
+    }
+
     /// Whether it is there, and whole.
     pub fn has(&self, digest: &Digest) -> bool {
         self.read(digest).is_ok()
@@ -51,14 +59,6 @@ impl Components {
         Ok(())
     }
 
-    /// A component that was put before, checked against its digest.
-    pub fn read(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
-        let path = self.path(digest);
-        let component = fs::read(&path).with_context(|| format!("its component {digest} is not on this gateway"))?;
-        anyhow::ensure!(Digest::of(&component) == *digest, "its component was damaged on disk ({}); deploy it again", path.display());
-        Ok(component)
-    }
-
     /// Deletes components that have lain unused for long.
     pub fn prune(&self, is_used: impl Fn(&str) -> bool) {
         file::prune(&self.dir, UNUSED_KEPT, is_used);
@@ -67,4 +67,17 @@ impl Components {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!("{digest}.wasm"))
     }
+}
+
+impl ComponentSource for Components {
+    fn read(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
+        let path = self.path(digest);
+        let component = fs::read(&path).with_context(|| missing(digest))?;
+        anyhow::ensure!(Digest::of(&component) == *digest, "its component was damaged on disk ({}); deploy it again", path.display());
+        Ok(component)
+    }
+}
+
+fn missing(digest: &Digest) -> String {
+    format!("its component {digest} is not on this gateway; deploy it again")
 }

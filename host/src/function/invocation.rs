@@ -71,6 +71,10 @@ pub enum InvokeError {
         "function `{0}` answers HTTP requests and has no `handler` to invoke; send it a request instead, at its prefix on the HTTP listener"
     )]
     OnlyHttp(FunctionName),
+    #[error("function `{0}` is still being compiled; try again")]
+    Loading(FunctionName),
+    #[error("function `{name}` cannot be loaded: {reason}")]
+    NotLoaded { name: FunctionName, reason: String },
     #[error("every instance of this gateway is in use; try again")]
     NoSlot,
 }

@@ -35,14 +35,21 @@ impl Cache {
         Ok(Self { dir: dir.to_owned(), seal, compiler })
     }
 
-    /// The component, compiled for `engine`, which runs components of that kind. What is found was checked when it was compiled.
-    pub fn component(&self, engine: &Engine, kind: Kind, digest: &Digest, component: &[u8]) -> anyhow::Result<(Component, Loaded)> {
+    /// The component, compiled for `engine`, which runs components of that kind. What is found was checked when it was compiled;
+    /// only what is not found is compiled, from the bytes that `read` gives.
+    pub fn component(
+        &self,
+        engine: &Engine,
+        kind: Kind,
+        digest: &Digest,
+        read: impl FnOnce() -> anyhow::Result<Vec<u8>>,
+    ) -> anyhow::Result<(Component, Loaded)> {
         let engine_hash = compatibility(engine, kind);
-        let path = self.dir.join(format!("{digest}-{engine_hash:016x}.cwasm"));
+        let path = self.path(digest, engine_hash);
         if let Some(found) = self.read(engine, digest, engine_hash, &path) {
             return Ok((found, Loaded::FromCache));
         }
-        let compiled = self.compiler.compile(kind, component)?;
+        let compiled = self.compiler.compile(kind, &read()?)?;
         match self.write(digest, engine_hash, &path, &compiled) {
             // From the file, it takes no memory that the system cannot take back.
             Ok(()) => {
@@ -58,6 +65,15 @@ impl Cache {
         // SAFETY: our own compiler made these bytes a moment ago.
         let component = unsafe { Component::deserialize(engine, &compiled) }.map_err(super::plain)?;
         Ok((component, Loaded::Compiled))
+    }
+
+    /// Whether there is a file for it, good or not.
+    pub fn has(&self, engine: &Engine, kind: Kind, digest: &Digest) -> bool {
+        self.path(digest, compatibility(engine, kind)).exists()
+    }
+
+    fn path(&self, digest: &Digest, engine_hash: u64) -> PathBuf {
+        self.dir.join(format!("{digest}-{engine_hash:016x}.cwasm"))
     }
 
     /// Files begin with the digest of their component.
@@ -118,6 +134,6 @@ fn compatibility(engine: &Engine, kind: Kind) -> u64 {
     // Its keys are fixed, so the hash is the same at each start. It only names files: the MAC is what is trusted.
     let mut hasher = std::hash::DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    (CONTRACT, kind, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
+    (CONTRACT, kind, super::compile::RECIPE, env!("CARGO_PKG_VERSION")).hash(&mut hasher);
     hasher.finish()
 }

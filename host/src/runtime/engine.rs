@@ -17,6 +17,17 @@ pub struct Class {
     /// One of [`crate::limit::STACK_BYTES`]: wasmtime has one stack size for each engine.
     pub stack_bytes: usize,
     pub image: Image,
+    pub stacks: Stacks,
+}
+
+/// How much of its stack a function uses. What was used once stays resident, since giving it back after each call would make that of
+/// a small guest cost a sixth more; and a pool uses its stacks by turns. So those who go deep have one of their own, or every stack of
+/// the usual pool would become as large as theirs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stacks {
+    Shallow,
+    /// It once used all of it.
+    Deep,
 }
 
 /// What a component's memory holds at its start: engines such as QuickJS and CPython bring a large one.
@@ -28,7 +39,7 @@ pub enum Image {
 
 impl Class {
     /// Most guests: Rust and C with the default stack.
-    pub const USUAL: Self = Self { stack_bytes: 512 << 10, image: Image::Small };
+    pub const USUAL: Self = Self { stack_bytes: 512 << 10, image: Image::Small, stacks: Stacks::Shallow };
 }
 
 impl Image {
@@ -71,6 +82,8 @@ fn base(layout: &Layout) -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
+        // Nobody reads them, and a guest that traps deep in a recursion would have its whole stack walked.
+        .wasm_backtrace_max_frames(None)
         .cranelift_opt_level(OptLevel::Speed)
         .memory_reservation(layout.memory_reservation_bytes)
         .memory_reservation_for_growth(0)
@@ -134,7 +147,12 @@ mod tests {
     fn code_for_one_class_runs_on_all_and_is_what_the_compiler_makes() {
         let sizes = Sizes::of(Machine { ram_bytes: 1 << 30, address_bytes: 1 << 36, data_bytes: u64::MAX });
         let compiled = hash(&Engine::new(&for_functions(&sizes.layout)).unwrap());
-        let others = [Class::USUAL, Class { stack_bytes: 128 << 10, image: Image::Small }, Class { image: Image::Large, ..Class::USUAL }];
+        let others = [
+            Class::USUAL,
+            Class { stack_bytes: 128 << 10, ..Class::USUAL },
+            Class { image: Image::Large, ..Class::USUAL },
+            Class { stacks: Stacks::Deep, ..Class::USUAL },
+        ];
         for class in others {
             assert_eq!(hash(&functions(class, &sizes).unwrap()), compiled, "{class:?}");
         }

@@ -15,8 +15,9 @@ use super::exports::Exports;
 use super::failure::{self, Limiter};
 use super::kept::{Hoard, Hoards, Kept, Live};
 use super::meter::Meter;
+use super::resident::Resident;
 use super::state::FunctionState;
-use super::ticker::Ticker;
+use super::{Loaded, Runtime};
 use crate::bindings::function::exports::ledge::edge::handler::Context;
 use crate::bindings::function::{Function as Handler, FunctionPre};
 use crate::capability::Guest;
@@ -36,8 +37,6 @@ pub struct FunctionCode {
     /// Where it answers HTTP requests.
     pub(super) http: Option<ProxyPre<FunctionState>>,
     image: Image,
-    ticker: Arc<Ticker>,
-    parts: Arc<FunctionParts>,
 }
 
 /// What every function's Store needs of the gateway.
@@ -49,7 +48,8 @@ pub struct FunctionParts {
 
 /// A function's code with the identity under which it runs: two functions may share one component.
 pub struct BoundCode {
-    pub code: Arc<FunctionCode>,
+    runtime: Arc<Runtime>,
+    code: Resident,
     pub guest: Arc<Guest>,
     pub log: Arc<GuestLog>,
     pub(super) outgoing: Arc<http::Outgoing>,
@@ -58,51 +58,17 @@ pub struct BoundCode {
 }
 
 impl FunctionCode {
-    pub(super) fn new(
-        linker: &Linker<FunctionState>,
-        component: &Component,
-        ticker: Arc<Ticker>,
-        parts: Arc<FunctionParts>,
-    ) -> wasmtime::Result<Self> {
+    pub(super) fn new(linker: &Linker<FunctionState>, component: &Component) -> wasmtime::Result<Self> {
         // A component that imports memories cannot say; then it brings none of its own.
         let initial_bytes = component.resources_required().and_then(|resources| resources.max_initial_memory_size).unwrap_or(0);
         let pre = linker.instantiate_pre(component)?;
         // Which of the two it must have, `inspect` has seen to.
         let (handler, http) = (FunctionPre::new(pre.clone()).ok(), ProxyPre::new(pre.clone()).ok());
-        Ok(Self { pre, handler, http, image: Image::of(initial_bytes), ticker, parts })
+        Ok(Self { pre, handler, http, image: Image::of(initial_bytes) })
     }
 
     pub(super) fn image(&self) -> Image {
         self.image
-    }
-
-    /// A Store for one instance, as the engine and the grants want it. `bench` takes one too.
-    pub(crate) fn store(&self, bound: &BoundCode, function: &Function, call: &Call) -> Store<FunctionState> {
-        let (guest, limits) = (&bound.guest, &function.limits);
-        let stderr = Output::new(bound.log.clone());
-        let state = FunctionState {
-            wasi: wasi::context(guest, &bound.log, &stderr),
-            table: ResourceTable::with_capacity(0),
-            limiter: Limiter::new(limits),
-            budget: Budget::new(&self.ticker, limits, call),
-            stderr,
-            iot_data: IotData {
-                guest: guest.clone(),
-                parts: self.parts.iot_data.clone(),
-                function: function.name.clone(),
-                path: call.path.clone(),
-            },
-            fc: Fc { guest: guest.clone(), parts: self.parts.fc.clone(), deadline: call.deadline, path: call.path.clone() },
-            credentials: Credentials { guest: guest.clone() },
-            http: Http { guest: guest.clone(), outgoing: bound.outgoing.clone(), deadline: call.deadline },
-            http_fields: http::fields(),
-        };
-        let mut store = Store::new(self.pre.engine(), state);
-        limit(&mut store, limits);
-        store.data_mut().table.set_max_capacity(limits.handles as usize);
-        store.limiter(|state| &mut state.limiter);
-        store.epoch_deadline_callback(on_tick);
-        store
     }
 }
 
@@ -118,24 +84,37 @@ pub(super) fn limit<T>(store: &mut Store<T>, limits: &Limits) {
 }
 
 impl BoundCode {
-    pub fn new(code: Arc<FunctionCode>, guest: Arc<Guest>, log: Arc<GuestLog>) -> Self {
+    /// `reuse` is that of the function. Nothing is loaded before it is needed.
+    pub fn new(runtime: Arc<Runtime>, guest: Arc<Guest>, log: Arc<GuestLog>, reuse: u32) -> Self {
         let (kept, kept_http) = (Arc::new(Kept::default()), Arc::new(Kept::default()));
-        let hoards: [Arc<dyn Hoard>; 2] = [kept.clone(), kept_http.clone()];
-        for hoard in &hoards {
-            code.parts.hoards.add(hoard);
+        if reuse > 0 {
+            let hoards: [Arc<dyn Hoard>; 2] = [kept.clone(), kept_http.clone()];
+            for hoard in &hoards {
+                runtime.function_parts.hoards.add(hoard);
+            }
         }
-        Self { code, guest, log, outgoing: Arc::default(), kept, kept_http }
+        Self { runtime, code: Resident::default(), guest, log, outgoing: Arc::default(), kept, kept_http }
     }
 
-    /// Instantiates once and drops it, to see that the component starts.
-    pub async fn try_start(&self, function: &Function) -> Result<(), String> {
-        let code = &self.code;
+    /// Loads the code, if it is not there.
+    pub async fn load(&self, function: &Function) -> anyhow::Result<(Arc<FunctionCode>, Loaded)> {
+        self.code.load(&self.runtime, function).await
+    }
+
+    /// Loads the code, instantiates it once and drops that, to see that the component starts.
+    pub async fn try_start(&self, function: &Function) -> Result<Loaded, String> {
+        let (code, how) = self.load(function).await.map_err(|error| format!("{error:#}"))?;
+        self.instantiate(&code, function).await.map_err(|reason| format!("it does not start: {reason}"))?;
+        Ok(how)
+    }
+
+    async fn instantiate(&self, code: &FunctionCode, function: &Function) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_millis(function.limits.deadline_ms);
         let (call, meter) = (Call::probe(deadline), Arc::<Meter>::default());
-        let mut store = code.store(self, function, &call);
+        let mut store = self.store(code, function, &call);
         store.data_mut().begin(&call, meter.clone());
         let started = Box::pin(code.pre.instantiate_async(&mut store));
-        match tokio::time::timeout_at(deadline.into(), code.ticker.watch(started, meter)).await {
+        match tokio::time::timeout_at(deadline.into(), self.runtime.ticker.watch(started, meter)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) if failure::is_pool_full(&error) => Err("every instance of this gateway is in use; try again".to_owned()),
             Ok(Err(error)) => Err(explain(&error, store.data(), &function.limits).message),
@@ -143,10 +122,53 @@ impl BoundCode {
         }
     }
 
+    /// The code, which a call of a function that rested waits for.
+    async fn loaded(&self, function: &Function, deadline: Instant) -> Result<Arc<FunctionCode>, InvokeError> {
+        if let Some(code) = self.code.get() {
+            return Ok(code);
+        }
+        let name = function.name.clone();
+        match tokio::time::timeout_at(deadline.into(), self.load(function)).await {
+            Ok(Ok((code, _))) => Ok(code),
+            Ok(Err(error)) => Err(InvokeError::NotLoaded { name, reason: format!("{error:#}") }),
+            // What was compiled by then is in the cache.
+            Err(_) => Err(InvokeError::Loading(name)),
+        }
+    }
+
+    /// A Store for one instance, as the engine and the grants want it. `bench` takes one too.
+    pub(crate) fn store(&self, code: &FunctionCode, function: &Function, call: &Call) -> Store<FunctionState> {
+        let (guest, limits, parts) = (&self.guest, &function.limits, &self.runtime.function_parts);
+        let stderr = Output::new(self.log.clone());
+        let state = FunctionState {
+            wasi: wasi::context(guest, &self.log, &stderr),
+            table: ResourceTable::with_capacity(0),
+            limiter: Limiter::new(limits),
+            budget: Budget::new(&self.runtime.ticker, limits, call),
+            stderr,
+            iot_data: IotData {
+                guest: guest.clone(),
+                parts: parts.iot_data.clone(),
+                function: function.name.clone(),
+                path: call.path.clone(),
+            },
+            fc: Fc { guest: guest.clone(), parts: parts.fc.clone(), deadline: call.deadline, path: call.path.clone() },
+            credentials: Credentials { guest: guest.clone() },
+            http: Http { guest: guest.clone(), outgoing: self.outgoing.clone(), deadline: call.deadline },
+            http_fields: http::fields(),
+        };
+        let mut store = Store::new(code.pre.engine(), state);
+        limit(&mut store, limits);
+        store.data_mut().table.set_max_capacity(limits.handles as usize);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(on_tick);
+        store
+    }
+
     /// An instance that is ready for `call`: one of the `kept`, or a fresh one.
     pub(super) async fn live<E: Exports>(
         &self,
-        (exports, kept): (&E, &Kept<E::Instance>),
+        (code, exports, kept): (&FunctionCode, &E, &Kept<E::Instance>),
         function: &Function,
         call: &Call,
         meter: Arc<Meter>,
@@ -156,21 +178,21 @@ impl BoundCode {
             live.store.data_mut().begin(call, meter);
             return Ok(live);
         }
-        match self.fresh(exports, function, call, meter.clone()).await {
+        match self.fresh((code, exports), function, call, meter.clone()).await {
             // What waits for other functions gives way to what is needed now.
-            Err(Ended::NoSlot) if self.code.parts.hoards.clear() => self.fresh(exports, function, call, meter).await,
+            Err(Ended::NoSlot) if self.runtime.function_parts.hoards.clear() => self.fresh((code, exports), function, call, meter).await,
             live => live,
         }
     }
 
     async fn fresh<E: Exports>(
         &self,
-        exports: &E,
+        (code, exports): (&FunctionCode, &E),
         function: &Function,
         call: &Call,
         meter: Arc<Meter>,
     ) -> Result<Live<E::Instance>, Ended> {
-        let mut store = self.code.store(self, function, call);
+        let mut store = self.store(code, function, call);
         store.data_mut().begin(call, meter);
         match exports.instantiate(&mut store).await {
             Ok(instance) => Ok(Live { store, instance, calls_left: function.reuse.max(1) }),
@@ -180,12 +202,12 @@ impl BoundCode {
 
     async fn handle(
         &self,
-        handler: &FunctionPre<FunctionState>,
+        (code, handler): (&FunctionCode, &FunctionPre<FunctionState>),
         function: &Function,
         call: Call,
         meter: Arc<Meter>,
     ) -> Result<Outcome, Ended> {
-        let mut live = self.live((handler, &self.kept), function, &call, meter).await?;
+        let mut live = self.live((code, handler, &self.kept), function, &call, meter).await?;
         let context = Context {
             request_id: call.request_id,
             invoker_context: call.invoker_context,
@@ -235,6 +257,13 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl BoundCode {
+    fn drop_kept(&self) {
+        let hoards: [&dyn Hoard; 2] = [&*self.kept, &*self.kept_http];
+        for hoard in hoards {
+            hoard.clear();
+        }
+    }
+
     /// Holds a call to its time, and says what became of it.
     async fn in_time<T>(
         &self,
@@ -246,7 +275,7 @@ impl BoundCode {
         let began = Instant::now();
         let call = pin!(call);
         // A busy guest sees its deadline at a tick, and a waiting one waits here: either way the time that ran out drops it.
-        let ended = match tokio::time::timeout_at(deadline.into(), self.code.ticker.watch(call, meter)).await {
+        let ended = match tokio::time::timeout_at(deadline.into(), self.runtime.ticker.watch(call, meter)).await {
             Ok(Ok(done)) => return Ok(Ok(done)),
             Ok(Err(ended)) => ended,
             Err(_) => Ended::Deadline,
@@ -260,6 +289,9 @@ impl BoundCode {
         if let Some(limit) = failure.limit {
             self.guest.met_limit(limit);
         }
+        if failure.limit == Some("stack_bytes") && self.code.overflowed() {
+            self.drop_kept();
+        }
         Ok(Err(failure))
     }
 }
@@ -269,11 +301,24 @@ impl Code for BoundCode {
         self.guest.met_limit(limit);
     }
 
+    fn is_loaded(&self) -> bool {
+        self.code.is_loaded()
+    }
+
+    fn rest(&self) -> bool {
+        let rests = self.code.rest();
+        if rests {
+            self.drop_kept();
+        }
+        rests
+    }
+
     fn run<'a>(&'a self, function: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>> {
         Box::pin(async move {
-            let Some(handler) = &self.code.handler else { return Err(InvokeError::OnlyHttp(function.name.clone())) };
+            let code = self.loaded(function, call.deadline).await?;
+            let Some(handler) = &code.handler else { return Err(InvokeError::OnlyHttp(function.name.clone())) };
             let (time, meter) = ((call.deadline, call.is_callers_deadline), Arc::<Meter>::default());
-            let handled = self.handle(handler, function, call, meter.clone());
+            let handled = self.handle((&code, handler), function, call, meter.clone());
             Ok(self.in_time(function, time, meter, handled).await?.unwrap_or_else(Outcome::Unhandled))
         })
     }
@@ -285,8 +330,9 @@ impl Code for BoundCode {
         exchange: Exchange,
     ) -> BoxFuture<'a, Result<Result<(), Failure>, InvokeError>> {
         Box::pin(async move {
+            let code = self.loaded(function, call.deadline).await?;
             let (time, meter) = ((call.deadline, call.is_callers_deadline), Arc::<Meter>::default());
-            let answered = self.answer(function, &call, exchange, meter.clone());
+            let answered = self.answer(&code, function, &call, exchange, meter.clone());
             self.in_time(function, time, meter, answered).await
         })
     }

@@ -10,17 +10,24 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::p2::body::{HostIncomingBody, HostOutgoingBody, HyperOutgoingBody};
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
 
-use super::function_code::{BoundCode, Ended};
+use super::function_code::{BoundCode, Ended, FunctionCode};
 use super::meter::Meter;
 use super::state::FunctionState;
 use crate::function::http::{Answering, Exchange, GuestBody};
 use crate::function::{Call, Failure, Function};
 
 impl BoundCode {
-    pub(super) async fn answer(&self, function: &Function, call: &Call, exchange: Exchange, meter: Arc<Meter>) -> Result<(), Ended> {
+    pub(super) async fn answer(
+        &self,
+        code: &FunctionCode,
+        function: &Function,
+        call: &Call,
+        exchange: Exchange,
+        meter: Arc<Meter>,
+    ) -> Result<(), Ended> {
         let no_handler = || Failure { limit: None, message: "has no handler of HTTP requests".to_owned() };
-        let http = self.code.http.as_ref().ok_or_else(|| Ended::Failed(no_handler()))?;
-        let mut live = self.live((http, &self.kept_http), function, call, meter).await?;
+        let http = code.http.as_ref().ok_or_else(|| Ended::Failed(no_handler()))?;
+        let mut live = self.live((code, http, &self.kept_http), function, call, meter).await?;
         let handled = match take(live.store.data_mut(), exchange) {
             Ok((request, answer)) => live.instance.wasi_http_incoming_handler().call_handle(&mut live.store, request, answer).await,
             Err(error) => Err(error),

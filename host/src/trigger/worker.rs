@@ -74,7 +74,7 @@ impl Worker {
                 ..Invocation::new(job.target.clone(), job.event.clone())
             };
             match self.functions.invoke(invocation).await {
-                Err(InvokeError::Busy { .. } | InvokeError::NoSlot) => tokio::time::sleep(BUSY_PAUSE).await,
+                Err(InvokeError::Busy { .. } | InvokeError::Loading(_) | InvokeError::NoSlot) => tokio::time::sleep(BUSY_PAUSE).await,
                 Err(InvokeError::Broken { .. }) => tokio::time::sleep(BROKEN_PAUSE).await,
                 ended => return ended,
             }

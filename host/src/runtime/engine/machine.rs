@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     const CLASSES: [Class; 3] =
-        [Class::USUAL, Class { stack_bytes: 2 << 20, image: Image::Small }, Class { image: Image::Large, ..Class::USUAL }];
+        [Class::USUAL, Class { stack_bytes: 2 << 20, ..Class::USUAL }, Class { image: Image::Large, ..Class::USUAL }];
 
     #[test]
     fn idle_memories_keep_an_eighth_of_the_ram_at_most() {
