@@ -4,6 +4,7 @@
 
 mod handle;
 mod restart;
+mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::runtime::{DriverCode, DriverSpec, Request};
 use crate::set;
 use crate::telemetry::printable;
 use crate::thing::{Device, Things};
-use handle::Handle;
+use handle::{DriverLife, Handle};
 pub use restart::RestartPolicy;
 use restart::{Failures, Verdict};
 
@@ -160,12 +161,12 @@ impl Deployed {
     pub async fn try_start(&self, things: Arc<Things>) -> Result<(), String> {
         // Nobody sends on it: what does not run registers nothing, and is asked nothing.
         let (sender, _requests) = mpsc::channel(1);
-        let spec = self.spec(things, self.device(sender));
+        let spec = self.spec(things, self.device(sender, DriverLife::new()));
         self.code.try_start(spec).await.map_err(|failure| failure.message)
     }
 
-    fn device(&self, requests: mpsc::Sender<Request>) -> Arc<dyn Device> {
-        Arc::new(Handle::new(self.row.name.clone(), Duration::from_millis(self.row.limits.deadline_ms), requests))
+    fn device(&self, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Arc<dyn Device> {
+        Arc::new(Handle::new(self.row.name.clone(), Duration::from_millis(self.row.limits.deadline_ms), requests, life))
     }
 
     fn spec(&self, things: Arc<Things>, device: Arc<dyn Device>) -> DriverSpec {
@@ -252,10 +253,11 @@ impl Supervisor {
     async fn one_life(&self, stopped: &mut tokio::sync::watch::Receiver<bool>) -> Result<(), Failure> {
         let deployed = &self.deployed;
         let (sender, requests) = mpsc::channel::<Request>(REQUESTS_MAX);
-        let device = deployed.device(sender);
-        let spec = deployed.spec(self.things.clone(), device.clone());
+        let life = DriverLife::new();
+        let device = deployed.device(sender, life.clone());
+        let (spec, code) = (deployed.spec(self.things.clone(), device.clone()), deployed.code.clone());
         let ended = tokio::select! {
-            ended = deployed.code.run(spec, requests) => ended,
+            ended = life.live(Box::pin(async move { code.run(spec, requests).await })) => ended,
             _ = stopped.changed() => Ok(()),
         };
         self.things.device_gone(&device);

@@ -1,9 +1,12 @@
 //! How the gateway reaches a driver's instance: a bounded queue of requests, each with a place for its answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::shared::Shared;
+use crate::function::Failure;
 use crate::name::ThingId;
 use crate::runtime::Request;
 use crate::thing::fault::{self, Fault};
@@ -14,16 +17,20 @@ pub struct Handle {
     driver: String,
     deadline: Duration,
     requests: mpsc::Sender<Request>,
+    life: Arc<DriverLife>,
 }
 
+/// One instance, from its start to its end.
+pub type DriverLife = Shared<Result<(), Failure>>;
+
 impl Handle {
-    pub fn new(driver: String, deadline: Duration, requests: mpsc::Sender<Request>) -> Self {
-        Self { driver, deadline, requests }
+    pub fn new(driver: String, deadline: Duration, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Self {
+        Self { driver, deadline, requests, life }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Fault>>) -> Request) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
-        self.requests.try_send(request(answer)).map_err(|error| self.refused(&error))?;
+        self.life.help(|| self.requests.try_send(request(answer))).map_err(|error| self.refused(&error))?;
         answered.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
