@@ -14,13 +14,15 @@ pub mod wasi;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::audit::Audit;
 use crate::bindings::types;
 use crate::grant::{ClosedDirs, Denied, Grants};
 use crate::limit::Limits;
 use crate::limit::Rate;
 use crate::metric::Metrics;
-use crate::telemetry::OncePerSecond;
+use crate::telemetry::{OncePerSecond, printable};
 use crate::thing::fault::{self, Fault};
 
 /// Who calls: the identity and the grants of one deployed function or driver.
@@ -33,18 +35,49 @@ pub struct Guest {
     metrics: Metrics,
     publishes: Rate,
     invocations: Rate,
-    limit_lines: OncePerSecond,
+    /// One for each limit that was met, and one for failures without a limit.
+    lines: Mutex<Vec<(Option<&'static str>, Arc<OncePerSecond>)>>,
 }
 
 impl Guest {
     pub fn new(who: String, grants: Grants, closed_dirs: Arc<ClosedDirs>, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
         let (publishes, invocations) = (Rate::new(limits.publishes_per_s), Rate::new(limits.invocations_per_s));
-        Self { who, grants, closed_dirs, audit, metrics, publishes, invocations, limit_lines: OncePerSecond::default() }
+        Self { who, grants, closed_dirs, audit, metrics, publishes, invocations, lines: Mutex::default() }
     }
 
-    /// Counts a limit that was met, which the caller has told or will tell.
-    pub fn met_limit(&self, limit: &'static str) {
+    /// Tells what went wrong with this guest: counts the limit, where it was one, and writes a line to the log, of each kind one
+    /// a second.
+    pub fn tell(&self, limit: Option<&'static str>, message: &str) {
+        if let Some(limit) = limit {
+            self.count(limit);
+        }
+        let Some(others) = self.line(limit).turn() else { return };
+        let (named, message) = (self.named(), printable(message));
+        match others {
+            0 => tracing::warn!("{named} {message}"),
+            others => tracing::warn!("{named} {message} (and {others} more such since the last line)"),
+        }
+    }
+
+    /// Counts a limit that was met, and that the caller tells.
+    pub fn count(&self, limit: &'static str) {
         self.metrics.limit_hit(&self.who, limit);
+    }
+
+    fn line(&self, limit: Option<&'static str>) -> Arc<OncePerSecond> {
+        let mut lines = self.lines.lock();
+        if let Some((_, line)) = lines.iter().find(|(of, _)| *of == limit) {
+            return line.clone();
+        }
+        let line = Arc::<OncePerSecond>::default();
+        lines.push((limit, line.clone()));
+        line
+    }
+
+    /// `function `a/b``, as log lines have it.
+    fn named(&self) -> String {
+        let (kind, name) = self.who.split_once(' ').unwrap_or(("guest", &self.who));
+        format!("{kind} `{name}`")
     }
 
     fn may_publish_now(&self) -> Result<(), types::Fault> {
@@ -59,11 +92,8 @@ impl Guest {
         if rate.take() {
             return Ok(());
         }
-        self.met_limit(limit);
+        self.tell(Some(limit), &format!("met its limit {limit} ({})", rate.per_s()));
         let message = format!("limit {limit} ({}) hit: try again in a second, or raise it in ledge.toml", rate.per_s());
-        if let Some(others) = self.limit_lines.turn() {
-            tracing::warn!("{}: {message} (and {others} more since the last such line)", self.who);
-        }
         Err(types::Fault { code: fault::TOO_MANY, message })
     }
 
@@ -73,7 +103,7 @@ impl Guest {
     }
 
     /// The fault for a call that no grant covers, after a line in the audit.
-    fn denied(&self, grant: &'static str, what: impl fmt::Display) -> types::Fault {
+    pub fn denied(&self, grant: &'static str, what: impl fmt::Display) -> types::Fault {
         let denied = Denied { who: self.who.clone(), grant, what: what.to_string() };
         self.audit.record(&self.who, "denied", &format!("{grant} {what}"));
         self.metrics.denied(&self.who, grant);

@@ -211,7 +211,7 @@ impl Deploy {
     }
 
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
-        let (code, how) = self.load_driver(&row.component).await?;
+        let (code, how) = self.load_driver(row).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("driver {}", row.name), &row.grants, &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
@@ -224,9 +224,9 @@ impl Deploy {
     }
 
     /// Away from the threads that serve others: it takes a while.
-    async fn load_driver(&self, digest: &Digest) -> Result<(Arc<DriverCode>, Loaded), String> {
-        let (runtime, digest) = (self.parts.runtime.clone(), digest.clone());
-        let loaded = tokio::task::spawn_blocking(move || runtime.load_driver(&digest)).await;
+    async fn load_driver(&self, row: &set::Driver) -> Result<(Arc<DriverCode>, Loaded), String> {
+        let (runtime, digest, stack_bytes) = (self.parts.runtime.clone(), row.component.clone(), row.limits.stack_bytes);
+        let loaded = tokio::task::spawn_blocking(move || runtime.load_driver(&digest, stack_bytes)).await;
         loaded.map_err(|error| error.to_string())?.map_err(|error| format!("{error:#}"))
     }
 

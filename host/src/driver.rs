@@ -166,7 +166,8 @@ impl Deployed {
     }
 
     fn device(&self, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Arc<dyn Device> {
-        Arc::new(Handle::new(self.row.name.clone(), Duration::from_millis(self.row.limits.deadline_ms), requests, life))
+        let (name, deadline) = (self.row.name.clone(), Duration::from_millis(self.row.limits.deadline_ms));
+        Arc::new(Handle::new(name, self.guest.clone(), deadline, requests, life))
     }
 
     fn spec(&self, things: Arc<Things>, device: Arc<dyn Device>) -> DriverSpec {

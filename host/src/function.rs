@@ -88,8 +88,11 @@ pub trait Code: Send + Sync {
     /// Whether the next call finds it ready.
     fn is_loaded(&self) -> bool;
 
-    /// Counts a limit that a call met before it ran.
-    fn met_limit(&self, limit: &'static str);
+    /// Tells what a call came to that its caller is told too: in the log, and in the metrics where it was a limit.
+    fn tell(&self, limit: Option<&'static str>, message: &str);
+
+    /// Tells that a message was not delivered, since no grant `subscribe` covers its topic.
+    fn denied_topic(&self, topic: &str);
 }
 
 /// What a [`Code`] is given.
@@ -145,11 +148,13 @@ impl Functions {
     /// caller's deadline.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Outcome, InvokeError> {
         let function = self.get(&invocation.name).ok_or_else(|| InvokeError::UnknownFunction(invocation.name.clone()))?;
+        let is_patient = invocation.is_patient;
         let ended = function.clone().admit_and_run(invocation).await;
         match &ended {
             Ok(Outcome::Done(_)) => function.metrics.done.inc(),
             Ok(Outcome::Handled(_)) => function.metrics.handled.inc(),
             Ok(Outcome::Unhandled(_)) => function.metrics.unhandled.inc(),
+            Err(error) if is_patient && error.is_for_now() => return ended,
             Err(_) => function.metrics.refused.inc(),
         };
         ended
@@ -161,14 +166,14 @@ impl Function {
         let limits = &self.limits;
         let path = invocation.path.then(self.name.clone());
         if path.depth() > limits.call_depth {
-            return Err(self.refused("call_depth", InvokeError::CallDepth { limit: limits.call_depth, path: path.to_string() }));
+            return Err(self.too_deep(&path));
         }
         let attempt = self.breaker.enter(&self.name)?;
         // Waiting for a place is held to the same time, but does not use up the call's own.
         let allowed = Duration::from_millis(limits.deadline_ms);
         let smaller = |own: Instant| invocation.deadline.map_or(own, |callers| callers.min(own));
         let place = self.gate.enter(&self.name, smaller(Instant::now() + allowed)).await;
-        let _place = place.map_err(|busy| self.refused("concurrency", busy))?;
+        let _place = place.map_err(|busy| if invocation.is_patient { busy } else { self.refused("concurrency", busy) })?;
         let began = Instant::now();
         let (own, deadline) = (began + allowed, smaller(began + allowed));
         let call = Call {
@@ -190,9 +195,14 @@ impl Function {
         Ok(outcome)
     }
 
+    /// A call that is not made because too many others led to it.
+    pub fn too_deep(&self, path: &CallPath) -> InvokeError {
+        self.refused("call_depth", InvokeError::CallDepth { limit: self.limits.call_depth, path: path.to_string() })
+    }
+
     /// A limit that was met before anything ran.
     fn refused(&self, limit: &'static str, error: InvokeError) -> InvokeError {
-        self.code.met_limit(limit);
+        self.code.tell(Some(limit), &format!("is not called: {error}"));
         error
     }
 }

@@ -124,7 +124,7 @@ impl Gateway {
         let bus = Arc::new(Bus::default());
         let things = Arc::new(Things::new(bus.clone(), clock.clone()));
         let (functions, queue) = (Arc::new(Functions::default()), Arc::new(Queue::default()));
-        let routes = Arc::new(Routes::new(functions.clone(), queue.clone(), audit.clone()));
+        let routes = Arc::new(Routes::new(functions.clone(), queue.clone()));
         let http_triggers = Arc::new(HttpTriggers::default());
         let sink: Arc<dyn Sink> = routes.clone();
         bus.attach(&sink);

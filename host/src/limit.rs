@@ -29,15 +29,15 @@ pub struct Limits {
     pub host_call_bytes: usize,
     /// Open handles of one instance.
     pub handles: u32,
-    /// Invocations at the same time. More wait, up to [`WAITING_MAX`].
+    /// Invocations at the same time. More wait, up to [`WAITING_MAX`]. Of a driver: calls to it that its instance has under way.
     pub concurrency: u32,
     /// Messages that it may publish in a second, of all its instances together. Of a driver: reports and events.
     pub publishes_per_s: u32,
-    /// Other functions that it may invoke in a second, of all its instances together, sync and async.
+    /// Other functions that it may invoke in a second, of all its instances together, sync and async. Not for drivers.
     pub invocations_per_s: u32,
     /// Bytes that reach the log in a second, of stdout and stderr together. The rest is counted and dropped.
     pub log_bytes_per_s: u32,
-    /// How deep calls may nest, this one included.
+    /// How deep calls may nest, this one included. Not for drivers.
     pub call_depth: u32,
     /// Invocations that may fail one after another before callers are refused for a while; 0 means that they never are. Not for drivers.
     pub breaker_failures: u32,
@@ -64,9 +64,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The defaults of a driver: a call of it may take 10 s, the original's own limit (leda.c).
+    /// The defaults of a driver: a call of it may take 10 s, the original's own limit (leda.c), and many may wait for slow devices.
     pub fn of_driver() -> Self {
-        Self { deadline_ms: 10_000, cpu_ms: 10_000, ..Self::default() }
+        Self { deadline_ms: 10_000, cpu_ms: 10_000, concurrency: 64, ..Self::default() }
     }
 }
 

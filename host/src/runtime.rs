@@ -51,7 +51,8 @@ pub struct Runtime {
     pub sizes: Sizes,
     /// One for each class of function that there is.
     functions: Mutex<HashMap<Class, Arc<World<FunctionState, FunctionCode>>>>,
-    drivers: World<DriverState, DriverCode>,
+    /// One for each size of stack that there is.
+    drivers: Mutex<HashMap<usize, Arc<World<DriverState, DriverCode>>>>,
     cache: Cache,
     components: Arc<dyn ComponentSource>,
     ticker: Arc<Ticker>,
@@ -96,13 +97,10 @@ impl Runtime {
     pub fn new(parts: Parts) -> anyhow::Result<Self> {
         let ticker = Arc::new(Ticker::start()?);
         let (sizes, functions) = usual_functions(&ticker)?;
-        let drivers = engine::drivers(&sizes).map_err(plain).context("starting the engine of drivers")?;
-        ticker.add(&drivers);
-        let linker = state::driver_linker(&drivers).map_err(plain).context("linking the world of drivers")?;
         Ok(Self {
             sizes,
             functions: Mutex::new(HashMap::from([(Class::USUAL, Arc::new(functions))])),
-            drivers: World { engine: drivers, linker, loaded: Mutex::default() },
+            drivers: Mutex::default(),
             cache: Cache::open(&parts.cache_dir, parts.seal, Compiler::new(parts.program, sizes.layout))?,
             components: parts.components,
             ticker,
@@ -150,10 +148,24 @@ impl Runtime {
         Ok(world)
     }
 
-    /// Makes a driver's component ready to run.
-    pub fn load_driver(&self, digest: &Digest) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
-        let make = |component: &Component| DriverCode::new(&self.drivers.linker, component, self.ticker.clone());
-        self.drivers.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
+    /// Makes a driver's component ready to run with a stack of that size.
+    pub fn load_driver(&self, digest: &Digest, stack_bytes: usize) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
+        let world = self.driver_world(stack_bytes)?;
+        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone());
+        world.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
+    }
+
+    fn driver_world(&self, stack_bytes: usize) -> anyhow::Result<Arc<World<DriverState, DriverCode>>> {
+        let mut worlds = self.drivers.lock();
+        if let Some(world) = worlds.get(&stack_bytes) {
+            return Ok(world.clone());
+        }
+        let engine = engine::drivers(stack_bytes, &self.sizes.layout).map_err(plain).context("starting the engine of drivers")?;
+        let linker = state::driver_linker(&engine).map_err(plain).context("linking the world of drivers")?;
+        self.ticker.add(&engine);
+        let world = Arc::new(World { engine, linker, loaded: Mutex::default() });
+        worlds.insert(stack_bytes, world.clone());
+        Ok(world)
     }
 }
 

@@ -29,6 +29,8 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Device: Send + Sync {
     /// How long it may take to answer a call.
     fn deadline(&self) -> Duration;
+    /// It did not answer in that time, and somebody was told so.
+    fn was_late(&self, what: &str);
     fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
     fn set_properties(&self, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>>;
     fn call_service(&self, thing: ThingId, service: String, arguments: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
@@ -255,6 +257,7 @@ async fn in_time<T>(id: &ThingId, device: &Arc<dyn Device>, answer: BoxFuture<'_
         Ok(answer) => answer.map_err(|fault| about(id, fault)),
         Err(_) => {
             let message = format!("thing `{id}`: its driver did not answer within {} ms", deadline.as_millis());
+            device.was_late(&message);
             Err(Fault::new(fault::TIMEOUT, message))
         }
     }

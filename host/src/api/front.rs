@@ -118,7 +118,6 @@ fn error_answer(error: &ApiError) -> Response<AnswerBody> {
 /// The same body as of an invocation that failed. The gateway stands between the client and what failed: 502, or 504 for its time.
 fn ended(function: &Function, failure: &Failure) -> Response<AnswerBody> {
     let name = &function.name;
-    tracing::warn!(function.name = %name, "function `{name}` {}", printable(&failure.message));
     let request_id = uuid::Uuid::new_v4().to_string();
     let Failure { limit, message } = failure;
     let body = json!({"Function": name.to_string(), "Limit": limit, "Message": message, "RequestId": request_id, "StackTrace": []});

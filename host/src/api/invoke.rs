@@ -17,7 +17,6 @@ use crate::call_path::CallPath;
 use crate::function::{Invocation, InvokeError, Outcome};
 use crate::name::FunctionName;
 use crate::queue::Job;
-use crate::telemetry::printable;
 
 const INVOCATION_TYPE: &str = "x-fc-invocation-type";
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
@@ -62,10 +61,7 @@ async fn run(api: &Arc<Api>, invocation: Invocation) -> Result<Response, ApiErro
     let mut response = match outcome {
         Outcome::Done(result) => ([(CONTENT_TYPE, "application/octet-stream")], result).into_response(),
         Outcome::Handled(message) => failed("Handled", None, message),
-        Outcome::Unhandled(failure) => {
-            tracing::warn!(function.name = %name, "function `{name}` {}", printable(&failure.message));
-            failed("Unhandled", failure.limit, failure.message)
-        }
+        Outcome::Unhandled(failure) => failed("Unhandled", failure.limit, failure.message),
     };
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         response.headers_mut().insert(REQUEST_ID, id);

@@ -108,7 +108,7 @@ impl Lamp {
         let product = guests.demo.products.iter().find(|product| product.key == row.product_key).context("a lamp of no product")?.clone();
         let nothing = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
         let runtime = runtime(guests, scratch, Arc::new(Functions::default()), nothing)?;
-        let (code, _) = runtime.load_driver(&driver.component)?;
+        let (code, _) = runtime.load_driver(&driver.component, driver.limits.stack_bytes)?;
         let who = format!("driver {}", driver.name);
         let guest = Arc::new(Guest::new(
             who,
@@ -212,6 +212,8 @@ async fn ask<T: Send + 'static>(
 struct Nobody;
 
 impl Device for Nobody {
+    fn was_late(&self, _: &str) {}
+
     fn deadline(&self) -> std::time::Duration {
         std::time::Duration::from_secs(10)
     }

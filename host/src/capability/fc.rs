@@ -83,7 +83,7 @@ impl fc::Host for Fc {
         // Checked before it is acknowledged: an accepted call that can only fail would be no acknowledgement.
         let path = self.path.then(target.clone());
         if path.depth() > function.limits.call_depth {
-            return Err(refused(InvokeError::CallDepth { limit: function.limits.call_depth, path: path.to_string() }));
+            return Err(refused(function.too_deep(&path)));
         }
         let id = uuid::Uuid::new_v4().to_string();
         let event = request.payload.into();

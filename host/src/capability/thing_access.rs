@@ -111,9 +111,10 @@ impl View<'_> {
 
     fn hand_out(&mut self, thing: Result<Arc<Thing>, thing::fault::Fault>) -> Result<Resource<Registration>, Fault> {
         let thing = thing?;
-        let handle = self.table.push(Registration { thing: thing.id.clone() }).map_err(|_| Fault {
-            code: fault::TOO_MANY,
-            message: "too many handles are open: drop some, or raise the limit `handles`".to_owned(),
+        let handle = self.table.push(Registration { thing: thing.id.clone() }).map_err(|_| {
+            let message = "too many handles are open: drop some, or raise the limit `handles`";
+            self.access.guest.tell(Some("handles"), &format!("is refused a thing: {message}"));
+            Fault { code: fault::TOO_MANY, message: message.to_owned() }
         })?;
         if let Err(refused) = self.access.register(&thing) {
             // It was pushed a moment ago.
@@ -186,7 +187,8 @@ impl<T: Send> HostThingWithStore<T> for Linked {
     async fn report_properties(store: &Accessor<T, Self>, thing: Resource<Registration>, properties: Vec<Property>) -> Result<(), Fault> {
         let (id, things, device) = reporter(store, &thing)?;
         store.with(|mut access| access.get().access.guest.may_publish_now())?;
-        Ok(things.report_properties(&id, &device, convert(properties))?)
+        things.report_properties(&id, &device, convert(properties))?;
+        Ok(alive(store))
     }
 
     async fn report_event(
@@ -197,7 +199,8 @@ impl<T: Send> HostThingWithStore<T> for Linked {
     ) -> Result<(), Fault> {
         let (id, things, device) = reporter(store, &thing)?;
         store.with(|mut access| access.get().access.guest.may_publish_now())?;
-        Ok(things.report_event(&id, &device, &event, convert(outputs))?)
+        things.report_event(&id, &device, &event, convert(outputs))?;
+        Ok(alive(store))
     }
 }
 
@@ -209,13 +212,17 @@ fn set_online<T>(store: &Accessor<T, Linked>, thing: &Resource<Registration>, on
     })
 }
 
+/// A report that was taken is a sign of life.
+fn alive<T>(store: &Accessor<T, Linked>) {
+    store.with(|mut access| access.get().access.reported = true);
+}
+
 /// Who reports, taken out of the Store so that it is not held while the report is worked on.
 type Reporter = (name::ThingId, Arc<Things>, Arc<dyn Device>);
 
 fn reporter<T>(store: &Accessor<T, Linked>, thing: &Resource<Registration>) -> Result<Reporter, Fault> {
     store.with(|mut access| {
         let mut view = access.get();
-        view.access.reported = true;
         Ok((view.registered(thing)?, view.access.things.clone(), view.access.device.clone()))
     })
 }

@@ -39,18 +39,19 @@ impl GuestLog {
     }
 
     fn line(&self, text: &[u8]) {
-        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        // An empty line is one too: with its time and its name it takes place in the log.
+        let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX).saturating_add(LINE_OVERHEAD_BYTES);
         let mut window = self.window.lock();
         if window.began.elapsed().as_secs() >= 1 {
             let dropped = std::mem::take(&mut window.dropped);
             *window = Window { began: Instant::now(), bytes: 0, dropped: 0 };
             if dropped > 0 {
-                tracing::warn!(target: "guest", "{}: limit log_bytes_per_s ({}) hit: {dropped} bytes dropped", self.guest.who, self.bytes_per_s);
+                tracing::warn!(target: "guest", "{}: {dropped} bytes dropped, beyond log_bytes_per_s ({})", self.guest.who, self.bytes_per_s);
             }
         }
         if window.bytes.saturating_add(bytes) > self.bytes_per_s {
             if window.dropped == 0 {
-                self.guest.met_limit("log_bytes_per_s");
+                self.guest.tell(Some("log_bytes_per_s"), &format!("met its limit log_bytes_per_s ({})", self.bytes_per_s));
             }
             window.dropped += u64::from(bytes);
             return;
@@ -184,6 +185,8 @@ impl OutputStream for Output {
     }
 }
 
+/// What a line counts for besides its text.
+const LINE_OVERHEAD_BYTES: u32 = 64;
 /// What one write of a guest may carry.
 const WRITE_BYTES_MAX: usize = 64 << 10;
 /// Random bytes that one call may ask for.

@@ -122,6 +122,9 @@ const CALLS: &[Call] = &[
     call("ledge:edge/iot-data@", "set-thing-properties", "things.write", "things.write = [\"PRODUCT/THING/PROPERTY\"]", |grants| {
         !grants.things.write.is_empty()
     }),
+    call("ledge:edge/iot-data@", "get-things-with-tags", "things", "things.read = [\"PRODUCT/THING\"]", |grants| {
+        !(grants.things.read.is_empty() && grants.things.write.is_empty() && grants.things.call.is_empty())
+    }),
     call("ledge:edge/iot-data@", "call-thing-service", "things.call", "things.call = [\"PRODUCT/THING/SERVICE\"]", |grants| {
         !grants.things.call.is_empty()
     }),

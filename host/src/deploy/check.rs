@@ -20,6 +20,8 @@ pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
         let who = format!("driver `{}`", driver.name);
         problems.extend(name::check_driver(&driver.name).err().map(|wrong| format!("{who}: {wrong}")));
         limits(&who, &driver.limits, &mut problems);
+        problems
+            .extend(function_grants(&driver.grants).map(|grant| format!("{who}: it is granted `{grant}`, which only functions can use")));
         if !before.drivers.contains(driver) {
             surroundings(&who, &driver.grants, closed_dirs, &mut problems);
         }
@@ -61,6 +63,22 @@ fn surroundings(who: &str, grants: &Grants, closed_dirs: &ClosedDirs, problems: 
         let wrong = grant::check_variable(name, value).err();
         problems.extend(wrong.map(|wrong| format!("{who}: `grants.env`: `{}`: {wrong}", name.escape_debug())));
     }
+}
+
+/// The grants that are there and that the world of drivers has nothing for.
+fn function_grants(grants: &Grants) -> impl Iterator<Item = &'static str> {
+    let things = &grants.things;
+    [
+        ("publish", grants.publish.is_empty()),
+        ("subscribe", grants.subscribe.is_empty()),
+        ("things", things.read.is_empty() && things.write.is_empty() && things.call.is_empty()),
+        ("invoke", grants.invoke.sync.is_empty() && grants.invoke.asynchronous.is_empty()),
+        ("http", grants.http.is_empty()),
+        ("credentials", !grants.credentials),
+    ]
+    .into_iter()
+    .filter(|(_, is_absent)| !is_absent)
+    .map(|(name, _)| name)
 }
 
 /// The grants of sockets that are there.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::shared::Shared;
+use crate::capability::Guest;
 use crate::function::Failure;
 use crate::name::ThingId;
 use crate::runtime::Request;
@@ -15,6 +16,7 @@ use crate::thing::{BoxFuture, Device};
 
 pub struct Handle {
     driver: String,
+    guest: Arc<Guest>,
     deadline: Duration,
     requests: mpsc::Sender<Request>,
     life: Arc<DriverLife>,
@@ -24,8 +26,8 @@ pub struct Handle {
 pub type DriverLife = Shared<Result<(), Failure>>;
 
 impl Handle {
-    pub fn new(driver: String, deadline: Duration, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Self {
-        Self { driver, deadline, requests, life }
+    pub fn new(driver: String, guest: Arc<Guest>, deadline: Duration, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Self {
+        Self { driver, guest, deadline, requests, life }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Fault>>) -> Request) -> Result<T, Fault> {
@@ -51,6 +53,10 @@ impl Handle {
 impl Device for Handle {
     fn deadline(&self) -> Duration {
         self.deadline
+    }
+
+    fn was_late(&self, what: &str) {
+        self.guest.tell(Some("deadline_ms"), &format!("is late: {what}"));
     }
 
     fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {

@@ -19,6 +19,8 @@ pub struct Invocation {
     pub deadline: Option<Instant>,
     /// The calls that led here.
     pub path: CallPath,
+    /// Who calls was promised that it runs, and asks again where it is busy: that is no refusal.
+    pub is_patient: bool,
 }
 
 impl Invocation {
@@ -31,6 +33,7 @@ impl Invocation {
             invoker_context: String::new(),
             deadline: None,
             path: CallPath::default(),
+            is_patient: false,
         }
     }
 }
@@ -77,4 +80,11 @@ pub enum InvokeError {
     NotLoaded { name: FunctionName, reason: String },
     #[error("every instance of this gateway is in use; try again")]
     NoSlot,
+}
+
+impl InvokeError {
+    /// Whether the same call may go well a little later.
+    pub fn is_for_now(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Broken { .. } | Self::Loading(_) | Self::NoSlot)
+    }
 }

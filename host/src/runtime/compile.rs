@@ -78,7 +78,8 @@ mod tests {
         };
         let sizes = engine::Sizes::of(engine::Machine::here());
         let layout = sizes.layout;
-        let (functions, drivers) = (engine::functions(engine::Class::USUAL, &sizes).unwrap(), engine::drivers(&sizes).unwrap());
+        let (functions, drivers) =
+            (engine::functions(engine::Class::USUAL, &sizes).unwrap(), engine::drivers(512 << 10, &sizes.layout).unwrap());
         assert_eq!(hash(&compiling(Kind::Function, &layout).unwrap()), hash(&functions));
         assert_eq!(hash(&compiling(Kind::Http, &layout).unwrap()), hash(&functions));
         assert_eq!(hash(&compiling(Kind::Driver, &layout).unwrap()), hash(&drivers));

@@ -1,7 +1,10 @@
 //! A driver's code: one instance whose `run` goes on while requests are answered by the same instance.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -12,6 +15,7 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 use super::budget::Exhausted;
 use super::failure::{self, Limiter};
 use super::function_code::limit;
+use super::meter::Meter;
 use super::state::DriverState;
 use super::ticker::Ticker;
 use crate::bindings::driver::{Driver, DriverPre};
@@ -51,17 +55,57 @@ pub enum Request {
     Call { thing: ThingId, service: String, arguments: Vec<Property>, answer: oneshot::Sender<Result<Vec<Property>, Fault>> },
 }
 
-/// How long a guest has been computing without waiting, reporting or answering.
+/// How long a guest has been computing without waiting, reporting or answering, in ticks: others who compute do not count.
 pub struct Busy {
-    since: Instant,
-    last_tick: Instant,
+    ticker: Arc<Ticker>,
+    meter: Arc<Meter>,
     cpu_ms: u64,
+    /// Where the meter stood when it waited, reported or answered last.
+    since: u64,
+    pauses: Arc<Pauses>,
 }
 
-/// Ticks come each millisecond while a guest computes; a longer gap means that it waited.
-const BUSY_GAP: Duration = Duration::from_millis(50);
-/// Calls that a driver never answered. So many mean that it hangs, and each holds memory of the instance.
-const ABANDONED_MAX: u32 = 64;
+/// Tells a guest that waits from one that was interrupted: both give their thread back.
+#[derive(Default)]
+struct Pauses {
+    /// In the poll that is under way, or was the last.
+    was_interrupted: AtomicBool,
+    /// At the end of some poll since somebody last asked.
+    has_waited: AtomicBool,
+}
+
+/// A guest's future that notes how each poll ends.
+struct Noted<F> {
+    guest: F,
+    pauses: Arc<Pauses>,
+}
+
+impl<F: Future + Unpin> Future for Noted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.pauses.was_interrupted.store(false, Relaxed);
+        let polled = Pin::new(&mut self.guest).poll(context);
+        if !self.pauses.was_interrupted.load(Relaxed) {
+            self.pauses.has_waited.store(true, Relaxed);
+        }
+        polled
+    }
+}
+
+impl Busy {
+    fn spent_ms(&self) -> u64 {
+        self.meter.spent(self.ticker.ticks()).saturating_sub(self.since)
+    }
+
+    /// A sign of life.
+    fn begin_again(&mut self) {
+        self.since = self.meter.spent(self.ticker.ticks());
+    }
+}
+
+/// Calls that took all of their time, one after another and none that was answered in between: then it hangs.
+const LATE_MAX: u32 = 8;
 
 impl DriverCode {
     pub(super) fn new(linker: &Linker<DriverState>, component: &Component, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
@@ -72,13 +116,16 @@ impl DriverCode {
     pub async fn run(&self, spec: DriverSpec, requests: mpsc::Receiver<Request>) -> Result<(), Failure> {
         let (limits, guest) = (spec.limits, spec.guest.clone());
         let mut store = self.store(spec);
-        let life = Box::pin(self.live(&mut store, requests));
-        let ended = self.ticker.watch(life, Arc::default()).await;
+        let Busy { meter, pauses, .. } = &store.data().busy;
+        let (meter, pauses) = (meter.clone(), pauses.clone());
+        let life = Noted { guest: Box::pin(self.live(&mut store, &limits, requests)), pauses };
+        let ended = self.ticker.watch(life, meter).await;
         let state = store.data();
         ended.map_err(|error| {
             let failure = failure::explain(&error, &state.limiter, &limits, &state.stderr.last_words());
             if let Some(limit) = failure.limit {
-                guest.met_limit(limit);
+                // Whoever starts it again says why it ended.
+                guest.count(limit);
             }
             failure
         })
@@ -98,7 +145,6 @@ impl DriverCode {
 
     /// A Store for one instance. `bench` takes one too.
     pub(crate) fn store(&self, spec: DriverSpec) -> Store<DriverState> {
-        let now = Instant::now();
         let stderr = Output::new(spec.log.clone());
         let state = DriverState {
             wasi: wasi::context(&spec.guest, &spec.log, &stderr),
@@ -106,7 +152,7 @@ impl DriverCode {
             limiter: Limiter::new(&spec.limits),
             stderr,
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
-            busy: Busy { since: now, last_tick: now, cpu_ms: spec.limits.cpu_ms },
+            busy: Busy { ticker: self.ticker.clone(), meter: Arc::default(), cpu_ms: spec.limits.cpu_ms, since: 0, pauses: Arc::default() },
         };
         let mut store = Store::new(self.pre.engine(), state);
         limit(&mut store, &spec.limits);
@@ -116,27 +162,34 @@ impl DriverCode {
         store
     }
 
-    async fn live(&self, store: &mut Store<DriverState>, mut requests: mpsc::Receiver<Request>) -> wasmtime::Result<()> {
-        let driver = self.pre.instantiate_async(&mut *store).await?;
+    async fn live(&self, store: &mut Store<DriverState>, limits: &Limits, mut requests: mpsc::Receiver<Request>) -> wasmtime::Result<()> {
+        let deadline = Duration::from_millis(limits.deadline_ms);
+        let Ok(driver) = tokio::time::timeout(deadline, self.pre.instantiate_async(&mut *store)).await else {
+            return Err(Exhausted::Deadline.into());
+        };
+        let driver = driver?;
         store
             .run_concurrent(async |accessor| {
                 let mut run = Box::pin(driver.ledge_edge_device().call_run(accessor));
                 let mut calls = FuturesUnordered::new();
-                let mut abandoned = 0;
+                let mut late = 0;
                 loop {
                     tokio::select! {
                         ended = &mut run => return ended?.map_err(|message| failure::RunFailed(message).into()),
-                        request = requests.recv() => match request {
-                            Some(request) => calls.push(answer(&driver, accessor, request)),
+                        request = requests.recv(), if calls.len() < limits.concurrency as usize => match request {
+                            Some(request) => calls.push(answer(&driver, accessor, deadline, request)),
                             None => return Ok(()),
                         },
                         Some(answered) = calls.next() => {
-                            accessor.with(|mut access| access.data_mut().busy.since = Instant::now());
-                            if answered? == Answered::TooLate {
-                                abandoned += 1;
+                            match answered? {
+                                Answered::InTime => {
+                                    accessor.with(|mut access| access.data_mut().busy.begin_again());
+                                    late = 0;
+                                }
+                                Answered::TooLate => late += 1,
                             }
-                            if abandoned > ABANDONED_MAX {
-                                wasmtime::bail!("it hangs: {ABANDONED_MAX} calls were never answered");
+                            if late >= LATE_MAX {
+                                wasmtime::bail!("it hangs: {LATE_MAX} calls one after another had no answer within {} ms", limits.deadline_ms);
                             }
                         }
                     }
@@ -153,48 +206,51 @@ enum Answered {
 }
 
 /// Carries one request into the guest. An error is a trap, which ends the instance.
-async fn answer(driver: &Driver, accessor: &Accessor<DriverState>, request: Request) -> wasmtime::Result<Answered> {
+async fn answer(driver: &Driver, accessor: &Accessor<DriverState>, deadline: Duration, request: Request) -> wasmtime::Result<Answered> {
     let device = driver.ledge_edge_device();
     match request {
         Request::Get { thing, identifiers, answer } => {
             let called = device.call_get_properties(accessor, thing.into(), identifiers);
-            in_time(called, answer, convert).await
+            in_time(deadline, called, answer, convert).await
         }
         Request::Set { thing, properties, answer } => {
             let called = device.call_set_properties(accessor, thing.into(), convert(properties));
-            in_time(called, answer, |()| ()).await
+            in_time(deadline, called, answer, |()| ()).await
         }
         Request::Call { thing, service, arguments, answer } => {
             let called = device.call_call_service(accessor, thing.into(), service, convert(arguments));
-            in_time(called, answer, convert).await
+            in_time(deadline, called, answer, convert).await
         }
     }
 }
 
+/// A call goes on in the instance when its asker is gone, who may have had less time: it keeps its place, and is late only when the
+/// driver's own time is over.
 async fn in_time<G, H>(
+    deadline: Duration,
     called: impl Future<Output = wasmtime::Result<Result<G, types::Fault>>>,
-    mut answer: oneshot::Sender<Result<H, Fault>>,
+    answer: oneshot::Sender<Result<H, Fault>>,
     convert: impl FnOnce(G) -> H,
 ) -> wasmtime::Result<Answered> {
-    tokio::select! {
-        result = called => {
-            // The asker may have gone in this very moment; that is no fault of the driver.
+    match tokio::time::timeout(deadline, called).await {
+        Ok(result) => {
+            // That the asker is gone is no fault of the driver.
             let _ = answer.send(result?.map(convert).map_err(Fault::from));
             Ok(Answered::InTime)
         }
-        () = answer.closed() => Ok(Answered::TooLate),
+        Err(_) => Ok(Answered::TooLate),
     }
 }
 
 fn on_tick(mut store: StoreContextMut<'_, DriverState>) -> wasmtime::Result<UpdateDeadline> {
     let state = store.data_mut();
-    let (now, reported) = (Instant::now(), state.thing_access.take_reported());
+    let reported = state.thing_access.take_reported();
     let busy = &mut state.busy;
-    if reported || now.duration_since(busy.last_tick) > BUSY_GAP {
-        busy.since = now;
+    busy.pauses.was_interrupted.store(true, Relaxed);
+    if reported || busy.pauses.has_waited.swap(false, Relaxed) {
+        busy.begin_again();
     }
-    busy.last_tick = now;
-    let spent_ms = u64::try_from(now.duration_since(busy.since).as_millis()).unwrap_or(u64::MAX);
+    let spent_ms = busy.spent_ms();
     if spent_ms >= busy.cpu_ms {
         return Err(Exhausted::Cpu { spent_ms, cpu_ms: busy.cpu_ms }.into());
     }

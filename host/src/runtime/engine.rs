@@ -58,9 +58,9 @@ pub fn functions(class: Class, sizes: &Sizes) -> wasmtime::Result<Engine> {
 }
 
 /// Drivers: few and long-lived, each with its own memory.
-pub fn drivers(sizes: &Sizes) -> wasmtime::Result<Engine> {
-    let mut config = for_drivers(&sizes.layout);
-    stack(&mut config, Class::USUAL.stack_bytes);
+pub fn drivers(stack_bytes: usize, layout: &Layout) -> wasmtime::Result<Engine> {
+    let mut config = for_drivers(layout);
+    stack(&mut config, stack_bytes);
     Engine::new(&config)
 }
 
@@ -156,6 +156,6 @@ mod tests {
         for class in others {
             assert_eq!(hash(&functions(class, &sizes).unwrap()), compiled, "{class:?}");
         }
-        assert_eq!(hash(&drivers(&sizes).unwrap()), hash(&Engine::new(&for_drivers(&sizes.layout)).unwrap()));
+        assert_eq!(hash(&drivers(128 << 10, &sizes.layout).unwrap()), hash(&Engine::new(&for_drivers(&sizes.layout)).unwrap()));
     }
 }

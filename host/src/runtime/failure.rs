@@ -30,6 +30,16 @@ impl Limiter {
         }
     }
 
+    /// What was refused, by its name and in words.
+    pub fn refused(&self, limits: &Limits) -> Option<(&'static str, String)> {
+        Some(match self.refused? {
+            Refused::Memory => ("memory_bytes", format!("it asked for more memory than its limit of {} MiB", limits.memory_bytes >> 20)),
+            Refused::Table => {
+                ("table_elements", format!("it asked for a larger table than its limit of {} elements", limits.table_elements))
+            }
+        })
+    }
+
     /// Forgets what was refused, for another call of the same instance.
     pub fn forget(&mut self) {
         self.refused = None;
@@ -87,10 +97,8 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
     let root = error.root_cause().to_string();
     let (limit, message) = if let Some(exhausted) = error.downcast_ref::<Exhausted>() {
         return self::exhausted(exhausted, limits);
-    } else if limiter.refused == Some(Refused::Memory) {
-        (Some("memory_bytes"), format!("stopped: it asked for more memory than its limit of {} MiB", limits.memory_bytes >> 20))
-    } else if limiter.refused == Some(Refused::Table) {
-        (Some("table_elements"), format!("stopped: it asked for a larger table than its limit of {} elements", limits.table_elements))
+    } else if let Some((limit, message)) = limiter.refused(limits).filter(|_| gave_up(error)) {
+        (Some(limit), format!("stopped: {message}"))
     } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
         (Some("stack_bytes"), format!("stopped: it used more stack than the limit of {} KiB", limits.stack_bytes >> 10))
     } else if root.contains("allocated for hostcalls") {
@@ -102,6 +110,12 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
     };
     let message = if last_words.is_empty() { message } else { format!("{message}; its last words: {last_words}") };
     Failure { limit, message }
+}
+
+/// Whether it ended as guests do that are refused memory: in its start, or by a trap of its own making. Any other trap has
+/// another reason, whatever was refused before.
+fn gave_up(error: &wasmtime::Error) -> bool {
+    error.downcast_ref::<Trap>().is_none_or(|trap| *trap == Trap::UnreachableCodeReached)
 }
 
 fn exhausted(exhausted: &Exhausted, limits: &Limits) -> Failure {

@@ -109,6 +109,22 @@ impl BoundCode {
     }
 
     async fn instantiate(&self, code: &FunctionCode, function: &Function) -> Result<(), String> {
+        match self.instantiate_once(code, function).await {
+            // As for a call: what waits for other functions gives way.
+            Err(Ended::NoSlot) if self.runtime.function_parts.hoards.clear() => self.instantiate_once(code, function).await,
+            started => started,
+        }
+        .map_err(|ended| match ended {
+            Ended::NoSlot => "every instance of this gateway is in use; try again".to_owned(),
+            Ended::Deadline => format!("it did not start within {} ms", function.limits.deadline_ms),
+            Ended::Failed(failure) => {
+                self.guest.tell(failure.limit, &failure.message);
+                failure.message
+            }
+        })
+    }
+
+    async fn instantiate_once(&self, code: &FunctionCode, function: &Function) -> Result<(), Ended> {
         let deadline = Instant::now() + Duration::from_millis(function.limits.deadline_ms);
         let (call, meter) = (Call::probe(deadline), Arc::<Meter>::default());
         let mut store = self.store(code, function, &call);
@@ -116,9 +132,8 @@ impl BoundCode {
         let started = Box::pin(code.pre.instantiate_async(&mut store));
         match tokio::time::timeout_at(deadline.into(), self.runtime.ticker.watch(started, meter)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if failure::is_pool_full(&error) => Err("every instance of this gateway is in use; try again".to_owned()),
-            Ok(Err(error)) => Err(explain(&error, store.data(), &function.limits).message),
-            Err(_) => Err(format!("it did not start within {} ms", function.limits.deadline_ms)),
+            Ok(Err(error)) => Err(Ended::by(&error, store.data(), &function.limits)),
+            Err(_) => Err(Ended::Deadline),
         }
     }
 
@@ -221,6 +236,7 @@ impl BoundCode {
             Ok(Err(message)) => Outcome::Handled(message),
             Err(error) => return Err(Ended::by(&error, live.store.data(), &function.limits)),
         };
+        self.tell_refused(live.store.data(), &function.limits);
         if function.reuse > 0 {
             self.kept.put(live);
         }
@@ -257,6 +273,13 @@ fn millis(duration: Duration) -> u64 {
 }
 
 impl BoundCode {
+    /// A guest may go on where it is refused more memory; that it was is told all the same.
+    pub(super) fn tell_refused(&self, state: &FunctionState, limits: &Limits) {
+        if let Some((limit, message)) = state.limiter.refused(limits) {
+            self.guest.tell(Some(limit), &format!("went on without more: {message}"));
+        }
+    }
+
     fn drop_kept(&self) {
         let hoards: [&dyn Hoard; 2] = [&*self.kept, &*self.kept_http];
         for hoard in hoards {
@@ -286,9 +309,7 @@ impl BoundCode {
             Ended::Deadline => failure::deadline(function.limits.deadline_ms),
             Ended::Failed(failure) => failure,
         };
-        if let Some(limit) = failure.limit {
-            self.guest.met_limit(limit);
-        }
+        self.guest.tell(failure.limit, &failure.message);
         if failure.limit == Some("stack_bytes") && self.code.overflowed() {
             self.drop_kept();
         }
@@ -297,8 +318,13 @@ impl BoundCode {
 }
 
 impl Code for BoundCode {
-    fn met_limit(&self, limit: &'static str) {
-        self.guest.met_limit(limit);
+    fn tell(&self, limit: Option<&'static str>, message: &str) {
+        self.guest.tell(limit, message);
+    }
+
+    fn denied_topic(&self, topic: &str) {
+        // A message has nobody to tell the fault.
+        let _ = self.guest.denied("subscribe", topic);
     }
 
     fn is_loaded(&self) -> bool {

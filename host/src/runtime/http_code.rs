@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::Response;
+use parking_lot::Mutex;
 use wasmtime::component::Resource;
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
@@ -28,12 +29,17 @@ impl BoundCode {
         let no_handler = || Failure { limit: None, message: "has no handler of HTTP requests".to_owned() };
         let http = code.http.as_ref().ok_or_else(|| Ended::Failed(no_handler()))?;
         let mut live = self.live((code, http, &self.kept_http), function, call, meter).await?;
-        let handled = match take(live.store.data_mut(), exchange) {
+        let given = Arc::<Mutex<Given>>::default();
+        let handled = match take(live.store.data_mut(), exchange, given.clone()) {
             Ok((request, answer)) => live.instance.wasi_http_incoming_handler().call_handle(&mut live.store, request, answer).await,
             Err(error) => Err(error),
         };
         if let Err(error) = handled {
             return Err(Ended::by(&error, live.store.data(), &function.limits));
+        }
+        self.tell_refused(live.store.data(), &function.limits);
+        if let Some(message) = given.lock().failure() {
+            return Err(Ended::Failed(Failure { limit: None, message }));
         }
         if function.reuse > 0 && !holds_on(live.store.data_mut()) {
             self.kept_http.put(live);
@@ -45,12 +51,39 @@ impl BoundCode {
 /// The guest's two arguments.
 type Arguments = (Resource<HostIncomingRequest>, Resource<HostResponseOutparam>);
 
-fn take(state: &mut FunctionState, Exchange { request, is_tls, answer }: Exchange) -> wasmtime::Result<Arguments> {
+fn take(state: &mut FunctionState, Exchange { request, is_tls, answer }: Exchange, told: Arc<Mutex<Given>>) -> wasmtime::Result<Arguments> {
     let scheme = if is_tls { Scheme::Https } else { Scheme::Http };
     let mut http = state.http();
     let request = http.new_incoming_request(scheme, request)?;
-    let answer = http.new_response_outparam_from_callback(move |given| pass(given, answer))?;
+    let answer = http.new_response_outparam_from_callback(move |given| {
+        *told.lock() = Given::of(&given);
+        pass(given, answer);
+    })?;
     Ok((request, answer))
+}
+
+/// What a guest gave for an answer.
+#[derive(Default)]
+enum Given {
+    #[default]
+    Nothing,
+    Error(String),
+    Response,
+}
+
+impl Given {
+    fn of(given: &Result<Response<HyperOutgoingBody>, ErrorCode>) -> Self {
+        given.as_ref().map_or_else(|code| Self::Error(code.to_string()), |_| Self::Response)
+    }
+
+    /// Why that is none.
+    fn failure(&self) -> Option<String> {
+        match self {
+            Self::Nothing => Some("ended without an answer".to_owned()),
+            Self::Error(error) => Some(format!("answered with an error: {error}")),
+            Self::Response => None,
+        }
+    }
 }
 
 /// That nobody waits any more is no fault of the guest.

@@ -9,7 +9,6 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::audit::Audit;
 use crate::bus::{Kind, Message, Sink, Source};
 use crate::function::Functions;
 use crate::queue::{Job, Queue};
@@ -21,13 +20,12 @@ pub struct Routes {
     table: ArcSwap<Vec<Route>>,
     functions: Arc<Functions>,
     queue: Arc<Queue>,
-    audit: Audit,
     drops: OncePerSecond,
 }
 
 impl Routes {
-    pub fn new(functions: Arc<Functions>, queue: Arc<Queue>, audit: Audit) -> Self {
-        Self { table: ArcSwap::default(), functions, queue, audit, drops: OncePerSecond::default() }
+    pub fn new(functions: Arc<Functions>, queue: Arc<Queue>) -> Self {
+        Self { table: ArcSwap::default(), functions, queue, drops: OncePerSecond::default() }
     }
 
     pub fn replace(&self, routes: Vec<Route>) {
@@ -51,11 +49,16 @@ impl Routes {
         let target = &route.target;
         let function = self.functions.get(target).ok_or_else(|| format!("function `{target}` is not deployed"))?;
         if !function.grants.may_subscribe(&message.topic) {
-            self.audit.record(&format!("function {target}"), "denied", &format!("subscribe {}", message.topic));
+            function.code.denied_topic(&message.topic);
             return Err(format!("function `{target}` is not granted `subscribe` of it"));
         }
         if message.path.depth() >= function.limits.call_depth {
-            return Err(format!("a loop is cut, since {} -> {target} is nested too deeply", message.path));
+            let cut = format!(
+                "is not called: a loop is cut, since {} -> {target} is nested deeper than {}",
+                message.path, function.limits.call_depth
+            );
+            function.code.tell(Some("call_depth"), &cut);
+            return Err(format!("function `{target}` {cut}"));
         }
         let job = Job {
             id: uuid::Uuid::new_v4().to_string(),

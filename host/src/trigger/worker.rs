@@ -55,7 +55,8 @@ impl Worker {
         let reason = match self.invoke_when_free(job).await {
             Ok(Outcome::Done(_)) => return tracing::debug!("async invocation {id} of function `{name}` is done"),
             Ok(Outcome::Handled(message)) => format!("failed: {message}"),
-            Ok(Outcome::Unhandled(failure)) => failure.message,
+            // The guest's own line says why, and names the limit.
+            Ok(Outcome::Unhandled(_)) => return tracing::debug!("async invocation {id} of function `{name}` was ended"),
             Err(error) => format!("was not run: {error}"),
         };
         if let Some(others) = self.failures.turn() {
@@ -71,6 +72,7 @@ impl Worker {
                 request_id: job.id.clone(),
                 invoker_context: job.invoker_context.clone(),
                 path: job.path.clone(),
+                is_patient: true,
                 ..Invocation::new(job.target.clone(), job.event.clone())
             };
             match self.functions.invoke(invocation).await {

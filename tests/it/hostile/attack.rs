@@ -10,6 +10,7 @@ use crate::harness::{self, Setup};
 
 /// Attackers at the same time: the places of one function by default.
 pub const CALLERS: usize = 8;
+const HONEST_CALLERS: usize = 4 * CALLERS;
 /// The same component in honest use.
 const HONEST: &str = "test/honest";
 pub const RSS_MIB_MAX: f64 = 8.0;
@@ -47,11 +48,11 @@ pub fn against(event: &'static str, limits: impl FnOnce(&mut Limits)) -> Attack 
         (own.deadline_ms, own.breaker_failures) = (50, 0);
         limits(own);
     });
-    let setup = setup.function_of(HONEST, "hostile").limits(|own| own.concurrency = 2 * CALLERS as u32);
+    let setup = setup.function_of(HONEST, "hostile").limits(|own| own.concurrency = HONEST_CALLERS as u32);
     Attack { setup: setup.function_of("test/neighbour", "count"), function: "test/hostile", event, callers: CALLERS }
 }
 
-/// How long the attack is, and a third of it the quiet before it.
+/// How long the attack is, and half of it the quiet before it.
 fn attack_time() -> Duration {
     Duration::from_secs_f64(long_form_s().unwrap_or(1.5))
 }
@@ -66,9 +67,10 @@ impl Attack {
         let gateway = Gateway::start().await;
         gateway.deploy(&self.setup).await.unwrap();
         // The baseline is what honest use leaves: calls at once, each with some of the memory that it may have. The pool keeps
-        // a part of each memory that was used, by design, so whoever uses it first pays for it. Twice as many as will attack,
-        // since an attacker's next call may begin in a new place before the last one has left its own.
-        gateway.attack(HONEST, "use 16", 2 * CALLERS, quiet / 4).await;
+        // a part of each memory that was used, by design, so whoever uses it first pays for it. Four times as many as will attack:
+        // each of the two threads that run guests has places of its own, and an attacker's next call may begin in a new one before the
+        // last one has left its own.
+        gateway.attack(HONEST, "use 16", HONEST_CALLERS, quiet / 4).await;
         gateway.neighbour(quiet / 4).await;
         let quiet = gateway.neighbour(quiet).await;
         let before = gateway.rss_mib();

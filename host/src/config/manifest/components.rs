@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value as Json, json};
 
 use super::reader::{Entry, Table, Value};
-use super::{Source, json, place, sandbox};
-use crate::limit::{Limits, REUSE};
+use super::sandbox::{self, Of};
+use super::{Source, json, place};
+use crate::limit::REUSE;
 use crate::name::{FunctionName, check_driver};
 use crate::set::{Driver, Function, HttpAuth, HttpTrigger, check_http_prefix};
 
@@ -18,7 +19,7 @@ pub fn driver(entry: &Entry<'_>) -> Option<Driver<Source>> {
     let table = entry.value.table(&["crate", "component", "config", "limits", "grants"])?;
     let component = source(&table);
     let config = table.optional("config").map(|config| read_config(&config));
-    let (limits, grants) = (sandbox::limits(&table, Limits::of_driver()), sandbox::grants(&table));
+    let (limits, grants) = (sandbox::limits(&table, Of::Driver), sandbox::grants(&table, Of::Driver));
     name.ok()?;
     Some(Driver { name: entry.key.to_owned(), component: component?, config: config.flatten(), limits, grants })
 }
@@ -27,7 +28,7 @@ pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
     let name: Result<FunctionName, ()> = entry.key.parse().map_err(|err| entry.error(err));
     let table = entry.value.table(&["crate", "component", "limits", "grants", "reuse", "http"])?;
     let component = source(&table);
-    let (limits, grants) = (sandbox::limits(&table, Limits::default()), sandbox::grants(&table));
+    let (limits, grants) = (sandbox::limits(&table, Of::Function), sandbox::grants(&table, Of::Function));
     let reuse = table.optional("reuse").and_then(|value| value.integer(REUSE)).unwrap_or_default();
     let http = table.optional("http").map(|http| http_trigger(&http));
     Some(Function { name: name.ok()?, component: component?, limits, grants, reuse, http: http.flatten() })

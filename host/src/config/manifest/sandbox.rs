@@ -15,24 +15,42 @@ use crate::limit::{
     MEMORY_BYTES, PUBLISHES_PER_S, STACK_BYTES, TABLE_ELEMENTS,
 };
 
-/// The limits of the component that `table` declares; `limits` where it is silent.
-pub fn limits(table: &Table<'_>, mut limits: Limits) -> Limits {
-    let known = [
-        "memory_mib",
-        "table_elements",
-        "stack_kib",
-        "cpu_ms",
-        "deadline_ms",
-        "host_call_bytes",
-        "handles",
-        "concurrency",
-        "publishes_per_s",
-        "invocations_per_s",
-        "log_bytes_per_s",
-        "call_depth",
-        "breaker_failures",
-    ];
-    let Some(table) = table.optional("limits").and_then(|limits| limits.table(&known)) else { return limits };
+/// What a section is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    Function,
+    Driver,
+}
+
+/// Limits of both, and then those that mean nothing for a driver, which calls no functions and is called by its own rules.
+const LIMITS: [&str; 13] = [
+    "memory_mib",
+    "table_elements",
+    "stack_kib",
+    "cpu_ms",
+    "deadline_ms",
+    "host_call_bytes",
+    "handles",
+    "concurrency",
+    "publishes_per_s",
+    "log_bytes_per_s",
+    "invocations_per_s",
+    "call_depth",
+    "breaker_failures",
+];
+const OF_BOTH: usize = 10;
+
+/// What the world of functions can ask for, and that of drivers.
+const FUNCTION_GRANTS: [&str; 8] = ["publish", "subscribe", "things", "invoke", "http", "dirs", "credentials", "env"];
+const DRIVER_GRANTS: [&str; 5] = ["tcp", "udp", "listen", "dirs", "env"];
+
+/// The limits of the component that `table` declares; the defaults where it is silent.
+pub fn limits(table: &Table<'_>, of: Of) -> Limits {
+    let (mut limits, known) = match of {
+        Of::Function => (Limits::default(), &LIMITS[..]),
+        Of::Driver => (Limits::of_driver(), &LIMITS[..OF_BOTH]),
+    };
+    let Some(table) = table.optional("limits").and_then(|limits| limits.table(known)) else { return limits };
     if let Some(memory_mib) =
         table.optional("memory_mib").and_then(|value| value.integer(MEMORY_BYTES.start() >> 20..=MEMORY_BYTES.end() >> 20))
     {
@@ -66,9 +84,9 @@ fn stack_bytes(value: &Value<'_>) -> Option<usize> {
 }
 
 /// The grants of the component that `table` declares; none where it is silent.
-pub fn grants(table: &Table<'_>) -> Grants {
-    let known = ["publish", "subscribe", "things", "invoke", "http", "tcp", "udp", "listen", "dirs", "credentials", "env"];
-    let Some(table) = table.optional("grants").and_then(|grants| grants.table(&known)) else { return Grants::default() };
+pub fn grants(table: &Table<'_>, of: Of) -> Grants {
+    let known = if of == Of::Driver { &DRIVER_GRANTS[..] } else { &FUNCTION_GRANTS[..] };
+    let Some(table) = table.optional("grants").and_then(|grants| grants.table(known)) else { return Grants::default() };
     Grants {
         publish: list(&table, "publish"),
         subscribe: list(&table, "subscribe"),

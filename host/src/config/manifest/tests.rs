@@ -56,7 +56,7 @@ custom = { port = 12_345, z = 1, a = [1.5, true], since = 2019-08-07 }
 crate = "light"
 config = { kv = [{ key = "ip", value = "127.0.0.1", note = "ip地址" }] }
 limits.deadline_ms = 10_000
-grants = { publish = ["/light/#"] }
+grants = { tcp = ["127.0.0.1:502"] }
 
 [functions."EdgeFC/hello"]
 crate = "hello"
@@ -98,7 +98,7 @@ fn a_whole_manifest_is_read() {
     let light = &set.drivers[0];
     assert_eq!(light.component, Source::Crate(dir.path().join("light")));
     assert_eq!(light.config, Some(json!({ "kv": [{ "key": "ip", "value": "127.0.0.1", "note": "ip地址" }] })));
-    assert_eq!((light.limits.deadline_ms, light.grants.may_publish("/light/x")), (10_000, true));
+    assert_eq!((light.limits.deadline_ms, light.grants.tcp.len()), (10_000, 1));
 
     // In the order of the file, not of the letters.
     let [hello, another] = &set.functions[..] else { panic!("two functions") };
@@ -217,6 +217,18 @@ fn a_missing_manifest_is_an_error_that_says_what_to_do() {
     );
     let error = load(&dir.path().join("nowhere")).unwrap_err().to_string();
     assert!(error.contains("the directory does not exist"), "{error}");
+}
+
+#[test]
+fn what_means_nothing_for_a_driver_or_for_a_function_is_refused() {
+    let found = mistakes(&format!(
+        "{WHOLE}\n[drivers.b]\ncomponent = 'other.wasm'\nlimits.call_depth = 2\ngrants.publish = ['#']\n\
+         [functions.\"a/b\"]\ncomponent = 'other.wasm'\ngrants.tcp = ['127.0.0.1:502']"
+    ));
+    for (mistake, wanted) in found.iter().zip(["drivers.b.limits.call_depth: unknown key", "drivers.b.grants.publish", "a/b\".grants.tcp"]) {
+        assert!(mistake.contains(wanted), "nothing of {wanted} in {mistake}");
+    }
+    assert_eq!(found.len(), 3);
 }
 
 #[test]
