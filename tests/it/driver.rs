@@ -1,5 +1,9 @@
 //! Drivers: one instance that lives, registers its things, reports, and answers for them.
 
+use std::collections::BTreeMap;
+
+use ledge::grant::{Dir, Env};
+use ledge::limit::Limits;
 use ledge::name::ThingId;
 use ledge::thing::Presence;
 use ledge::thing::fault;
@@ -9,6 +13,24 @@ use serde_json::{Value as Json, json};
 use crate::harness::client::json as body;
 use crate::harness::command::ledge;
 use crate::harness::{ECHO, Setup, TestGateway, eventually, gateway};
+
+/// A change of the limits of the driver `echo_thing`.
+fn limits(change: impl FnOnce(&mut Limits)) -> Setup {
+    gateway().echo_thing("echo-1").echo_thing("echo-2").with_driver(|driver| change(&mut driver.limits))
+}
+
+/// The metric of a limit that the driver `echo_thing` met.
+fn hits(limit: &str) -> String {
+    format!(r#"ledge_limit_hits_total{{guest="driver echo_thing",limit="{limit}"}}"#)
+}
+
+fn number(name: &str, value: i32) -> Vec<Property> {
+    vec![Property::new(name, Value::Int(value))]
+}
+
+fn text(value: &str) -> Vec<Property> {
+    vec![Property::new("text", Value::Text(value.into()))]
+}
 
 fn echo_1() -> ThingId {
     ThingId::new(ECHO, "echo-1")
@@ -148,6 +170,84 @@ async fn a_driver_that_computes_for_ever_does_not_hold_up_another() {
         gw.gateway.things.get_properties(&ThingId::new("a1Other", "t"), vec!["Number".into()]).await.unwrap();
     }
     spinning.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_is_never_answered_ends_at_the_deadline_and_the_device_beside_it_answers_meanwhile() {
+    let gw = limits(|limits| limits.deadline_ms = 300).start().await;
+    let hung = call(&gw, "echo-1", "hang", vec![]);
+    let beside = async {
+        loop {
+            assert_eq!(call(&gw, "echo-2", "echo", text("still here")).await.unwrap(), text("still here"));
+        }
+    };
+    let ended = tokio::select! {
+        ended = hung => ended.unwrap_err(),
+        () = beside => unreachable!("it asks for ever"),
+    };
+    assert_eq!(ended.code, fault::TIMEOUT);
+    assert!(ended.message.contains("a1Echo/echo-1") && ended.message.contains("300 ms"), "{ended}");
+    // The driver itself goes on.
+    assert_eq!(call(&gw, "echo-1", "echo", text("x")).await.unwrap(), text("x"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_hands_the_host_too_much_at_once_is_ended_by_name() {
+    let gw = limits(|limits| limits.host_call_bytes = 64 << 10).start().await;
+    // The host knows no product of that name, and says so.
+    assert_eq!(call(&gw, "echo-1", "big", number("bytes", 1_000)).await.unwrap_err().code, fault::FILE_NOT_EXIST);
+    assert_eq!(call(&gw, "echo-1", "big", number("bytes", 100_000)).await.unwrap_err().code, fault::DEVICE_OFFLINE);
+    gw.counted(&format!("{} 1", hits("host_call_bytes"))).await;
+    eventually("the driver to run again", || async { call(&gw, "echo-1", "echo", text("x")).await.is_ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_floods_the_log_goes_on_and_the_rest_of_it_is_dropped_and_counted() {
+    let gw = limits(|limits| limits.log_bytes_per_s = 1_000).start().await;
+    call(&gw, "echo-1", "log", number("bytes", 500)).await.unwrap();
+    assert!(!gw.metrics().await.contains(&hits("log_bytes_per_s")), "500 bytes of 1000 were too many");
+    call(&gw, "echo-1", "log", number("bytes", 100_000)).await.unwrap();
+    gw.counted(&hits("log_bytes_per_s")).await;
+    assert_eq!(driver(&gw).await["restarts"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_reports_so_often_in_a_second_and_no_more() {
+    let gw = limits(|limits| limits.publishes_per_s = 10).start().await;
+    let mut refused = 0;
+    for _ in 0..40 {
+        match call(&gw, "echo-1", "report", number("Number", 1)).await {
+            Ok(_) => {}
+            Err(fault) => {
+                assert_eq!(fault.code, fault::TOO_MANY);
+                assert!(fault.message.contains("limit publishes_per_s (10)"), "{fault}");
+                refused += 1;
+            }
+        }
+    }
+    assert!((1..=30).contains(&refused), "{refused} of 40 were refused");
+    gw.counted(&format!("{} {refused}", hits("publishes_per_s"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_reads_the_directory_and_sees_the_variable_that_it_was_granted_and_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(root.path().join("recipes")).unwrap();
+    std::fs::write(root.path().join("recipes/bread"), "flour and water").unwrap();
+    std::fs::write(root.path().join("secret"), "a secret").unwrap();
+    let setup = gateway().echo_thing("echo-1").with_driver(|driver| {
+        driver.grants.dirs = vec![Dir { host: root.path().join("recipes"), guest: "/recipes".into() }];
+        driver.grants.env = Env(BTreeMap::from([("PLC_HOST".into(), "10.0.0.7".into())]));
+    });
+    let gw = setup.start().await;
+    let seen = async |service: &str, name: &str| call(&gw, "echo-1", service, text(name)).await.unwrap()[0].value.to_text();
+    assert_eq!(seen("read", "/recipes/bread").await, "flour and water");
+    assert_eq!(seen("env", "PLC_HOST").await, "10.0.0.7");
+    for other in ["/recipes/../secret", "/secret", "/etc/passwd"] {
+        let answer = seen("read", other).await;
+        assert!(answer.contains("os error") || answer.contains("pre-opened"), "`{other}` answered {answer}");
+    }
+    assert_eq!(seen("env", "PATH").await, "environment variable not found");
 }
 
 /// What the API says of the one driver.

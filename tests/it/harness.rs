@@ -5,6 +5,7 @@ pub mod client;
 pub mod command;
 mod guests;
 pub mod http;
+pub mod module;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -11,6 +11,7 @@ mod demo;
 mod deploy;
 mod dir;
 mod driver;
+mod engine;
 mod env;
 mod function;
 mod grant;

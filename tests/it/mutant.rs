@@ -8,9 +8,10 @@ mod mutate;
 use ledge::deploy::DeployError;
 use ledge::function::Invocation;
 use ledge::limit::Limits;
-use ledge::set::{self, Digest, Set};
+use ledge::set::{self, Digest, HttpAuth, HttpTrigger, Set};
 use mutate::{Random, mutant};
 
+use crate::harness::http::whole;
 use crate::harness::{PROGRAM, TestGateway, component, gateway};
 
 const IN_CI: usize = 5_000;
@@ -20,6 +21,7 @@ const AT_ONCE: usize = 64;
 const LANES: usize = 2;
 const FUNCTIONS: [&str; 9] =
     ["misbehave", "count", "chain", "relay", "operate", "helloworld", "invoker", "light-monitor", "thing-operations"];
+const HTTP: [&str; 1] = ["http-echo"];
 const DRIVERS: [&str; 3] = ["echo-thing", "light", "light_sensor"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -45,14 +47,14 @@ async fn no_mutant_of_a_component_ends_the_gateway_or_disturbs_a_neighbour() {
 struct Tally {
     refused: usize,
     accepted: usize,
-    /// Accepted functions that were called and gave a result.
+    /// Accepted functions that were called or asked and gave a result.
     answered: usize,
 }
 
 async fn try_all(seeds: Vec<usize>) -> Tally {
     let neighbour = || gateway().function("misbehave");
-    let gw = neighbour().compiler(PROGRAM.into()).start().await;
-    let components: Vec<Vec<u8>> = FUNCTIONS.iter().chain(&DRIVERS).map(|name| component(name)).collect();
+    let gw = neighbour().compiler(PROGRAM.into()).http_listen("http://127.0.0.1:0").start().await;
+    let components: Vec<Vec<u8>> = FUNCTIONS.iter().chain(&HTTP).chain(&DRIVERS).map(|name| component(name)).collect();
     let mut tally = Tally::default();
     for seeds in seeds.chunks(AT_ONCE) {
         let mut set = neighbour().set;
@@ -62,7 +64,7 @@ async fn try_all(seeds: Vec<usize>) -> Tally {
             let bytes = mutant(&components, base, &mut random);
             let digest = Digest::of(&bytes);
             gw.gateway.deploy.components().put(&digest, &bytes).unwrap();
-            add(&mut set, &format!("m{seed}"), digest, base >= FUNCTIONS.len());
+            add(&mut set, &format!("m{seed}"), digest, base);
         }
         try_together(&gw, set, &mut tally).await;
         assert_eq!(gw.result("misbehave", "still here").await, "still here", "after the mutants {seeds:?}");
@@ -71,13 +73,16 @@ async fn try_all(seeds: Vec<usize>) -> Tally {
     tally
 }
 
-fn add(set: &mut Set, name: &str, component: Digest, is_driver: bool) {
+/// `base` is what it was made of, in the order of the lists.
+fn add(set: &mut Set, name: &str, component: Digest, base: usize) {
     let limits = Limits { deadline_ms: 200, cpu_ms: 100, ..Limits::default() };
-    if is_driver {
+    if base >= FUNCTIONS.len() + HTTP.len() {
         set.drivers.push(set::Driver { name: name.into(), component, config: None, limits, grants: Default::default() });
     } else {
+        let http = HttpTrigger { prefix: format!("/{name}"), auth: HttpAuth::Anonymous };
+        let http = (base >= FUNCTIONS.len()).then_some(http);
         let name = format!("mutant/{name}").parse().unwrap();
-        set.functions.push(set::Function { name, component, limits, grants: Default::default(), reuse: 0, http: None });
+        set.functions.push(set::Function { name, component, limits, grants: Default::default(), reuse: 0, http });
     }
 }
 
@@ -101,6 +106,12 @@ async fn try_together(gw: &TestGateway, mut set: Set, tally: &mut Tally) {
     }
     tally.accepted += set.functions.len() + set.drivers.len() - 1;
     for function in set.functions.iter().filter(|row| row.name.to_string().starts_with("mutant/")) {
+        if let Some(http) = &function.http {
+            let request = gw.request("GET", &format!("{}/status/200", http.prefix)).body(whole("")).unwrap();
+            // One that breaks its answer off gives none.
+            tally.answered += usize::from(gw.begin(request).await.is_ok_and(|begun| begun.answer.status() == 200));
+            continue;
+        }
         let (functions, call) = (gw.gateway.functions.clone(), Invocation::new(function.name.clone(), "x".to_owned()));
         let outcome = gw.gateway.guests().spawn(async move { functions.invoke(call).await }).await.unwrap();
         tally.answered += usize::from(matches!(outcome, Ok(ledge::function::Outcome::Done(_))));

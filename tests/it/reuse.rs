@@ -36,6 +36,18 @@ async fn an_instance_that_trapped_or_met_a_limit_takes_no_other_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_met_its_deadline_takes_no_other_call() {
+    let gw = reuse(100).limits(|limits| (limits.deadline_ms, limits.cpu_ms) = (200, 5_000)).start().await;
+    for ending in ["spin", "sleep"] {
+        assert_eq!(gw.result("count", "").await, "1");
+        assert_eq!(gw.result("count", "").await, "2");
+        let (limit, message) = unhandled(gw.invoke("count", ending).await);
+        assert_eq!(limit, Some("deadline_ms"), "{message}");
+    }
+    assert_eq!(gw.result("count", "").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_instance_whose_call_was_cancelled_takes_no_other_call() {
     let gw = reuse(100).limits(|limits| limits.cpu_ms = 5_000).start().await;
     assert_eq!(gw.result("count", "").await, "1");

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use base64::Engine;
-use hyper::header::{AUTHORIZATION, COOKIE};
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use ledge::deploy::DeployError;
 use ledge::set::{HttpAuth, HttpTrigger};
 
@@ -245,6 +246,58 @@ async fn an_instance_that_is_kept_answers_the_next_request_too() {
     assert_eq!(gw.get("/echo/status/203").await.status, 203);
 }
 
+/// How often the instance that answers was asked.
+async fn count(gw: &TestGateway) -> String {
+    let answer = gw.get("/echo/count").await;
+    // An instance is kept once its guest has ended, which may be just after its answer.
+    is_idle(gw, "echo").await;
+    answer.text().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_answers_so_many_requests_one_after_another_and_then_a_fresh_one_does() {
+    let setup = echo().with_function(|function| function.reuse = 3);
+    let gw = setup.start().await;
+    let mut answers = Vec::new();
+    for _ in 0..7 {
+        answers.push(count(&gw).await);
+    }
+    assert_eq!(answers, ["1", "2", "3", "1", "2", "3", "1"]);
+    gw.deploy(echo()).await.unwrap();
+    assert_eq!((count(&gw).await, count(&gw).await), ("1".into(), "1".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_trapped_or_met_its_deadline_answers_no_other_request() {
+    let setup = echo().limits(|limits| (limits.deadline_ms, limits.breaker_failures) = (200, 0));
+    let gw = setup.with_function(|function| function.reuse = 100).start().await;
+    for (ending, status) in [("trap", 502), ("memory", 502), ("begin-and-trap", 502), ("spin", 504), ("sleep/60000", 504)] {
+        assert_eq!((count(&gw).await, count(&gw).await), ("1".into(), "2".into()), "before {ending}");
+        assert_eq!(gw.get(&format!("/echo/{ending}")).await.status, status, "{ending}");
+    }
+    assert_eq!(count(&gw).await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_opens_a_function_until_its_logout_and_the_guest_never_sees_it() {
+    let setup = echo().with_function(|function| function.http.as_mut().unwrap().auth = HttpAuth::User);
+    let gw = setup.start().await;
+    let user = serde_json::json!({"request": {"apiVer": "0.6"}, "params": {"UserName": "admin", "Password": PASSWORD}}).to_string();
+    let stranger = gw.stranger();
+    let login = stranger.send(Method::POST, "/auth/login", &[], user.clone().into()).await.unwrap();
+    let session = login.headers[SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let get = async |cookie: &str| {
+        let request = gw.request("GET", "/echo/head").header(COOKIE, cookie);
+        gw.send(request.body(whole("")).unwrap()).await
+    };
+    let seen = get(&format!("a=1; {session}; b=2")).await;
+    assert_eq!(seen.status, 200);
+    assert!(seen.text().contains("cookie: a=1; b=2\n") && !seen.text().contains(&session), "{}", seen.text());
+    assert_eq!(get(&format!("{session}x")).await.status, 401);
+    stranger.send(Method::POST, "/auth/logout", &[(COOKIE, &session)], user.into()).await.unwrap();
+    assert_eq!(get(&session).await.status, 401);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_asks_granted_hosts_and_no_others() {
     let there = gateway().answers("hello", "http-hello", "/hello").http_listen(PLAIN).start().await;
@@ -291,7 +344,7 @@ async fn the_listener_speaks_tls_with_the_gateways_certificate() {
 async fn nothing_answers_where_no_listener_is_asked_for() {
     let gw = gateway().answers("hello", "http-hello", "/hello").start().await;
     assert!(gw.gateway.http.is_none());
-    let answer = gw.admin().send(hyper::Method::GET, "/hello", &[], Default::default()).await.unwrap();
+    let answer = gw.admin().send(Method::GET, "/hello", &[], Default::default()).await.unwrap();
     assert_eq!(answer.status.as_u16(), 404);
 }
 

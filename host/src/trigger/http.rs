@@ -10,11 +10,10 @@ use crate::set::HttpAuth;
 
 /// The table of prefixes. Looked at by every request, replaced by a deployment.
 #[derive(Default)]
-pub struct HttpTriggers(ArcSwap<Table>);
+pub struct HttpTriggers(ArcSwap<Table<Entry>>);
 
-#[derive(Default)]
-struct Table {
-    by_prefix: HashMap<String, Entry>,
+struct Table<T> {
+    by_prefix: HashMap<String, T>,
     /// A prefix is at most so long, so nobody makes us look for a longer one.
     bytes_max: usize,
 }
@@ -30,16 +29,33 @@ impl HttpTriggers {
             let http = function.http.as_ref()?;
             Some((http.prefix.clone(), Entry { auth: http.auth, function: function.clone() }))
         };
-        let by_prefix: HashMap<_, _> = functions.iter().filter_map(entry).collect();
-        let bytes_max = by_prefix.keys().map(String::len).max().unwrap_or(0);
-        self.0.store(Arc::new(Table { by_prefix, bytes_max }));
+        self.0.store(Arc::new(functions.iter().filter_map(entry).collect()));
     }
 
     /// The function of the longest prefix that is `path` or ends before a slash of it.
     pub fn find(&self, path: &str) -> Option<(HttpAuth, Arc<Function>)> {
         let table = self.0.load();
-        let entry = prefixes(path, table.bytes_max).find_map(|prefix| table.by_prefix.get(prefix))?;
+        let entry = table.find(path)?;
         Some((entry.auth, entry.function.clone()))
+    }
+}
+
+impl<T> Table<T> {
+    fn find(&self, path: &str) -> Option<&T> {
+        prefixes(path, self.bytes_max).find_map(|prefix| self.by_prefix.get(prefix))
+    }
+}
+
+impl<T> FromIterator<(String, T)> for Table<T> {
+    fn from_iter<I: IntoIterator<Item = (String, T)>>(rows: I) -> Self {
+        let by_prefix: HashMap<_, _> = rows.into_iter().collect();
+        Self { bytes_max: by_prefix.keys().map(String::len).max().unwrap_or(0), by_prefix }
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self::from_iter([])
     }
 }
 
@@ -69,5 +85,23 @@ mod tests {
         assert_eq!(all("/a/é", 128), ["/a/é", "/a", "/"]);
         assert_eq!(all("*", 128), ["*"]);
         assert_eq!(all("/a", 0), [""; 0]);
+    }
+
+    /// What a reader of the manual would say.
+    fn covers(prefix: &str, path: &str) -> bool {
+        path == prefix || path.strip_prefix(prefix).is_some_and(|rest| prefix == "/" || rest.starts_with('/'))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_longest_prefix_of_whole_segments_wins(
+            prefixes in proptest::collection::hash_set("/|(/[ab.~]{1,2}){1,4}|/[a-z]{100,127}", 0..12),
+            path in "(/[ab.~%é]{0,2}){0,6}|/[a-z]{100,127}(/a)?|[*a/]{0,3}|.{0,40}",
+        ) {
+            let prefixes: Vec<String> = prefixes.into_iter().filter(|prefix| crate::set::check_http_prefix(prefix).is_ok()).collect();
+            let table: Table<&str> = prefixes.iter().map(|prefix| (prefix.clone(), prefix.as_str())).collect();
+            let wanted = prefixes.iter().filter(|prefix| covers(prefix, &path)).max_by_key(|prefix| prefix.len());
+            proptest::prop_assert_eq!(table.find(&path).copied(), wanted.map(String::as_str));
+        }
     }
 }

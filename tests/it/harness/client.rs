@@ -3,7 +3,7 @@
 use ledge::cli::client::{Answer, Client};
 use serde_json::Value as Json;
 
-use super::{PASSWORD, TestGateway};
+use super::{PASSWORD, TestGateway, eventually};
 use crate::harness::command;
 
 impl TestGateway {
@@ -15,6 +15,17 @@ impl TestGateway {
     /// The same with the password of `admin`.
     pub fn admin(&self) -> Client {
         self.stranger().with_password("admin", PASSWORD)
+    }
+
+    /// Every metric, as Prometheus reads it.
+    pub async fn metrics(&self) -> String {
+        let answer = self.admin().send(hyper::Method::GET, "/ledge/v1/metrics", &[], "".into()).await.unwrap();
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
+    /// Waits until the metrics say this.
+    pub async fn counted(&self, wanted: &str) {
+        eventually(&format!("the metrics to say `{wanted}`"), || async { self.metrics().await.contains(wanted) }).await;
     }
 
     pub fn url(&self) -> String {

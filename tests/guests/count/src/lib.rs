@@ -1,4 +1,5 @@
-//! A function that says how often its instance was called. The event `trap` ends it, `spin` keeps it busy, `error` fails.
+//! A function that says how often its instance was called. The event `trap` ends it, `spin` keeps it busy, `sleep` has it
+//! wait, `error` fails.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,6 +17,10 @@ fn handle(event: Vec<u8>, _context: Context) -> Result<String, Error> {
         b"spin" => loop {
             std::hint::black_box(());
         },
+        b"sleep" => {
+            std::thread::sleep(std::time::Duration::from_secs(3_600));
+            Ok(String::new())
+        }
         b"error" => Err("as asked".into()),
         _ => Ok(calls.to_string()),
     }

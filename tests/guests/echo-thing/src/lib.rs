@@ -3,13 +3,16 @@
 //! Services: `echo` returns its arguments; `fault` answers 109006; `hang` never answers; `spin` loops for ever; `trap`
 //! traps; `offline` and `online` move this thing, or the one that the argument `device` names, since a thing that is
 //! offline is not asked; `report` reports its arguments as properties; `event` reports the event that the argument
-//! `event` names, with the other arguments as outputs; `config` and `tsl` return those texts under their own names.
+//! `event` names, with the other arguments as outputs; `config` and `tsl` return those texts under their own names; `env`
+//! and `read` return the variable and the file of the name `text`; `big` hands the host so many bytes as the argument
+//! `bytes` says, and `log` writes so many.
 
 mod defaults;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::{env, fs};
 
 use ledge_sdk::device::Driver;
 use ledge_sdk::thing_access::{self, DriverConfig, Thing};
@@ -74,6 +77,10 @@ impl Driver for EchoThing {
             "report" => self.thing(thing)?.thing.report_properties(arguments).await?,
             "event" => self.thing(thing)?.event(arguments).await?,
             "config" => return Ok([("config", config_text().await)].into()),
+            "env" => return Ok([("text", env::var(text(&arguments)?).unwrap_or_else(|error| error.to_string()))].into()),
+            "read" => return Ok([("text", fs::read_to_string(text(&arguments)?).unwrap_or_else(|error| error.to_string()))].into()),
+            "big" => drop(thing_access::get_tsl(&"x".repeat(bytes(&arguments)?)).await?),
+            "log" => (0..bytes(&arguments)? / LINE.len()).for_each(|_| print!("{LINE}")),
             "tsl" => return Ok([("tsl", thing_access::get_tsl(&thing.product_key).await?)].into()),
             _ => return Err(Fault::new(Fault::SERVICE_NOT_EXIST, format!("`{service}` is none of the services of echo-thing"))),
         }
@@ -99,6 +106,17 @@ impl Echo {
         let outputs: Properties = arguments.into_iter().filter(|argument| argument.identifier != "event").collect();
         self.thing.report_event(&event, outputs).await
     }
+}
+
+const LINE: &str = "a line of no importance to anybody\n";
+
+fn text(arguments: &Properties) -> Result<String, Fault> {
+    arguments.get("text").map_err(|error| Fault::new(Fault::SERVICE_INPUT_PARAM, error.to_string()))
+}
+
+fn bytes(arguments: &Properties) -> Result<usize, Fault> {
+    let bytes: i32 = arguments.get("bytes").map_err(|error| Fault::new(Fault::SERVICE_INPUT_PARAM, error.to_string()))?;
+    Ok(usize::try_from(bytes).unwrap_or_default())
 }
 
 /// The text itself, which the SDK hides: a test may look at each byte of it.

@@ -1,5 +1,7 @@
 //! Answers HTTP requests in every way that the tests ask for. The second segment of the path says how.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
@@ -26,6 +28,7 @@ impl Guest for Echo {
             "set" => respond(answer, 200, fields(rest), |_| {}),
             "fetch" => fetch(answer, rest),
             "big" => respond(answer, 200, Fields::new(), |out| big(out, rest.parse().unwrap_or(0))),
+            "count" => respond(answer, 200, Fields::new(), |out| write(out, count().to_string().as_bytes())),
             "spin" => spin(),
             "trap" => panic!("trapped as asked"),
             "memory" => drop(std::hint::black_box(vec![1_u8; 1 << 30])),
@@ -146,6 +149,12 @@ fn big(out: &OutputStream, bytes: usize) {
         out.blocking_write_and_flush(&part[..now]).expect("somebody reads");
         left -= now;
     }
+}
+
+/// How often this instance was asked.
+fn count() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed) + 1
 }
 
 fn tick(out: &OutputStream, times: usize) {

@@ -27,11 +27,13 @@ fn handle(event: Vec<u8>, _context: Context) -> Result<Vec<u8>, Error> {
         "panic" => panic!("panicked as asked"),
         "trap" => std::process::abort(),
         "memory" => eat_memory(),
-        "recurse" => return Ok(recurse(u64::MAX).to_string().into()),
+        "recurse" => return Ok(recurse(count.parse().unwrap_or(u64::MAX)).to_string().into()),
+        "random" => return Ok(random(count.parse()?)),
         "error" => return Err("as asked".into()),
         "big" => return Ok(vec![b'x'; count.parse()?]),
         "log" => println!("{}", "x".repeat(count.parse()?)),
         "publish" => return publish(count.parse()?),
+        "invoke" => return Ok(invoke(count.parse()?).into()),
         "deny" => return Ok(denied().into()),
         "socket" => return Ok(TcpStream::connect("127.0.0.1:9").map_or_else(|error| error.to_string(), |_| "connected".into()).into()),
         "file" => return Ok(files().into()),
@@ -48,6 +50,36 @@ fn publish(count: u32) -> Result<Vec<u8>, Error> {
     Ok(format!("{through} {refused}").into())
 }
 
+/// Invokes `test/neighbour` so many times, and says how many went through and the numbers of the faults of the others.
+fn invoke(count: u32) -> String {
+    let neighbour = Request::new("test", "neighbour");
+    let codes: Vec<u32> = (0..count).map(|_| code(fc::invoke(&neighbour))).collect();
+    let mut refused: Vec<u32> = codes.iter().copied().filter(|code| *code != 0).collect();
+    let through = codes.len() - refused.len();
+    refused.dedup();
+    format!("{through} {refused:?}")
+}
+
+/// So many random bytes in one call, which the standard library would divide into many.
+fn random(count: u64) -> Vec<u8> {
+    #[repr(C)]
+    struct List {
+        start: *mut u8,
+        bytes: usize,
+    }
+    #[link(wasm_import_module = "wasi:random/random@0.2.0")]
+    unsafe extern "C" {
+        #[link_name = "get-random-bytes"]
+        fn get_random_bytes(bytes: u64, answer: *mut List);
+    }
+    let mut answer = List { start: std::ptr::null_mut(), bytes: 0 };
+    // SAFETY: the host puts a list into `answer`, whose bytes it took from this guest's allocator.
+    unsafe {
+        get_random_bytes(count, &raw mut answer);
+        Vec::from_raw_parts(answer.start, answer.bytes, answer.bytes)
+    }
+}
+
 fn eat_memory() -> ! {
     let mut eaten = Vec::new();
     loop {
@@ -56,7 +88,7 @@ fn eat_memory() -> ! {
     }
 }
 
-/// Never ends in practice. Keeps nothing in memory, so that the stack of the calls overflows first, and no compiler can
+/// With the largest depth it never ends in practice. Keeps nothing in memory, so that the stack of the calls overflows first, and no compiler can
 /// make a loop of it: the result is worked on after the call.
 #[inline(never)]
 fn recurse(depth: u64) -> u64 {
