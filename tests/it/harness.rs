@@ -8,6 +8,7 @@ pub mod http;
 pub mod module;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,6 +244,9 @@ impl TestGateway {
     pub async fn restart(self) -> Self {
         let data = self.data.clone();
         self.gateway.stop().await;
+        // A process that another test has just forked has the lock too, until it becomes another program.
+        let is_free = || async { File::open(data.path().join("lock")).unwrap().try_lock().is_ok() };
+        eventually("the data directory to be free", is_free).await;
         Self { gateway: Gateway::start(options(data.path())).await.unwrap(), data, beside_others: self.beside_others }
     }
 
