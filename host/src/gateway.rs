@@ -77,7 +77,7 @@ pub struct Gateway {
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
     queue: Arc<Queue>,
-    drivers: Arc<Drivers>,
+    pub drivers: Arc<Drivers>,
     audit: Audit,
     shutdown: Shutdown,
     serving: Vec<JoinHandle<()>>,

@@ -1,6 +1,6 @@
 //! The limits of one guest, with the defaults that hold where a manifest is silent.
 //!
-//! Every limit that is hit shows by its name: in the answer, in the log and in the audit.
+//! Every limit that is hit shows by its name: in the answer, in the log and in the metrics.
 
 mod rate;
 

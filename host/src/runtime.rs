@@ -1,6 +1,6 @@
-//! How guests run: two wasmtime engines, their linkers, and the code that is loaded.
+//! How guests run: wasmtime's engines, their linkers, and the code that is loaded.
 //!
-//! Functions run on an engine without component-model async, drivers on one with it (DESIGN, the contract).
+//! Functions run on engines without component-model async, drivers on some with it (DESIGN, the contract).
 //! Policy is elsewhere: who may call is `function`'s, when a driver starts again is `driver`'s.
 
 mod budget;

@@ -1,6 +1,7 @@
 //! Drivers: one instance that lives, registers its things, reports, and answers for them.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use ledge::grant::{Dir, Env};
 use ledge::limit::Limits;
@@ -203,9 +204,9 @@ async fn a_driver_that_hands_the_host_too_much_at_once_is_ended_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_floods_the_log_goes_on_and_the_rest_of_it_is_dropped_and_counted() {
-    let gw = limits(|limits| limits.log_bytes_per_s = 1_000).start().await;
+    let gw = limits(|limits| limits.log_bytes_per_s = 10_000).start().await;
     call(&gw, "echo-1", "log", number("bytes", 500)).await.unwrap();
-    assert!(!gw.metrics().await.contains(&hits("log_bytes_per_s")), "500 bytes of 1000 were too many");
+    assert!(!gw.metrics().await.contains(&hits("log_bytes_per_s")), "five lines were too many for 10,000 bytes");
     call(&gw, "echo-1", "log", number("bytes", 100_000)).await.unwrap();
     gw.counted(&hits("log_bytes_per_s")).await;
     assert_eq!(driver(&gw).await["restarts"], 0);
@@ -305,4 +306,54 @@ async fn a_quarantined_driver_starts_again_when_it_is_deployed_again_unchanged()
     assert_eq!(driver(&gw).await["state"], "quarantined");
     gw.deploy(gateway().echo_thing("echo-1")).await.unwrap();
     assert_eq!(driver(&gw).await["state"], "running");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_a_driver_met_is_in_the_metrics() {
+    let gw = limits(|limits| limits.deadline_ms = 100).start().await;
+    assert_eq!(call(&gw, "echo-1", "hang", vec![]).await.unwrap_err().code, fault::TIMEOUT);
+    gw.counted(&format!("{} 1", hits("deadline_ms"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_answers_nothing_in_time_is_started_again_and_one_answer_in_between_is_enough() {
+    let gw = limits(|limits| limits.deadline_ms = 30).start().await;
+    let restarts = || gw.gateway.drivers.list()[0].2;
+    for _ in 0..3 {
+        let late = futures_util::future::join_all((0..7).map(|_| call(&gw, "echo-1", "hang", vec![]))).await;
+        assert!(late.iter().all(|answer| answer.as_ref().is_err_and(|fault| fault.code == fault::TIMEOUT)), "{late:?}");
+        assert_eq!(gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap().len(), 1);
+    }
+    assert_eq!(restarts(), 0);
+    futures_util::future::join_all((0..8).map(|_| call(&gw, "echo-1", "hang", vec![]))).await;
+    eventually("the driver to be started again", || async { restarts() == 1 }).await;
+    gw.online(&echo_1()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn askers_who_leave_early_do_not_end_a_driver() {
+    let gw = limits(|limits| limits.concurrency = 256).start().await;
+    for _ in 0..100 {
+        let asked = call(&gw, "echo-1", "hang", vec![]);
+        assert!(tokio::time::timeout(Duration::from_millis(1), asked).await.is_err());
+    }
+    assert_eq!(gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap().len(), 1);
+    assert_eq!(gw.gateway.drivers.list()[0].2, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_has_so_many_calls_under_way_and_no_more() {
+    let gw = limits(|limits| (limits.concurrency, limits.deadline_ms) = (2, 300)).start().await;
+    let (id, number) = (echo_1(), vec!["Number".to_owned()]);
+    let waiting = futures_util::future::join_all((0..2).map(|_| gw.gateway.things.call_service(&id, "hang", vec![])));
+    // It waits for a place, as long as it may.
+    let began = Instant::now();
+    let third = async {
+        let third = gw.gateway.things.get_properties(&id, number).await;
+        (third.is_ok_and(|properties| properties.len() == 1), began.elapsed())
+    };
+    let (hung, (is_answered, took)) = tokio::join!(waiting, third);
+    assert!(hung.iter().all(|answer| answer.as_ref().is_err_and(|fault| fault.code == fault::TIMEOUT)), "{hung:?}");
+    // Where the two let go a moment too late, its own time is over too.
+    assert!(took >= Duration::from_millis(250), "it was answered after {took:?} ({is_answered})");
 }

@@ -26,23 +26,26 @@ fn types(add: impl FnOnce(&mut TypeSection)) -> Module {
     module
 }
 
-/// A function of this one instruction, which takes nothing and leaves nothing.
-fn code(instruction: &Instruction) -> Module {
+/// A function of these instructions, which leave nothing behind.
+fn code(instructions: &[Instruction]) -> Module {
     let mut module = types(|types| types.ty().function([], []));
     let (mut functions, mut code, mut body) = (FunctionSection::new(), CodeSection::new(), Function::new([]));
     functions.function(0);
-    body.instruction(instruction).instruction(&Instruction::End);
+    for instruction in instructions.iter().chain([&Instruction::End]) {
+        body.instruction(instruction);
+    }
     code.function(&body);
     module.section(&functions).section(&code);
     module
 }
 
 /// A module that asks for each of what the engine does not run, and a word of the refusal.
-fn unknown() -> [(&'static str, Module, &'static str); 7] {
+fn unknown() -> [(&'static str, Module, &'static str); 8] {
     let field = FieldType { element_type: StorageType::Val(ValType::I32), mutable: true };
     [
         ("a shared memory", memory(MemoryType { shared: true, ..MEMORY }), "threads"),
-        ("atomic operations", code(&Instruction::AtomicFence), "threads"),
+        ("atomic operations", code(&[Instruction::AtomicFence]), "threads"),
+        ("a reference to an i31", code(&[Instruction::I32Const(1), Instruction::RefI31, Instruction::Drop]), "gc"),
         ("a struct", types(|types| types.ty().struct_([field])), "gc"),
         ("an array", types(|types| types.ty().array(&StorageType::I8, true)), "gc"),
         ("a memory of 64 bits", memory(MemoryType { memory64: true, ..MEMORY }), "memory64"),

@@ -166,4 +166,5 @@ async fn a_route_hands_a_function_only_what_it_may_subscribe_to() {
     assert!(gw.audit().contains("function test/other") && !gw.audit().contains("function test/granted"), "{}", gw.audit());
     eventually("the queue to be empty", || async { gw.gateway.queue_rows() == 0 }).await;
     assert!(other.is_silent(), "it was called all the same");
+    gw.counted(r#"ledge_denials_total{guest="function test/other",grant="subscribe"} 1"#).await;
 }

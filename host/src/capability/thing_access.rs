@@ -188,7 +188,8 @@ impl<T: Send> HostThingWithStore<T> for Linked {
         let (id, things, device) = reporter(store, &thing)?;
         store.with(|mut access| access.get().access.guest.may_publish_now())?;
         things.report_properties(&id, &device, convert(properties))?;
-        Ok(alive(store))
+        alive(store);
+        Ok(())
     }
 
     async fn report_event(
@@ -200,7 +201,8 @@ impl<T: Send> HostThingWithStore<T> for Linked {
         let (id, things, device) = reporter(store, &thing)?;
         store.with(|mut access| access.get().access.guest.may_publish_now())?;
         things.report_event(&id, &device, &event, convert(outputs))?;
-        Ok(alive(store))
+        alive(store);
+        Ok(())
     }
 }
 

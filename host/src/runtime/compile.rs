@@ -14,7 +14,7 @@ use super::inspect::{Kind, inspect};
 use crate::limit::{COMPILE_CPU_S_MAX, COMPILE_MEMORY_BYTES_MAX, COMPONENT_BYTES_MAX};
 
 /// Changes whenever something else is made of the same component, and with it the names of the files of compiled code.
-pub const RECIPE: u32 = 1;
+pub const RECIPE: u32 = 2;
 /// Open files of the compiler: its three pipes, and what the standard library looks at to count processors.
 const FILES_MAX: u64 = 16;
 /// A compilation gives way to calls (`setpriority`).

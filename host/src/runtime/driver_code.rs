@@ -229,7 +229,7 @@ async fn answer(driver: &Driver, accessor: &Accessor<DriverState>, deadline: Dur
 async fn in_time<G, H>(
     deadline: Duration,
     called: impl Future<Output = wasmtime::Result<Result<G, types::Fault>>>,
-    answer: oneshot::Sender<Result<H, Fault>>,
+    mut answer: oneshot::Sender<Result<H, Fault>>,
     convert: impl FnOnce(G) -> H,
 ) -> wasmtime::Result<Answered> {
     match tokio::time::timeout(deadline, called).await {
@@ -238,7 +238,11 @@ async fn in_time<G, H>(
             let _ = answer.send(result?.map(convert).map_err(Fault::from));
             Ok(Answered::InTime)
         }
-        Err(_) => Ok(Answered::TooLate),
+        Err(_) => {
+            // Whoever still waits has the same time, and says in better words that it is over.
+            answer.closed().await;
+            Ok(Answered::TooLate)
+        }
     }
 }
 

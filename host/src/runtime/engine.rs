@@ -88,6 +88,10 @@ fn base(layout: &Layout) -> Config {
         .memory_reservation(layout.memory_reservation_bytes)
         .memory_reservation_for_growth(0)
         .memory_guard_size(layout.memory_guard_bytes)
+        // Threads, and what of GC needs a heap, are off by the features that wasmtime is built without.
+        .wasm_gc(false)
+        .wasm_shared_everything_threads(false)
+        .wasm_stack_switching(false)
         .wasm_memory64(false)
         .wasm_custom_page_sizes(false)
         .wasm_tail_call(true);

@@ -225,7 +225,8 @@ fn what_means_nothing_for_a_driver_or_for_a_function_is_refused() {
         "{WHOLE}\n[drivers.b]\ncomponent = 'other.wasm'\nlimits.call_depth = 2\ngrants.publish = ['#']\n\
          [functions.\"a/b\"]\ncomponent = 'other.wasm'\ngrants.tcp = ['127.0.0.1:502']"
     ));
-    for (mistake, wanted) in found.iter().zip(["drivers.b.limits.call_depth: unknown key", "drivers.b.grants.publish", "a/b\".grants.tcp"]) {
+    for (mistake, wanted) in found.iter().zip(["drivers.b.limits.call_depth: unknown key", "drivers.b.grants.publish", "a/b\".grants.tcp"])
+    {
         assert!(mistake.contains(wanted), "nothing of {wanted} in {mistake}");
     }
     assert_eq!(found.len(), 3);

@@ -17,11 +17,11 @@ const PIECE_BYTES: u32 = 256 << 10;
 
 /// A valid component that does the same, with all bulk operations in pieces.
 pub fn in_pieces(component: &[u8]) -> Result<Vec<u8>> {
-    Ok(sections(component, &mut |id, content| match id {
+    sections(component, &mut |id, content| match id {
         section::CORE_MODULE => module(content, PIECE_BYTES),
         section::COMPONENT => Ok(Cow::Owned(in_pieces(content)?)),
         _ => Ok(Cow::Borrowed(content)),
-    })?)
+    })
 }
 
 /// The ids that are looked for, of a component and of a module.
@@ -36,7 +36,10 @@ mod section {
 /// The first bytes of a component or module: its magic number and its version.
 const HEADER_BYTES: usize = 8;
 
-fn sections(wasm: &[u8], change: &mut dyn FnMut(u8, &[u8]) -> Result<Cow<'_, [u8]>>) -> Result<Vec<u8>> {
+/// What becomes of a section, by its id and its content.
+type Change<'c> = dyn FnMut(u8, &[u8]) -> Result<Cow<'_, [u8]>> + 'c;
+
+fn sections(wasm: &[u8], change: &mut Change<'_>) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(wasm, 0);
     let mut changed = reader.read_bytes(HEADER_BYTES)?.to_vec();
     while !reader.eof() {
@@ -348,7 +351,7 @@ mod tests {
         assert_eq!((long(PIECE_BYTES as i32), long(PIECE_BYTES as i32 + 1), long(-1)), (0, 1, 1));
         let empty = encode::Module::new().finish();
         assert_eq!(module(&empty, 7).unwrap(), empty);
-        assert_eq!(module(&changed(PIECE_BYTES), PIECE_BYTES).unwrap().len() > with_bulk().len(), true);
+        assert!(changed(PIECE_BYTES).len() > with_bulk().len());
     }
 
     #[test]

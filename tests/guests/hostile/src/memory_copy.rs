@@ -1,4 +1,4 @@
-//! Copies 64 MiB at a time, for ever: each copy is one instruction, and no tick interrupts it.
+//! Copies 64 MiB at a time, for ever. Each copy is one instruction.
 
 use std::hint::black_box;
 
