@@ -8,6 +8,7 @@ mod fair;
 mod function;
 mod guests;
 mod http;
+mod idle;
 mod load;
 mod process;
 mod row;
@@ -65,6 +66,7 @@ enum Name {
     WasiHttpFresh,
     WasiHttpReuse,
     IdleRss,
+    IdleFunctions,
     Start,
 }
 
@@ -76,10 +78,12 @@ struct Effort {
     /// Starts of a gateway.
     starts: usize,
     load_ms: u64,
+    /// Functions that are deployed at once.
+    functions: usize,
 }
 
-const FULL: Effort = Effort { rounds: 400, calls: 50, starts: 15, load_ms: 8_000 };
-const QUICK: Effort = Effort { rounds: 60, calls: 50, starts: 5, load_ms: 2_000 };
+const FULL: Effort = Effort { rounds: 400, calls: 50, starts: 15, load_ms: 8_000, functions: 1_000 };
+const QUICK: Effort = Effort { rounds: 60, calls: 50, starts: 5, load_ms: 2_000, functions: 100 };
 
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(pool), Some(component)) = (args.stand_in, &args.component) {
@@ -117,6 +121,9 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Opt
     }
     if any(&[Name::WasiHttpFresh, Name::WasiHttpReuse]) {
         rows.extend(wasi_http::measure(effort, guests, &scratch, against).await?);
+    }
+    if any(&[Name::IdleFunctions]) {
+        rows.extend(idle::measure(effort, guests, &scratch).await?);
     }
     if any(&[Name::Http1, Name::Http32, Name::IdleRss, Name::Start]) {
         let prepared = process::prepare(guests, &scratch).await?;

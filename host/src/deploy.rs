@@ -12,7 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use crate::audit::Audit;
 use crate::capability::Guest;
@@ -61,6 +64,12 @@ pub struct Deploy {
     /// Whether something of it cannot run, and so does not.
     is_incomplete: AtomicBool,
 }
+
+/// A function that is ready, or why it cannot be.
+type Made = Result<(Arc<Function>, Loaded), String>;
+
+/// Functions that are made ready at once. There are as many compilers as processors; the others wait for one.
+const SIDE_BY_SIDE: usize = 16;
 
 /// Why nothing was deployed. What ran before runs on.
 #[derive(Debug, thiserror::Error)]
@@ -170,11 +179,15 @@ impl Deploy {
                 Err(error) => broken(old.products.contains(row), format!("product `{}`: its TSL is wrong: {error}", row.key)),
             }
         }
-        for row in &set.functions {
-            let made = if old.functions.contains(row) { self.restored(row) } else { self.started(row, &mut ready.compiled).await };
+        let places = Semaphore::new(SIDE_BY_SIDE);
+        let mut made: FuturesOrdered<_> = set.functions.iter().map(|row| self.made(row, old, &places)).collect();
+        while let Some((row, is_old, made)) = made.next().await {
             match made {
-                Ok(function) => ready.functions.push(function),
-                Err(reason) => broken(old.functions.contains(row), format!("function `{}`: {reason}", row.name)),
+                Ok((function, how)) => {
+                    ready.compiled += usize::from(how == Loaded::Compiled);
+                    ready.functions.push(function);
+                }
+                Err(reason) => broken(is_old, format!("function `{}`: {reason}", row.name)),
             }
         }
         for row in &set.drivers {
@@ -186,21 +199,29 @@ impl Deploy {
         if problems.is_empty() { Ok(ready) } else { Err(DeployError::Refused(problems)) }
     }
 
+    /// A function with its row, and whether that was there before.
+    async fn made<'r>(&self, row: &'r set::Function, old: &Set, places: &Semaphore) -> (&'r set::Function, bool, Made) {
+        if old.functions.contains(row) {
+            return (row, true, self.restored(row));
+        }
+        let _place = places.acquire().await;
+        (row, false, self.started(row).await)
+    }
+
     /// A function that was deployed before: the one that runs, or one that is loaded when it is called.
-    fn restored(&self, row: &set::Function) -> Result<Arc<Function>, String> {
+    fn restored(&self, row: &set::Function) -> Made {
         if let Some(same) = self.parts.functions.get(&row.name) {
-            return Ok(same);
+            return Ok((same, Loaded::AlreadyLoaded));
         }
         self.parts.components.find(&row.component).map_err(|error| format!("{error:#}"))?;
-        Ok(Arc::new(self.function(row).0))
+        Ok((Arc::new(self.function(row).0), Loaded::Not))
     }
 
     /// A new one, which was started once.
-    async fn started(&self, row: &set::Function, compiled: &mut usize) -> Result<Arc<Function>, String> {
+    async fn started(&self, row: &set::Function) -> Made {
         let (function, code) = self.function(row);
         let how = code.try_start(&function).await?;
-        *compiled += usize::from(how == Loaded::Compiled);
-        Ok(Arc::new(function))
+        Ok((Arc::new(function), how))
     }
 
     fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {

@@ -91,6 +91,8 @@ pub enum Loaded {
     Compiled,
     FromCache,
     AlreadyLoaded,
+    /// It will be, by its first call.
+    Not,
 }
 
 impl Runtime {

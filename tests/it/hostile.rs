@@ -4,7 +4,7 @@
 //! `LEDGE_HOSTILE_S=30 cargo test --release --test it hostile -- --nocapture`.
 
 mod attack;
-mod gateway;
+pub mod gateway;
 
 use std::time::{Duration, Instant};
 

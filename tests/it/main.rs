@@ -23,5 +23,6 @@ mod openapi;
 mod reuse;
 mod route;
 mod sample;
+mod small_machine;
 mod socket;
 mod wasi_http;

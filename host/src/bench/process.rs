@@ -27,6 +27,8 @@ use crate::config::manifest;
 use crate::driver::RestartPolicy;
 use crate::function::IDLE;
 use crate::gateway::{Gateway, Options, this_program};
+use crate::name::FunctionName;
+use crate::set::{Digest, Set};
 
 const IDLE_RSS_MB_MAX: f64 = 40.0;
 const START_MS_MAX: f64 = 300.0;
@@ -34,13 +36,17 @@ const START_MS_MAX: f64 = 300.0;
 const PATIENCE: Duration = Duration::from_secs(30);
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 
-/// A data directory with the demo on it.
+/// A data directory with something deployed on it.
 pub struct Prepared {
     data: PathBuf,
     /// A project without any entry: `ledge up` wants one, and what is deployed already stays.
     project: PathBuf,
     fingerprint: String,
     password: Zeroizing<String>,
+    /// Is called first, to see that the gateway answers.
+    first: FunctionName,
+    /// How long a function is not called before it is unloaded.
+    pub idle: Duration,
 }
 
 /// A gateway that runs; killed when it is dropped.
@@ -52,8 +58,23 @@ pub struct Running {
     local: Client,
 }
 
+/// The demo.
 pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepared> {
-    let (data, project) = (scratch.path().join("data"), scratch.path().join("project"));
+    let components = guests.components.0.iter().map(|(digest, component)| (digest, component.as_slice()));
+    prepare_set(scratch, "demo", guests.demo.clone(), components, "EdgeFC/helloworld".parse()?).await
+}
+
+/// Any set, in a directory of that name.
+pub async fn prepare_set<'a>(
+    scratch: &Scratch,
+    name: &str,
+    set: Set,
+    components: impl Iterator<Item = (&'a Digest, &'a [u8])>,
+    first: FunctionName,
+) -> anyhow::Result<Prepared> {
+    let dir = scratch.path().join(name);
+    let (data, project) = (dir.join("data"), dir.join("project"));
+    fs::create_dir_all(&project)?;
     let password = Zeroizing::new(crate::seal::random_token());
     let options = Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -67,15 +88,14 @@ pub async fn prepare(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Prepa
         program: this_program(),
     };
     let gateway = Gateway::start(options).await?;
-    for (digest, component) in &guests.components.0 {
+    for (digest, component) in components {
         gateway.deploy.components().put(digest, component)?;
     }
-    gateway.deploy.apply(guests.demo.clone(), false, "ledge bench").await.context("deploying the demo")?;
+    gateway.deploy.apply(set, false, "ledge bench").await.with_context(|| format!("deploying {name}"))?;
     let fingerprint = gateway.fingerprint.clone();
     gateway.stop().await;
-    fs::create_dir(&project)?;
     fs::write(project.join(manifest::FILE_NAME), "[project]\nname = \"bench\"\n")?;
-    Ok(Prepared { data, project, fingerprint, password })
+    Ok(Prepared { data, project, fingerprint, password, first, idle: IDLE })
 }
 
 /// Starts gateways, one after another. The last one still runs.
@@ -103,9 +123,10 @@ pub async fn measure(effort: &Effort, prepared: &Prepared) -> anyhow::Result<(Ve
 
 impl Running {
     /// Starts the gateway, and gives the time until it answered.
-    async fn start(prepared: &Prepared) -> anyhow::Result<(Self, Duration)> {
+    pub async fn start(prepared: &Prepared) -> anyhow::Result<(Self, Duration)> {
         let mut ledge = Command::new(std::env::current_exe().context("finding this program")?);
         ledge.arg("up").arg(&prepared.project).arg("--data").arg(&prepared.data).args(["--listen", "127.0.0.1:0"]);
+        ledge.args(["--idle-s", &prepared.idle.as_secs().to_string()]);
         // A password in the environment is for another gateway.
         ledge.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).env_remove("LEDGE_ADMIN_PASSWORD");
         let began = Instant::now();
@@ -118,7 +139,11 @@ impl Running {
         };
         let client = Client::remote(authority, &prepared.fingerprint)?.with_password("admin", &prepared.password);
         let running = Self { process, _said: said, client, local: Client::local(&prepared.data) };
-        running.client.send(Method::POST, &invocation_path("EdgeFC", "helloworld"), &[], "bench".into()).await?.ok()?;
+        running
+            .client
+            .send(Method::POST, &invocation_path(&prepared.first.service, &prepared.first.function), &[], "bench".into())
+            .await?
+            .ok()?;
         Ok((running, began.elapsed()))
     }
 
@@ -146,7 +171,7 @@ impl Running {
     }
 
     /// A line of the kernel's account of the process, which counts in kibibytes.
-    fn memory_mb(&self, key: &str) -> anyhow::Result<f64> {
+    pub fn memory_mb(&self, key: &str) -> anyhow::Result<f64> {
         let path = format!("/proc/{}/status", self.pid()?.as_raw_nonzero());
         let status = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
         let line = status.lines().find_map(|line| line.strip_prefix(key));

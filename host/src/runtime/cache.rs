@@ -1,6 +1,7 @@
 //! Compiled code on disk, mapped from its file. A file is used only if its MAC, made with a key of this gateway, is right
 //! for exactly this component, this engine and these bytes; anything else is compiled anew.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -25,6 +27,8 @@ pub struct Cache {
     dir: PathBuf,
     seal: Arc<Seal>,
     compiler: Compiler,
+    /// Files that somebody looks for now: who comes for the same one waits, and finds it.
+    wanted: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
 }
 
 const MAC_PURPOSE: &str = "compiled code";
@@ -32,7 +36,7 @@ const MAC_PURPOSE: &str = "compiled code";
 impl Cache {
     pub fn open(dir: &Path, seal: Arc<Seal>, compiler: Compiler) -> anyhow::Result<Self> {
         file::create_dir(dir).with_context(|| format!("creating {}", dir.display()))?;
-        Ok(Self { dir: dir.to_owned(), seal, compiler })
+        Ok(Self { dir: dir.to_owned(), seal, compiler, wanted: Mutex::default() })
     }
 
     /// The component, compiled for `engine`, which runs components of that kind. What is found was checked when it was compiled;
@@ -46,6 +50,8 @@ impl Cache {
     ) -> anyhow::Result<(Component, Loaded)> {
         let engine_hash = compatibility(engine, kind);
         let path = self.path(digest, engine_hash);
+        let turn = self.turn(&path);
+        let _turn = turn.lock();
         if let Some(found) = self.read(engine, digest, engine_hash, &path) {
             return Ok((found, Loaded::FromCache));
         }
@@ -65,6 +71,12 @@ impl Cache {
         // SAFETY: our own compiler made these bytes a moment ago.
         let component = unsafe { Component::deserialize(engine, &compiled) }.map_err(super::plain)?;
         Ok((component, Loaded::Compiled))
+    }
+
+    fn turn(&self, path: &Path) -> Arc<Mutex<()>> {
+        let mut wanted = self.wanted.lock();
+        wanted.retain(|_, turn| Arc::strong_count(turn) > 1);
+        wanted.entry(path.to_owned()).or_default().clone()
     }
 
     /// Whether there is a file for it, good or not.

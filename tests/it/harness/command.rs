@@ -30,7 +30,19 @@ pub async fn shell(line: &str, dir: &Path, env: &[(&str, String)]) -> Output {
 
 /// The binary, with none of the settings of this shell.
 pub fn command(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ledge"));
+    plain(Command::new(LEDGE), dir, args)
+}
+
+/// The same under limits that a shell command sets, such as `ulimit -v 4194304`.
+pub fn command_under(limits: &str, dir: &Path, args: &[&str]) -> Command {
+    let mut shell = Command::new("bash");
+    shell.arg("-c").arg(format!("{limits} && exec \"$0\" \"$@\"")).arg(LEDGE);
+    plain(shell, dir, args)
+}
+
+const LEDGE: &str = env!("CARGO_BIN_EXE_ledge");
+
+fn plain(mut command: Command, dir: &Path, args: &[&str]) -> Command {
     command.args(args).current_dir(dir);
     for setting in ["LEDGE_ADMIN_PASSWORD", "LEDGE_PASSWORD", "RUST_LOG", "RUST_BACKTRACE"] {
         command.env_remove(setting);

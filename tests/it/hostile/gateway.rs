@@ -9,7 +9,7 @@ use ledge::cli::client::{Client, Connection};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use crate::harness::command::{Process, command};
+use crate::harness::command::{Process, command_under};
 use crate::harness::{self, Setup, data_dir, shared_key};
 
 pub struct Gateway {
@@ -32,12 +32,17 @@ const PACE: Duration = Duration::from_millis(2);
 
 impl Gateway {
     pub async fn start() -> Self {
+        Self::start_under("true").await
+    }
+
+    /// Under the limits that a shell command sets for its process.
+    pub async fn start_under(limits: &str) -> Self {
         let data = data_dir();
         fs::write(data.path().join("ledge.toml"), "[project]\nname = \"hostile\"\n").unwrap();
         let log = fs::File::create(data.path().join("log")).unwrap();
         let (dir, key) = (data.path().to_str().unwrap(), shared_key());
         let args = ["up", dir, "--data", dir, "--key-file", key.to_str().unwrap(), "--listen", "127.0.0.1:0"];
-        let mut process = Process::start_alone(command(data.path(), &args), log);
+        let mut process = Process::start_alone(command_under(limits, data.path(), &args), log);
         process.line_with("project").await;
         Self { client: Client::local(data.path()), process, data }
     }
