@@ -29,7 +29,7 @@ use crate::thing::fault::{self, Fault};
 pub struct Guest {
     /// As people know it: `function EdgeFC/helloworld`, `driver light`.
     pub who: String,
-    pub grants: Grants,
+    pub grants: Arc<Grants>,
     closed_dirs: Arc<ClosedDirs>,
     audit: Audit,
     metrics: Metrics,
@@ -40,7 +40,7 @@ pub struct Guest {
 }
 
 impl Guest {
-    pub fn new(who: String, grants: Grants, closed_dirs: Arc<ClosedDirs>, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
+    pub fn new(who: String, grants: Arc<Grants>, closed_dirs: Arc<ClosedDirs>, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
         let (publishes, invocations) = (Rate::new(limits.publishes_per_s), Rate::new(limits.invocations_per_s));
         Self { who, grants, closed_dirs, audit, metrics, publishes, invocations, lines: Mutex::default() }
     }

@@ -225,16 +225,17 @@ impl Deploy {
     }
 
     fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {
-        let guest = self.guest(format!("function {}", row.name), &row.grants, &row.limits);
+        let grants = Arc::new(row.grants.clone());
+        let guest = self.guest(format!("function {}", row.name), grants.clone(), &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let code = Arc::new(BoundCode::new(self.parts.runtime.clone(), guest, log, row.reuse));
-        (Function::new(row, code.clone(), self.parts.metrics.function(&row.name.to_string())), code)
+        (Function::new(row, grants, code.clone(), self.parts.metrics.function(&row.name.to_string())), code)
     }
 
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
         let (code, how) = self.load_driver(row).await?;
         *compiled += usize::from(how == Loaded::Compiled);
-        let guest = self.guest(format!("driver {}", row.name), &row.grants, &row.limits);
+        let guest = self.guest(format!("driver {}", row.name), Arc::new(row.grants.clone()), &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(row.config.as_ref(), set.things.iter().filter(|thing| thing.driver == row.name)));
         let driver = Deployed { row: row.clone(), code, guest, log, config };
@@ -251,15 +252,8 @@ impl Deploy {
         loaded.map_err(|error| error.to_string())?.map_err(|error| format!("{error:#}"))
     }
 
-    fn guest(&self, who: String, grants: &Grants, limits: &Limits) -> Arc<Guest> {
-        Arc::new(Guest::new(
-            who,
-            grants.clone(),
-            self.parts.closed_dirs.clone(),
-            limits,
-            self.parts.audit.clone(),
-            self.parts.metrics.clone(),
-        ))
+    fn guest(&self, who: String, grants: Arc<Grants>, limits: &Limits) -> Arc<Guest> {
+        Arc::new(Guest::new(who, grants, self.parts.closed_dirs.clone(), limits, self.parts.audit.clone(), self.parts.metrics.clone()))
     }
 
     fn commit(&self, set: &Set) -> anyhow::Result<()> {

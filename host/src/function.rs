@@ -38,7 +38,8 @@ pub struct Function {
     pub name: FunctionName,
     pub digest: Digest,
     pub limits: Limits,
-    pub grants: Grants,
+    /// The same that its code runs under.
+    pub grants: Arc<Grants>,
     /// Calls that one instance may take, one after another. 0: each call has a fresh one.
     pub reuse: u32,
     pub http: Option<HttpTrigger>,
@@ -52,13 +53,13 @@ pub struct Function {
 
 impl Function {
     /// What a deployment's row says, with the code that it names.
-    pub fn new(row: &set::Function, code: Arc<dyn Code>, metrics: FunctionMetrics) -> Self {
+    pub fn new(row: &set::Function, grants: Arc<Grants>, code: Arc<dyn Code>, metrics: FunctionMetrics) -> Self {
         Self {
             metrics,
             name: row.name.clone(),
             digest: row.component.clone(),
             limits: row.limits,
-            grants: row.grants.clone(),
+            grants,
             reuse: row.reuse,
             http: row.http.clone(),
             path: CallPath::default().then(row.name.clone()),

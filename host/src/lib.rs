@@ -23,6 +23,7 @@ pub mod call_path;
 pub mod clock;
 pub mod grant;
 pub mod limit;
+pub mod memory;
 pub mod metric;
 pub mod name;
 pub mod seal;

@@ -212,8 +212,9 @@ fn parse<T: DeserializeOwned>(table: Table, key: &str, row: &[u8]) -> Result<T> 
         .with_context(|| format!("row `{key}` of table `{}` was written by another version of Ledge, or is damaged", table.name()))
 }
 
-/// Memory for pages of the database. redb's own default is 1 GiB: more than many a gateway has.
-const CACHE_BYTES_MAX: usize = 16 << 20;
+/// Memory for pages of the database. redb's own default is 1 GiB: more than many a gateway has. What is deployed is read once, at the
+/// start, and its pages would only lie here.
+const CACHE_BYTES_MAX: usize = 512 << 10;
 
 #[cfg(test)]
 mod tests {

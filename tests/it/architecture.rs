@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What every part may use.
-const COMMON: &[&str] = &["audit", "call_path", "clock", "grant", "limit", "metric", "name", "set", "store", "telemetry", "topic"];
+const COMMON: &[&str] =
+    &["audit", "call_path", "clock", "grant", "limit", "memory", "metric", "name", "set", "store", "telemetry", "topic"];
 
 /// Each part with the parts that it may use besides.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -56,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("topic", &[]),
     ("name", &[]),
     ("limit", &[]),
+    ("memory", &[]),
     ("metric", &[]),
     ("clock", &[]),
     ("call_path", &[]),

@@ -112,7 +112,7 @@ impl Lamp {
         let who = format!("driver {}", driver.name);
         let guest = Arc::new(Guest::new(
             who,
-            driver.grants.clone(),
+            Arc::new(driver.grants.clone()),
             Arc::new(ClosedDirs::new([])),
             &driver.limits,
             Audit::in_memory(),

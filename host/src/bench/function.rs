@@ -79,9 +79,10 @@ pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, th
 pub async fn load(runtime: &Arc<Runtime>, row: &set::Function) -> anyhow::Result<(Arc<BoundCode>, Arc<Function>)> {
     let metrics = Metrics::default();
     let counters = metrics.function(&row.name.to_string());
+    let grants = Arc::new(row.grants.clone());
     let who = Arc::new(Guest::new(
         format!("function {}", row.name),
-        row.grants.clone(),
+        grants.clone(),
         Arc::new(ClosedDirs::new([])),
         &row.limits,
         Audit::in_memory(),
@@ -89,7 +90,7 @@ pub async fn load(runtime: &Arc<Runtime>, row: &set::Function) -> anyhow::Result
     ));
     let log = Arc::new(GuestLog::new(who.clone(), row.limits.log_bytes_per_s));
     let bound = Arc::new(BoundCode::new(runtime.clone(), who, log, row.reuse));
-    let function = Function::new(row, bound.clone(), counters);
+    let function = Function::new(row, grants, bound.clone(), counters);
     bound.load(&function).await?;
     Ok((bound, Arc::new(function)))
 }

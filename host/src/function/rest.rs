@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Functions;
+use crate::memory;
 
 /// How long a function is not called before it rests.
 pub const IDLE: Duration = Duration::from_secs(60);
@@ -22,6 +23,8 @@ pub async fn rest_idle(functions: Arc<Functions>, idle: Duration) {
             tokio::task::yield_now().await;
         }
         if rest > 0 {
+            // Elsewhere: it holds up whoever allocates on the same thread.
+            let _ = tokio::task::spawn_blocking(memory::give_back).await;
             tracing::debug!("{rest} functions were not called for {} s and are unloaded", idle.as_secs());
         }
     }
