@@ -25,6 +25,7 @@ use crate::driver::{Deployed, Drivers};
 use crate::function::{Function, Functions};
 use crate::grant::{ClosedDirs, Grants};
 use crate::limit::Limits;
+use crate::memory;
 use crate::metric::Metrics;
 use crate::runtime::{BoundCode, DriverCode, Kind, Loaded, Runtime};
 use crate::seal::Seal;
@@ -308,14 +309,20 @@ impl Deploy {
 /// Compiles what is deployed and in no cache, as after an update of the gateway, so that no call has to wait for it. Calls that
 /// come sooner compile it themselves.
 pub async fn compile_missing(deploy: Arc<Deploy>) {
-    for row in deploy.current().functions {
+    let wanted = |row: &set::Function| {
+        let kind = if row.http.is_some() { Kind::Http } else { Kind::Function };
+        (row.name.clone(), row.component.clone(), kind)
+    };
+    let all: Vec<_> = deploy.current.lock().functions.iter().map(wanted).collect();
+    for (name, component, kind) in all {
         let runtime = deploy.parts.runtime.clone();
-        let (name, kind) = (row.name, if row.http.is_some() { Kind::Http } else { Kind::Function });
-        let compiled = tokio::task::spawn_blocking(move || runtime.compile_missing(&row.component, kind)).await;
+        let compiled = tokio::task::spawn_blocking(move || runtime.compile_missing(&component, kind)).await;
         if let Ok(Err(error)) = compiled {
             tracing::error!(function.name = %name, "function `{name}` cannot run: {error:#}");
         }
     }
+    // What the start took is given up by now.
+    let _ = tokio::task::spawn_blocking(memory::give_back).await;
 }
 
 /// The grants of every function and driver, with the name that people know it by.

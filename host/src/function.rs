@@ -84,7 +84,7 @@ pub trait Code: Send + Sync {
     ) -> BoxFuture<'a, Result<Result<(), Failure>, InvokeError>>;
 
     /// One of the turns in which idle functions give up what only calls need. Whether it did.
-    fn rest(&self) -> bool;
+    fn rest(&self, function: &Function) -> bool;
 
     /// Whether the next call finds it ready.
     fn is_loaded(&self) -> bool;

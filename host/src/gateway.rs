@@ -27,7 +27,6 @@ use crate::driver::Drivers;
 pub use crate::driver::RestartPolicy;
 use crate::function::{self, Functions};
 use crate::grant::ClosedDirs;
-use crate::memory;
 use crate::metric::Metrics;
 use crate::queue::Queue;
 use crate::runtime::{self, Runtime};
@@ -159,7 +158,6 @@ impl Gateway {
             metrics: metrics.clone(),
         }));
         deploy.restore().await.context("starting what was deployed before")?;
-        memory::give_back();
 
         let shutdown = Shutdown::default();
         let front = Arc::new(Front { auth: auth.clone(), audit: audit.clone(), triggers: http_triggers });

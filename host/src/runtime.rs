@@ -131,6 +131,19 @@ impl Runtime {
         }
     }
 
+    /// Lets go of what is left of code that nobody holds any more.
+    fn forget(&self, digest: &Digest) {
+        for world in self.functions.lock().values() {
+            let mut loaded = world.loaded.lock();
+            for kind in [Kind::Function, Kind::Http] {
+                let key = (digest.clone(), kind);
+                if loaded.get(&key).is_some_and(|code| code.strong_count() == 0) {
+                    loaded.remove(&key);
+                }
+            }
+        }
+    }
+
     /// Compiles a function's component, if there is no compiled code of it.
     pub fn compile_missing(&self, digest: &Digest, kind: Kind) -> anyhow::Result<()> {
         let world = self.world(Class::USUAL)?;
@@ -213,6 +226,10 @@ impl<T: 'static, C> World<T, C> {
         let (compiled, how) = cache.component(&self.engine, kind, digest, read)?;
         let code = Arc::new(make(&compiled).map_err(plain).context("linking it to the contract")?);
         let mut loaded = self.loaded.lock();
+        // Somebody else may have been as quick: all instances of a component shall find the places in the pool that are warm for it.
+        if let Some(code) = loaded.get(&key).and_then(Weak::upgrade) {
+            return Ok((code, how));
+        }
         loaded.retain(|_, code| code.strong_count() > 0);
         loaded.insert(key, Arc::downgrade(&code));
         Ok((code, how))

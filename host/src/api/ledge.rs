@@ -27,9 +27,11 @@ use crate::thing::Presence;
 const SET_BYTES_MAX: usize = 8 << 20;
 
 pub async fn gateway(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
+    let functions = api.functions.list();
     JsonBody(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "functions": api.functions.list().len(),
+        "functions": functions.len(),
+        "functions_loaded": functions.iter().filter(|function| function.code.is_loaded()).count(),
         "things": api.things.list().len(),
         "queue_rows": api.queue.rows(),
         "sandbox": api.sandbox,

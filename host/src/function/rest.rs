@@ -19,7 +19,7 @@ pub async fn rest_idle(functions: Arc<Functions>, idle: Duration) {
         turns.tick().await;
         let mut rest = 0;
         for function in functions.list() {
-            rest += u32::from(function.code.rest());
+            rest += u32::from(function.code.rest(&function));
             tokio::task::yield_now().await;
         }
         if rest > 0 {

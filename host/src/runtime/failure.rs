@@ -10,6 +10,8 @@ use crate::limit::Limits;
 pub struct Limiter {
     memory_bytes: usize,
     memory_used: usize,
+    /// What the growth that was allowed last adds.
+    memory_growth: usize,
     table_elements: usize,
     refused: Option<Refused>,
 }
@@ -18,6 +20,8 @@ pub struct Limiter {
 enum Refused {
     Memory,
     Table,
+    /// Memory that the limit allows and the machine does not have.
+    BySystem,
 }
 
 impl Limiter {
@@ -25,17 +29,23 @@ impl Limiter {
         Self {
             memory_bytes: usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX),
             memory_used: 0,
+            memory_growth: 0,
             table_elements: limits.table_elements as usize,
             refused: None,
         }
     }
 
     /// What was refused, by its name and in words.
-    pub fn refused(&self, limits: &Limits) -> Option<(&'static str, String)> {
+    pub fn refused(&self, limits: &Limits) -> Option<(Option<&'static str>, String)> {
         Some(match self.refused? {
-            Refused::Memory => ("memory_bytes", format!("it asked for more memory than its limit of {} MiB", limits.memory_bytes >> 20)),
+            Refused::BySystem => {
+                (None, "the machine had no memory for it, though its limit allows more; try again when less runs".to_owned())
+            }
+            Refused::Memory => {
+                (Some("memory_bytes"), format!("it asked for more memory than its limit of {} MiB", limits.memory_bytes >> 20))
+            }
             Refused::Table => {
-                ("table_elements", format!("it asked for a larger table than its limit of {} elements", limits.table_elements))
+                (Some("table_elements"), format!("it asked for a larger table than its limit of {} elements", limits.table_elements))
             }
         })
     }
@@ -47,16 +57,28 @@ impl Limiter {
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         // The limit is for all memories of the instance together.
-        let used = self.memory_used.saturating_add(desired.saturating_sub(current));
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            // Its own limit, which it knows.
+            return Ok(false);
+        }
+        let growth = desired.saturating_sub(current);
+        let used = self.memory_used.saturating_add(growth);
         let allowed = used <= self.memory_bytes;
         if allowed {
-            self.memory_used = used
+            (self.memory_used, self.memory_growth) = (used, growth);
         } else {
             self.refused = Some(Refused::Memory)
         }
         Ok(allowed)
+    }
+
+    /// The system had no more, though the limit would have allowed it.
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory_used -= std::mem::take(&mut self.memory_growth).min(self.memory_used);
+        self.refused = Some(Refused::BySystem);
+        Ok(())
     }
 
     fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
@@ -98,7 +120,7 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
     let (limit, message) = if let Some(exhausted) = error.downcast_ref::<Exhausted>() {
         return self::exhausted(exhausted, limits);
     } else if let Some((limit, message)) = limiter.refused(limits).filter(|_| gave_up(error)) {
-        (Some(limit), format!("stopped: {message}"))
+        (limit, format!("stopped: {message}"))
     } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
         (Some("stack_bytes"), format!("stopped: it used more stack than the limit of {} KiB", limits.stack_bytes >> 10))
     } else if root.contains("allocated for hostcalls") {

@@ -276,7 +276,7 @@ impl BoundCode {
     /// A guest may go on where it is refused more memory; that it was is told all the same.
     pub(super) fn tell_refused(&self, state: &FunctionState, limits: &Limits) {
         if let Some((limit, message)) = state.limiter.refused(limits) {
-            self.guest.tell(Some(limit), &format!("went on without more: {message}"));
+            self.guest.tell(limit, &format!("went on without more: {message}"));
         }
     }
 
@@ -331,10 +331,11 @@ impl Code for BoundCode {
         self.code.is_loaded()
     }
 
-    fn rest(&self) -> bool {
+    fn rest(&self, function: &Function) -> bool {
         let rests = self.code.rest();
         if rests {
             self.drop_kept();
+            self.runtime.forget(&function.digest);
         }
         rests
     }
