@@ -135,8 +135,9 @@ impl DriverCode {
     pub async fn try_start(&self, spec: DriverSpec) -> Result<(), Failure> {
         let limits = spec.limits;
         let mut store = self.store(spec);
+        let meter = store.data().busy.meter.clone();
         let started = Box::pin(self.pre.instantiate_async(&mut store));
-        match tokio::time::timeout(Duration::from_millis(limits.deadline_ms), self.ticker.watch(started, Arc::default())).await {
+        match tokio::time::timeout(Duration::from_millis(limits.deadline_ms), self.ticker.watch(started, meter)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(failure::explain(&error, &store.data().limiter, &limits, &store.data().stderr.last_words())),
             Err(_) => Err(failure::deadline(limits.deadline_ms)),
