@@ -49,7 +49,7 @@ pub async fn serve(function: Arc<Function>, request: Request<Incoming>, is_tls: 
     let is_head = request.method() == Method::HEAD;
     let (answer, begun) = oneshot::channel();
     let guest: Guest = Box::pin(run(function.clone(), Exchange { request, is_tls, answer }));
-    let mut race = Race { guest: Some(guest), begun, is_silent: false };
+    let mut race = Race { function: &function, guest: Some(guest), begun, response: None, is_silent: false };
     let (response, guest) = poll_fn(|context| race.poll(context)).await?;
     let (head, body) = response.into_parts();
     let body = if is_head { AnswerBody::default() } else { AnswerBody::new(&head, body, guest, function).await? };
@@ -93,14 +93,17 @@ async fn admit_and_run(function: &Arc<Function>, exchange: Exchange) -> Result<(
 type Begun = (Response<GuestBody>, Option<Guest>);
 
 /// A guest and the beginning of its answer, whichever comes first.
-struct Race {
+struct Race<'f> {
+    function: &'f Function,
     guest: Option<Guest>,
     begun: oneshot::Receiver<Result<Response<GuestBody>, String>>,
+    /// What has begun while the guest goes on. It waits one turn: a guest that was only interrupted ends in that, and its answer is whole.
+    response: Option<Response<GuestBody>>,
     /// The guest has dropped its chance to answer.
     is_silent: bool,
 }
 
-impl Race {
+impl Race<'_> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<Begun, Unanswered>> {
         if let Some(guest) = &mut self.guest
             && let Poll::Ready(ended) = guest.as_mut().poll(context)
@@ -109,20 +112,30 @@ impl Race {
             // A guest that fails before anything of its answer is sent gets no other chance.
             ended?;
         }
+        if let Some(response) = self.response.take() {
+            return Poll::Ready(Ok((response, self.guest.take())));
+        }
         if !self.is_silent {
             match Pin::new(&mut self.begun).poll(context) {
-                Poll::Ready(Ok(Ok(response))) => return Poll::Ready(Ok((response, self.guest.take()))),
-                Poll::Ready(Ok(Err(error))) => return Poll::Ready(Err(failed(format!("answered with an error: {error}")))),
+                Poll::Ready(Ok(Ok(response))) if self.guest.is_none() => return Poll::Ready(Ok((response, None))),
+                Poll::Ready(Ok(Ok(response))) => {
+                    self.response = Some(response);
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(Err(error))) => return Poll::Ready(Err(failed(self.function, format!("answered with an error: {error}")))),
                 Poll::Ready(Err(_)) => self.is_silent = true,
                 Poll::Pending => {}
             }
         }
         // One that is silent may still go on to say why it failed.
-        if self.guest.is_none() { Poll::Ready(Err(failed("ended without an answer".to_owned()))) } else { Poll::Pending }
+        if self.guest.is_none() { Poll::Ready(Err(failed(self.function, "ended without an answer".to_owned()))) } else { Poll::Pending }
     }
 }
 
-fn failed(message: String) -> Unanswered {
+/// For what only the answer shows: how a guest itself ended, its code tells.
+fn failed(function: &Function, message: String) -> Unanswered {
+    function.code.tell(None, &message);
     Unanswered::Ended(Failure { limit: None, message })
 }
 

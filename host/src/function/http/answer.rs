@@ -31,6 +31,8 @@ struct Live {
     promised: Option<u64>,
     is_complete: bool,
     is_cut: bool,
+    /// The connection had a turn to send what came before the cut.
+    has_paused: bool,
 }
 
 /// Ends a connection in the middle of an answer, so that nobody takes a part of it for all of it.
@@ -44,12 +46,12 @@ impl AnswerBody {
         if guest.is_none() {
             // All that it wrote is here: no frame is waited for.
             let ended = std::future::poll_fn(|context| Poll::Ready(answer.take_ready(&mut body, context))).await;
-            if ended.map_err(|error| failed(format!("broke its answer off: {error}")))? {
+            if ended.map_err(|error| failed(&function, format!("broke its answer off: {error}")))? {
                 return Ok(answer);
             }
         }
         let promised = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        answer.live = Some(Box::new(Live { body, guest, function, promised, is_complete: false, is_cut: false }));
+        answer.live = Some(Box::new(Live { body, guest, function, promised, is_complete: false, is_cut: false, has_paused: false }));
         Ok(answer)
     }
 
@@ -111,6 +113,9 @@ impl Body for AnswerBody {
 
 impl Live {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.has_paused {
+            return Poll::Ready(Some(Err(Cut)));
+        }
         if let Some(guest) = &mut self.guest
             && let Poll::Ready(ended) = guest.as_mut().poll(context)
         {
@@ -132,12 +137,20 @@ impl Live {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                self.tell(&failed(format!("broke its answer off: {error}")));
-                Poll::Ready(Some(Err(Cut)))
+                self.tell(&Unanswered::Ended(Failure { limit: None, message: format!("broke its answer off: {error}") }));
+                self.pause(context)
             }
             Poll::Pending if !self.is_cut => Poll::Pending,
-            _ => Poll::Ready(Some(Err(Cut))),
+            _ => self.pause(context),
         }
+    }
+
+    /// Before the cut. hyper throws away what it has not sent when a body fails, the head of the answer too; it sends it when the
+    /// body has nothing for it.
+    fn pause(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        self.has_paused = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn tell(&self, error: &Unanswered) {
