@@ -36,7 +36,7 @@ pub struct Guest {
     publishes: Rate,
     invocations: Rate,
     /// One for each limit that was met, and one for failures without a limit.
-    lines: Mutex<Vec<(Option<&'static str>, Arc<OncePerSecond>)>>,
+    lines: Mutex<Vec<(Option<&'static str>, OncePerSecond)>>,
 }
 
 impl Guest {
@@ -51,7 +51,7 @@ impl Guest {
         if let Some(limit) = limit {
             self.count(limit);
         }
-        let Some(others) = self.line(limit).turn() else { return };
+        let Some(others) = self.turn(limit) else { return };
         let (named, message) = (self.named(), printable(message));
         match others {
             0 => tracing::warn!("{named} {message}"),
@@ -64,14 +64,13 @@ impl Guest {
         self.metrics.limit_hit(&self.who, limit);
     }
 
-    fn line(&self, limit: Option<&'static str>) -> Arc<OncePerSecond> {
+    fn turn(&self, limit: Option<&'static str>) -> Option<u64> {
         let mut lines = self.lines.lock();
-        if let Some((_, line)) = lines.iter().find(|(of, _)| *of == limit) {
-            return line.clone();
-        }
-        let line = Arc::<OncePerSecond>::default();
-        lines.push((limit, line.clone()));
-        line
+        let at = lines.iter().position(|(of, _)| *of == limit).unwrap_or_else(|| {
+            lines.push((limit, OncePerSecond::default()));
+            lines.len() - 1
+        });
+        lines[at].1.turn()
     }
 
     /// `function `a/b``, as log lines have it.

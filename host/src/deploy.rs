@@ -309,10 +309,7 @@ impl Deploy {
 /// Compiles what is deployed and in no cache, as after an update of the gateway, so that no call has to wait for it. Calls that
 /// come sooner compile it themselves.
 pub async fn compile_missing(deploy: Arc<Deploy>) {
-    let wanted = |row: &set::Function| {
-        let kind = if row.http.is_some() { Kind::Http } else { Kind::Function };
-        (row.name.clone(), row.component.clone(), kind)
-    };
+    let wanted = |row: &set::Function| (row.name.clone(), row.component.clone(), Kind::of_function(row.http.as_ref()));
     let all: Vec<_> = deploy.current.lock().functions.iter().map(wanted).collect();
     for (name, component, kind) in all {
         let runtime = deploy.parts.runtime.clone();

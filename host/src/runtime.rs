@@ -21,6 +21,8 @@ mod state;
 mod ticker;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
@@ -154,33 +156,14 @@ impl Runtime {
     }
 
     fn world(&self, class: Class) -> anyhow::Result<Arc<World<FunctionState, FunctionCode>>> {
-        let mut worlds = self.functions.lock();
-        if let Some(world) = worlds.get(&class) {
-            return Ok(world.clone());
-        }
-        let world = Arc::new(functions(class, &self.sizes, &self.ticker)?);
-        worlds.insert(class, world.clone());
-        Ok(world)
+        found_or_made(&self.functions, class, || functions(class, &self.sizes, &self.ticker))
     }
 
     /// Makes a driver's component ready to run with a stack of that size.
     pub fn load_driver(&self, digest: &Digest, stack_bytes: usize) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
-        let world = self.driver_world(stack_bytes)?;
+        let world = found_or_made(&self.drivers, stack_bytes, || drivers(stack_bytes, &self.sizes, &self.ticker))?;
         let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone());
         world.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
-    }
-
-    fn driver_world(&self, stack_bytes: usize) -> anyhow::Result<Arc<World<DriverState, DriverCode>>> {
-        let mut worlds = self.drivers.lock();
-        if let Some(world) = worlds.get(&stack_bytes) {
-            return Ok(world.clone());
-        }
-        let engine = engine::drivers(stack_bytes, &self.sizes.layout).map_err(plain).context("starting the engine of drivers")?;
-        let linker = state::driver_linker(&engine).map_err(plain).context("linking the world of drivers")?;
-        self.ticker.add(&engine);
-        let world = Arc::new(World { engine, linker, loaded: Mutex::default() });
-        worlds.insert(stack_bytes, world.clone());
-        Ok(world)
     }
 }
 
@@ -203,6 +186,24 @@ fn functions(class: Class, sizes: &Sizes, ticker: &Ticker) -> anyhow::Result<Wor
     let linker = state::function_linker(&engine).map_err(plain).context("linking the world of functions")?;
     ticker.add(&engine);
     Ok(World { engine, linker, loaded: Mutex::default() })
+}
+
+fn drivers(stack_bytes: usize, sizes: &Sizes, ticker: &Ticker) -> anyhow::Result<World<DriverState, DriverCode>> {
+    let engine = engine::drivers(stack_bytes, &sizes.layout).map_err(plain).context("starting the engine of drivers")?;
+    let linker = state::driver_linker(&engine).map_err(plain).context("linking the world of drivers")?;
+    ticker.add(&engine);
+    Ok(World { engine, linker, loaded: Mutex::default() })
+}
+
+fn found_or_made<K: Eq + Hash, W>(
+    worlds: &Mutex<HashMap<K, Arc<W>>>,
+    key: K,
+    make: impl FnOnce() -> anyhow::Result<W>,
+) -> anyhow::Result<Arc<W>> {
+    match worlds.lock().entry(key) {
+        Entry::Occupied(found) => Ok(found.get().clone()),
+        Entry::Vacant(place) => Ok(place.insert(Arc::new(make()?)).clone()),
+    }
 }
 
 /// wasmtime's error with its causes, for people. Its own type stays inside `runtime` and `capability`.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use crate::limit::{MEMORY_BYTES, TABLE_ELEMENTS};
+use crate::set::HttpTrigger;
 
 /// The world that a component is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,6 +15,12 @@ pub enum Kind {
     /// A function with an HTTP trigger.
     Http,
     Driver,
+}
+
+impl Kind {
+    pub fn of_function(http: Option<&HttpTrigger>) -> Self {
+        if http.is_some() { Self::Http } else { Self::Function }
+    }
 }
 
 /// Why a component is refused. Each says what to do.
