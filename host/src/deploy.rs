@@ -226,11 +226,12 @@ impl Deploy {
     }
 
     fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {
-        let grants = Arc::new(row.grants.clone());
-        let guest = self.guest(format!("function {}", row.name), grants.clone(), &row.limits);
+        let guest = self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let code = Arc::new(BoundCode::new(self.parts.runtime.clone(), guest, log, row.reuse));
-        (Function::new(row, grants, code.clone(), self.parts.metrics.function(&row.name.to_string())), code)
+        // What was counted of an earlier version goes on.
+        let metrics = self.parts.functions.get(&row.name).map(|earlier| earlier.metrics.clone()).unwrap_or_default();
+        (Function::new(row, code.clone(), metrics), code)
     }
 
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
@@ -324,7 +325,7 @@ pub async fn compile_missing(deploy: Arc<Deploy>) {
 
 /// The grants of every function and driver, with the name that people know it by.
 fn guests(set: &mut Set) -> impl Iterator<Item = (String, &mut Grants)> {
-    let functions = set.functions.iter_mut().map(|row| (format!("function {}", row.name), &mut row.grants));
+    let functions = set.functions.iter_mut().map(|row| (format!("function {}", row.name), Arc::make_mut(&mut row.grants)));
     functions.chain(set.drivers.iter_mut().map(|row| (format!("driver {}", row.name), &mut row.grants)))
 }
 

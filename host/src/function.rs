@@ -48,18 +48,18 @@ pub struct Function {
     pub gate: Gate,
     pub breaker: Breaker,
     pub code: Arc<dyn Code>,
-    pub metrics: FunctionMetrics,
+    pub metrics: Arc<FunctionMetrics>,
 }
 
 impl Function {
     /// What a deployment's row says, with the code that it names.
-    pub fn new(row: &set::Function, grants: Arc<Grants>, code: Arc<dyn Code>, metrics: FunctionMetrics) -> Self {
+    pub fn new(row: &set::Function, code: Arc<dyn Code>, metrics: Arc<FunctionMetrics>) -> Self {
         Self {
             metrics,
             name: row.name.clone(),
             digest: row.component.clone(),
             limits: row.limits,
-            grants,
+            grants: row.grants.clone(),
             reuse: row.reuse,
             http: row.http.clone(),
             path: CallPath::default().then(row.name.clone()),

@@ -1,10 +1,10 @@
 //! Metrics, as Prometheus reads them (`GET /ledge/v1/metrics`).
 //!
-//! What is counted on the way of a call is counted by counters that its function holds: an addition each, no lookup and no lock.
-//! Gauges are read when somebody asks.
+//! What is counted on the way of a call is counted by counters that its function holds: an addition each, no lookup and no lock. They
+//! are small, since a gateway may have a thousand functions that nobody calls, and so they have names only when somebody asks.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
@@ -14,23 +14,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-type Seconds = Counter<f64, AtomicU64>;
-
-/// Every metric of a gateway. Clones count into the same.
-#[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
-
-struct Inner {
-    registry: Registry,
-    invocations: Family<InvocationLabels, Counter>,
-    seconds: Family<FunctionLabels, Seconds>,
+/// What is counted by name. Clones count into the same.
+#[derive(Clone, Default)]
+pub struct Metrics {
     limit_hits: Family<LimitLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
-    running: Family<FunctionLabels, Gauge>,
-    breakers: Family<FunctionLabels, Gauge>,
-    restarts: Family<DriverLabels, Gauge>,
-    drivers_up: Family<DriverLabels, Gauge>,
-    queued: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -71,100 +59,112 @@ enum Ended {
     refused,
 }
 
-/// The counters of one function.
-#[derive(Clone, Debug)]
+/// What one function counts.
+#[derive(Debug, Default)]
 pub struct FunctionMetrics {
-    pub done: Counter,
+    pub done: Count,
     /// The handler answered with an error of its own.
-    pub handled: Counter,
+    pub handled: Count,
     /// The handler was ended.
-    pub unhandled: Counter,
+    pub unhandled: Count,
     /// It was not started: busy, broken, too deep.
-    pub refused: Counter,
-    seconds: Seconds,
+    pub refused: Count,
+    nanoseconds: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub fn inc(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl FunctionMetrics {
     pub fn took(&self, time: Duration) {
-        self.seconds.inc_by(time.as_secs_f64());
+        self.nanoseconds.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.nanoseconds.load(Ordering::Relaxed)).as_secs_f64()
     }
 }
 
 /// What is read when somebody asks.
 #[derive(Default)]
 pub struct Readings {
-    /// Each function with its running calls, and whether its breaker is open.
-    pub functions: Vec<(String, u32, bool)>,
+    pub functions: Vec<FunctionReading>,
     /// Each driver with its restarts, and whether it runs.
     pub drivers: Vec<(String, u64, bool)>,
     pub queued: usize,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut registry = Registry::default();
-        let (invocations, seconds, limit_hits, denials) = (Family::default(), Family::default(), Family::default(), Family::default());
-        let (running, breakers, restarts, drivers_up) = (Family::default(), Family::default(), Family::default(), Family::default());
-        let queued = Gauge::default();
-        // The library adds `_total` to counters, and a full stop to each text.
-        registry.register("ledge_invocations", "Invocations by how they ended", invocations.clone());
-        registry.register("ledge_invocation_seconds", "Wall-clock time of the invocations that were started", seconds.clone());
-        registry.register("ledge_limit_hits", "Limits that a function or driver met, by the name of the limit", limit_hits.clone());
-        registry.register("ledge_denials", "Calls that no grant covered, by the grant that would", denials.clone());
-        registry.register("ledge_running_invocations", "Invocations that run now", running.clone());
-        registry.register("ledge_breaker_open", "Whether callers of a function are refused because it failed too often", breakers.clone());
-        registry.register("ledge_driver_restarts", "How often a driver was started again since it was deployed", restarts.clone());
-        registry.register("ledge_driver_up", "Whether a driver runs now", drivers_up.clone());
-        registry.register("ledge_queued_invocations", "Async invocations that were accepted and have not ended", queued.clone());
-        let inner = Inner { registry, invocations, seconds, limit_hits, denials, running, breakers, restarts, drivers_up, queued };
-        Self(Arc::new(inner))
-    }
+pub struct FunctionReading {
+    pub name: String,
+    pub running: u32,
+    pub is_open: bool,
+    pub counted: Arc<FunctionMetrics>,
 }
 
 impl Metrics {
-    /// The counters of a function; those of an earlier deployment go on.
-    pub fn function(&self, name: &str) -> FunctionMetrics {
-        let ended = |outcome| self.0.invocations.get_or_create_owned(&InvocationLabels { function: name.to_owned(), outcome });
-        FunctionMetrics {
-            done: ended(Ended::done),
-            handled: ended(Ended::handled_error),
-            unhandled: ended(Ended::unhandled_error),
-            refused: ended(Ended::refused),
-            seconds: self.0.seconds.get_or_create_owned(&FunctionLabels { function: name.to_owned() }),
-        }
-    }
-
     /// `guest` met `limit`, which is the name of a field of [`Limits`](crate::limit::Limits).
     pub fn limit_hit(&self, guest: &str, limit: &'static str) {
-        self.0.limit_hits.get_or_create(&LimitLabels { guest: guest.to_owned(), limit }).inc();
+        self.limit_hits.get_or_create(&LimitLabels { guest: guest.to_owned(), limit }).inc();
     }
 
     pub fn denied(&self, guest: &str, grant: &'static str) {
-        self.0.denials.get_or_create(&DenialLabels { guest: guest.to_owned(), grant }).inc();
+        self.denials.get_or_create(&DenialLabels { guest: guest.to_owned(), grant }).inc();
     }
 
     /// Everything, in the text format of OpenMetrics.
     pub fn text(&self, readings: Readings) -> String {
-        let inner = &self.0;
-        for family in [&inner.running, &inner.breakers] {
-            family.clear();
+        let mut registry = Registry::default();
+        // The library adds `_total` to counters, and a full stop to each text.
+        let invocations = Family::<InvocationLabels, Counter>::default();
+        registry.register("ledge_invocations", "Invocations by how they ended", invocations.clone());
+        let seconds = Family::<FunctionLabels, Counter<f64, AtomicU64>>::default();
+        registry.register("ledge_invocation_seconds", "Wall-clock time of the invocations that were started", seconds.clone());
+        registry.register("ledge_limit_hits", "Limits that a function or driver met, by the name of the limit", self.limit_hits.clone());
+        registry.register("ledge_denials", "Calls that no grant covered, by the grant that would", self.denials.clone());
+        let running = Family::<FunctionLabels, Gauge>::default();
+        registry.register("ledge_running_invocations", "Invocations that run now", running.clone());
+        let breakers = Family::<FunctionLabels, Gauge>::default();
+        registry.register("ledge_breaker_open", "Whether callers of a function are refused because it failed too often", breakers.clone());
+        let restarts = Family::<DriverLabels, Gauge>::default();
+        registry.register("ledge_driver_restarts", "How often a driver was started again since it was deployed", restarts.clone());
+        let drivers_up = Family::<DriverLabels, Gauge>::default();
+        registry.register("ledge_driver_up", "Whether a driver runs now", drivers_up.clone());
+        let queued: Gauge = Gauge::default();
+        registry.register("ledge_queued_invocations", "Async invocations that were accepted and have not ended", queued.clone());
+
+        for FunctionReading { name, running: now, is_open, counted } in readings.functions {
+            let labels = FunctionLabels { function: name.clone() };
+            running.get_or_create(&labels).set(i64::from(now));
+            breakers.get_or_create(&labels).set(i64::from(is_open));
+            seconds.get_or_create(&labels).inc_by(counted.seconds());
+            let outcomes = [
+                (Ended::done, &counted.done),
+                (Ended::handled_error, &counted.handled),
+                (Ended::unhandled_error, &counted.unhandled),
+                (Ended::refused, &counted.refused),
+            ];
+            for (outcome, count) in outcomes {
+                invocations.get_or_create(&InvocationLabels { function: name.clone(), outcome }).inc_by(count.get());
+            }
         }
-        for family in [&inner.restarts, &inner.drivers_up] {
-            family.clear();
-        }
-        for (function, running, is_open) in readings.functions {
-            let labels = FunctionLabels { function };
-            inner.running.get_or_create(&labels).set(i64::from(running));
-            inner.breakers.get_or_create(&labels).set(i64::from(is_open));
-        }
-        for (driver, restarts, is_up) in readings.drivers {
+        for (driver, times, is_up) in readings.drivers {
             let labels = DriverLabels { driver };
-            inner.restarts.get_or_create(&labels).set(i64::try_from(restarts).unwrap_or(i64::MAX));
-            inner.drivers_up.get_or_create(&labels).set(i64::from(is_up));
+            restarts.get_or_create(&labels).set(i64::try_from(times).unwrap_or(i64::MAX));
+            drivers_up.get_or_create(&labels).set(i64::from(is_up));
         }
-        inner.queued.set(i64::try_from(readings.queued).unwrap_or(i64::MAX));
+        queued.set(i64::try_from(readings.queued).unwrap_or(i64::MAX));
         let mut text = String::new();
-        encode(&mut text, &inner.registry).expect("a String takes every write");
+        encode(&mut text, &registry).expect("a String takes every write");
         text
     }
 }
@@ -176,13 +176,14 @@ mod tests {
     #[test]
     fn what_was_counted_is_there_under_its_name() {
         let metrics = Metrics::default();
-        let function = metrics.function("a/b");
-        function.done.inc();
-        function.took(Duration::from_millis(1_500));
-        metrics.function("a/b").done.inc();
+        let counted = Arc::<FunctionMetrics>::default();
+        counted.done.inc();
+        counted.took(Duration::from_millis(1_500));
+        counted.done.inc();
         metrics.limit_hit("function a/b", "cpu_ms");
         metrics.denied("driver x", "tcp");
-        let text = metrics.text(Readings { functions: vec![("a/b".into(), 3, true)], drivers: vec![("x".into(), 2, false)], queued: 7 });
+        let function = FunctionReading { name: "a/b".into(), running: 3, is_open: true, counted };
+        let text = metrics.text(Readings { functions: vec![function], drivers: vec![("x".into(), 2, false)], queued: 7 });
         for line in [
             r#"ledge_invocations_total{function="a/b",outcome="done"} 2"#,
             r#"ledge_invocation_seconds_total{function="a/b"} 1.5"#,

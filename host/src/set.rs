@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +64,8 @@ pub struct Function<C = Digest> {
     pub name: FunctionName,
     pub component: C,
     pub limits: Limits,
-    pub grants: Grants,
+    /// Shared with whatever runs under them: a gateway may have a thousand functions.
+    pub grants: Arc<Grants>,
     /// Calls that one instance may take, one after another. 0: each call has a fresh one.
     #[serde(default)]
     pub reuse: u32,

@@ -55,6 +55,18 @@ async fn a_granted_directory_is_read_and_nothing_in_it_is_changed() {
     }
     assert_eq!(fs::read_to_string(host.join("bread")).unwrap(), "flour and water");
     assert_eq!(fs::read_dir(&host).unwrap().count(), 3);
+    for refused in [
+        "dirs open `../secret`",
+        "dirs open `out`",
+        "dirs open `far-out`",
+        "dirs open `bread`",
+        "dirs open `cake`",
+        "dirs create-directory `dir`",
+        "dirs unlink-file `bread`",
+    ] {
+        gw.audited(refused).await;
+    }
+    assert!(gw.metrics().await.contains(r#"ledge_denials_total{guest="function test/look",grant="dirs"} 7"#));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -82,7 +82,7 @@ impl Setup {
 
     pub fn function_of(mut self, name: &str, guest: &str) -> Self {
         let component = self.component(component(guest));
-        let (name, limits, grants) = (name.parse().unwrap(), Limits::default(), Grants::default());
+        let (name, limits, grants) = (name.parse().unwrap(), Limits::default(), Arc::default());
         self.set.functions.push(set::Function { name, component, limits, grants, reuse: 0, http: None });
         self
     }
@@ -95,7 +95,7 @@ impl Setup {
 
     /// Changes the grants of the function that was added last.
     pub fn grants(mut self, change: impl FnOnce(&mut Grants)) -> Self {
-        change(&mut self.set.functions.last_mut().unwrap().grants);
+        change(Arc::make_mut(&mut self.set.functions.last_mut().unwrap().grants));
         self
     }
 
@@ -161,7 +161,7 @@ impl Setup {
     /// A route. Its target is granted every topic, if it is there already.
     pub fn route(mut self, source: RouteSource, topic: RouteTopic, target: &str) -> Self {
         if let Some(function) = self.set.functions.iter_mut().find(|function| function.name.to_string() == target) {
-            function.grants.subscribe.push("#".parse().unwrap());
+            Arc::make_mut(&mut function.grants).subscribe.push("#".parse().unwrap());
         }
         self.set.routes.push(set::Route { source, topic, target: target.parse().unwrap() });
         self

@@ -6,6 +6,7 @@
 mod attack;
 pub mod gateway;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use attack::{RSS_MIB_MAX, Seen, against, slack_ms};
@@ -86,7 +87,7 @@ async fn a_sleep_of_an_hour_ends_at_the_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_messages_ends_at_its_deadline() {
     let mut attack = against("publish-flood", |_| {});
-    attack.setup.set.functions[0].grants.publish = vec!["/hostile/#".parse().unwrap()];
+    Arc::make_mut(&mut attack.setup.set.functions[0].grants).publish = vec!["/hostile/#".parse().unwrap()];
     let seen = attack.run().await;
     seen.gateway.logged("publishes_per_s").await;
     seen.ended_at("deadline_ms").await;
@@ -140,8 +141,9 @@ fn ping_pong(setup: Setup) -> Setup {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_are_cancelled_at_any_point_leave_nothing_behind() {
     let mut setup = against("", |limits| limits.deadline_ms = 2_000).setup;
-    setup.set.functions[0].grants.publish = vec!["/hostile/#".parse().unwrap()];
-    setup.set.functions[0].grants.invoke = invoke_grants("test/neighbour");
+    let grants = Arc::make_mut(&mut setup.set.functions[0].grants);
+    grants.publish = vec!["/hostile/#".parse().unwrap()];
+    grants.invoke = invoke_grants("test/neighbour");
     let gateway = Gateway::start().await;
     gateway.deploy(&setup).await.unwrap();
     gateway.attack("test/hostile", "use 16", attack::CALLERS, Duration::from_millis(200)).await;

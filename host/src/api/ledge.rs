@@ -17,9 +17,10 @@ use super::error::ApiError;
 use super::{Api, body};
 use crate::deploy::{DeployError, PutError, Report};
 use crate::driver::{Condition, ReleaseError};
+use crate::function::Function;
 use crate::grant::Grants;
 use crate::limit::COMPONENT_BYTES_MAX;
-use crate::metric::Readings;
+use crate::metric::{FunctionReading, Readings};
 use crate::set::{Digest, Set};
 use crate::thing::Presence;
 
@@ -43,7 +44,7 @@ pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoRespons
     let functions = api.functions.list();
     let drivers = api.drivers.list();
     let readings = Readings {
-        functions: functions.iter().map(|row| (row.name.to_string(), row.gate.running(), row.breaker.is_open())).collect(),
+        functions: functions.iter().map(|function| function_reading(function)).collect(),
         drivers: drivers
             .iter()
             .map(|(row, condition, restarts)| (row.row.name.clone(), *restarts, *condition == Condition::Running))
@@ -51,6 +52,15 @@ pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoRespons
         queued: api.queue.rows(),
     };
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.metrics.text(readings))
+}
+
+fn function_reading(function: &Function) -> FunctionReading {
+    FunctionReading {
+        name: function.name.to_string(),
+        running: function.gate.running(),
+        is_open: function.breaker.is_open(),
+        counted: function.metrics.clone(),
+    }
 }
 
 /// Grants without the values of the environment, which may be secrets.
@@ -62,7 +72,7 @@ fn shown(grants: &Grants) -> Json {
 }
 
 pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
-    let row = |function: &Arc<crate::function::Function>| {
+    let row = |function: &Arc<Function>| {
         json!({
             "name": function.name.to_string(),
             "component": function.digest.as_str(),

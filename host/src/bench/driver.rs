@@ -50,7 +50,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let runtime = runtime(guests, scratch, functions.clone(), things.clone())?;
     let pattern = format!("{}/{}/{PROPERTY}", lamp.id.product_key, lamp.id.device_name);
     let read = ThingGrants { read: vec![pattern.parse()?], ..ThingGrants::default() };
-    let repeat = set::Function { grants: Grants { things: read, ..Grants::default() }, ..guests.repeat.clone() };
+    let repeat = set::Function { grants: Arc::new(Grants { things: read, ..Grants::default() }), ..guests.repeat.clone() };
     functions.replace([load(&runtime, &repeat).await?.1]);
     let drivers = Drivers::new(things.clone(), workers.handle(), RestartPolicy::default());
     drivers.replace(vec![lamp.deployed.clone()]).await;

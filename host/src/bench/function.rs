@@ -51,7 +51,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let runtime = runtime(guests, scratch, functions.clone(), things)?;
     let kept = set::Function { name: "bench/kept".parse()?, reuse: *REUSE.end(), ..guests.count.clone() };
     let invoke = InvokeGrants { sync: vec!["bench/*".parse()?], ..InvokeGrants::default() };
-    let repeat = set::Function { grants: Grants { invoke, ..Grants::default() }, ..guests.repeat.clone() };
+    let repeat = set::Function { grants: Arc::new(Grants { invoke, ..Grants::default() }), ..guests.repeat.clone() };
     let (bound, function) = load(&runtime, &guests.count).await?;
     functions.replace([function.clone(), load(&runtime, &kept).await?.1, load(&runtime, &repeat).await?.1]);
 
@@ -77,20 +77,17 @@ pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, th
 
 /// A function as `deploy` makes it.
 pub async fn load(runtime: &Arc<Runtime>, row: &set::Function) -> anyhow::Result<(Arc<BoundCode>, Arc<Function>)> {
-    let metrics = Metrics::default();
-    let counters = metrics.function(&row.name.to_string());
-    let grants = Arc::new(row.grants.clone());
     let who = Arc::new(Guest::new(
         format!("function {}", row.name),
-        grants.clone(),
+        row.grants.clone(),
         Arc::new(ClosedDirs::new([])),
         &row.limits,
         Audit::in_memory(),
-        metrics,
+        Metrics::default(),
     ));
     let log = Arc::new(GuestLog::new(who.clone(), row.limits.log_bytes_per_s));
     let bound = Arc::new(BoundCode::new(runtime.clone(), who, log, row.reuse));
-    let function = Function::new(row, grants, bound.clone(), counters);
+    let function = Function::new(row, bound.clone(), Arc::default());
     bound.load(&function).await?;
     Ok((bound, Arc::new(function)))
 }

@@ -2,13 +2,15 @@
 //!
 //! Only through WASI 0.2, which the standard libraries speak: in 0.3 a guest has no directory at all.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::WasiFilesystemView;
+use wasmtime_wasi::p2::FsResult;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    Descriptor, DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
+    Descriptor, DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
 };
-use wasmtime_wasi::p2::{FsError, FsResult};
 use wasmtime_wasi::p3::bindings::filesystem::types::Descriptor as Descriptor03;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
@@ -30,21 +32,56 @@ pub fn open(wasi: &mut WasiCtxBuilder, guest: &Guest) {
     }
 }
 
-/// Opens files and directories only. To open a FIFO would hold a thread of the host until somebody writes to it, and to open a device does
-/// whatever that device does.
-pub fn link_0_2<T: WasiView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
-    type Arguments = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
+/// Opens files and directories only, looks at what is inside, and refuses whatever would change something; each refusal is audited. To open
+/// a FIFO would hold a thread of the host until somebody writes to it, and to open a device does whatever that device does.
+pub fn link_0_2<T: WasiView + 'static>(linker: &mut Linker<T>, guest: fn(&mut T) -> &Arc<Guest>) -> wasmtime::Result<()> {
+    type Dir = Resource<Descriptor>;
     linker.allow_shadowing(true);
-    linker.instance(TYPES_0_2)?.func_wrap_async(
+    let mut types = linker.instance(TYPES_0_2)?;
+    types.func_wrap_async(
         "[method]descriptor.open-at",
-        |mut store: StoreContextMut<'_, T>, (dir, follow, path, how, flags): Arguments| {
+        move |mut store: StoreContextMut<'_, T>, (dir, follow, path, how, flags): (Dir, PathFlags, String, OpenFlags, DescriptorFlags)| {
             Box::new(async move {
-                let mut files = store.data_mut().filesystem();
-                match open_at(&mut files, dir, follow, path, how, flags).await {
-                    Ok(opened) => Ok((Ok(opened),)),
-                    Err(error) => Ok((Err(error.downcast()?),)),
-                }
+                let opened = open_at(&mut store.data_mut().filesystem(), dir, follow, path.clone(), how, flags).await;
+                Ok((audited(guest(store.data_mut()), "open", &path, opened)?,))
             })
+        },
+    )?;
+    types.func_wrap_async(
+        "[method]descriptor.stat-at",
+        move |mut store: StoreContextMut<'_, T>, (dir, follow, path): (Dir, PathFlags, String)| {
+            Box::new(async move {
+                let found = store.data_mut().filesystem().stat_at(dir, follow, path.clone()).await;
+                Ok((audited(guest(store.data_mut()), "stat", &path, found)?,))
+            })
+        },
+    )?;
+    let refuse = move |guest: &Guest, deed: &str, path: &str| audited::<()>(guest, deed, path, Err(ErrorCode::NotPermitted.into()));
+    for deed in ["create-directory", "remove-directory", "unlink-file"] {
+        let name = format!("[method]descriptor.{deed}-at");
+        types.func_wrap(&name, move |mut store: StoreContextMut<'_, T>, (_, path): (Dir, String)| {
+            Ok((refuse(guest(store.data_mut()), deed, &path)?,))
+        })?;
+    }
+    types.func_wrap("[method]descriptor.symlink-at", move |mut store: StoreContextMut<'_, T>, (_, _, path): (Dir, String, String)| {
+        Ok((refuse(guest(store.data_mut()), "symlink", &path)?,))
+    })?;
+    types.func_wrap(
+        "[method]descriptor.rename-at",
+        move |mut store: StoreContextMut<'_, T>, (_, path, _, _): (Dir, String, Dir, String)| {
+            Ok((refuse(guest(store.data_mut()), "rename", &path)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.link-at",
+        move |mut store: StoreContextMut<'_, T>, (_, _, path, _, _): (Dir, PathFlags, String, Dir, String)| {
+            Ok((refuse(guest(store.data_mut()), "link", &path)?,))
+        },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.set-times-at",
+        move |mut store: StoreContextMut<'_, T>, (_, _, path, _, _): (Dir, PathFlags, String, NewTimestamp, NewTimestamp)| {
+            Ok((refuse(guest(store.data_mut()), "set-times", &path)?,))
         },
     )?;
     linker.allow_shadowing(false);
@@ -59,11 +96,26 @@ async fn open_at(
     how: OpenFlags,
     flags: DescriptorFlags,
 ) -> FsResult<Resource<Descriptor>> {
+    if how.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE) || flags.contains(DescriptorFlags::WRITE) {
+        return Err(ErrorCode::NotPermitted.into());
+    }
     let found = files.stat_at(Resource::new_borrow(dir.rep()), follow, path.clone()).await?;
     if !matches!(found.type_, DescriptorType::RegularFile | DescriptorType::Directory) {
-        return Err(FsError::from(ErrorCode::NotPermitted));
+        return Err(ErrorCode::NotPermitted.into());
     }
     files.open_at(dir, follow, path, how, flags).await
+}
+
+/// What a guest is answered, after a line in the audit where it is refused.
+fn audited<R>(guest: &Guest, deed: &str, path: &str, result: FsResult<R>) -> wasmtime::Result<Result<R, ErrorCode>> {
+    let code = match result {
+        Ok(done) => return Ok(Ok(done)),
+        Err(error) => error.downcast()?,
+    };
+    if matches!(code, ErrorCode::NotPermitted) {
+        let _ = guest.denied("dirs", format_args!("{deed} `{path}`"));
+    }
+    Ok(Err(code))
 }
 
 /// No directories in WASI 0.3.

@@ -46,7 +46,7 @@ pub fn uncovered(built: &Built) -> Result<Vec<String>> {
 }
 
 fn askers(built: &Built) -> Result<Vec<Asker>> {
-    let functions = built.set.functions.iter().map(|row| ("function", row.name.to_string(), &row.component, &row.grants));
+    let functions = built.set.functions.iter().map(|row| ("function", row.name.to_string(), &row.component, &*row.grants));
     let drivers = built.set.drivers.iter().map(|row| ("driver", row.name.clone(), &row.component, &row.grants));
     functions.chain(drivers).map(|(kind, name, component, grants)| asker(built, kind, &name, component, grants)).collect()
 }

@@ -79,7 +79,7 @@ pub fn function_linker(engine: &Engine) -> wasmtime::Result<Linker<FunctionState
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    dirs::link_0_2(&mut linker)?;
+    dirs::link_0_2(&mut linker, |state: &mut FunctionState| &state.fc.guest)?;
     sockets::refuse_0_2(&mut linker, |state: &mut FunctionState| &state.fc.guest)?;
     iot_data::add_to_linker(&mut linker, |state: &mut FunctionState| &mut state.iot_data)?;
     fc::add_to_linker(&mut linker, |state| &mut state.fc)?;
@@ -92,7 +92,7 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    dirs::link_0_2(&mut linker)?;
+    dirs::link_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     dirs::close_0_3(&mut linker)?;
     sockets::link_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     sockets::link_0_3(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;

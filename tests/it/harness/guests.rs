@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 
 use ledge::cli::build::{Progress, build};
 use ledge::config::manifest::{Project, Source};
-use ledge::grant::Grants;
 use ledge::limit::Limits;
 use ledge::set::{Function, Set};
 use tempfile::TempDir;
@@ -30,7 +29,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         name: format!("guest/g{at}").parse().unwrap(),
         component: Source::Crate(dir.clone()),
         limits: Limits::default(),
-        grants: Grants::default(),
+        grants: std::sync::Arc::default(),
         reuse: 0,
         http: None,
     };

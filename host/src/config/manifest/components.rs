@@ -1,6 +1,7 @@
 //! `[drivers.NAME]` and `[functions."SERVICE/FUNCTION"]`: what is built from crates or taken as it is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -31,6 +32,7 @@ pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
     let (limits, grants) = (sandbox::limits(&table, Of::Function), sandbox::grants(&table, Of::Function));
     let reuse = table.optional("reuse").and_then(|value| value.integer(REUSE)).unwrap_or_default();
     let http = table.optional("http").map(|http| http_trigger(&http));
+    let grants = Arc::new(grants);
     Some(Function { name: name.ok()?, component: component?, limits, grants, reuse, http: http.flatten() })
 }
 
