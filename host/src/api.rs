@@ -7,6 +7,7 @@ mod caller;
 mod error;
 mod event_stream;
 mod front;
+mod invocation;
 mod invoke;
 mod ledge;
 mod login;
@@ -34,6 +35,7 @@ use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::thing::Things;
 use crate::trigger::route::Routes;
+use crate::trigger::timer::Timers;
 
 /// What the handlers work with.
 pub struct Api {
@@ -42,6 +44,7 @@ pub struct Api {
     pub functions: Arc<Functions>,
     pub drivers: Arc<Drivers>,
     pub routes: Arc<Routes>,
+    pub timers: Arc<Timers>,
     pub queue: Arc<Queue>,
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
@@ -72,8 +75,12 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/ledge/v1/functions", get(ledge::functions))
         .route("/ledge/v1/drivers", get(ledge::drivers))
         .route("/ledge/v1/drivers/{name}/release", post(ledge::release))
+        .route("/ledge/v1/invocations/{id}", get(invocation::show))
+        .route("/ledge/v1/dead-letters", get(invocation::dead_letters).post(invocation::requeue_all).delete(invocation::purge_all))
+        .route("/ledge/v1/dead-letters/{id}", get(invocation::dead_letter).post(invocation::requeue).delete(invocation::purge))
         .route("/ledge/v1/things", get(ledge::things))
         .route("/ledge/v1/products", get(ledge::products))
+        .route("/ledge/v1/timers", get(ledge::timers))
         .route("/ledge/v1/routes", get(ledge::routes))
         .route("/ledge/v1/components/{digest}", get(ledge::has_component).put(ledge::put_component))
         .route("/ledge/v1/deployments", post(ledge::deploy))

@@ -23,7 +23,7 @@ pub mod driver {
     });
 }
 
-pub use function::ledge::edge::{credentials, fc, iot_data, types};
+pub use function::ledge::edge::{credentials, fc, iot_data, kv, types};
 
 /// The host side of a guest's `thing`.
 pub struct Registration {

@@ -1,5 +1,6 @@
 //! The bus: hands each message to those who want it, without ever waiting for one of them.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -39,7 +40,28 @@ pub enum Kind {
 
 /// Somebody who is handed every message. It must take it or leave it at once.
 pub trait Sink: Send + Sync {
-    fn deliver(&self, message: &Arc<Message>);
+    fn deliver(&self, message: &Arc<Message>) -> Option<Receipt>;
+}
+
+/// Ready once the message is on disk where that was promised, or with why it is not.
+pub type Receipt = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// A message that was handed out. Dropped, it is on its way all the same.
+#[must_use]
+pub struct Published(Vec<Receipt>);
+
+impl Published {
+    pub fn new(receipts: Vec<Receipt>) -> Self {
+        Self(receipts)
+    }
+
+    /// Waits until everybody who promised to keep the message has it on disk.
+    pub async fn kept(self) -> Result<(), String> {
+        for receipt in self.0 {
+            receipt.await?;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -55,18 +77,19 @@ impl Bus {
         sinks.push(Arc::downgrade(sink));
     }
 
-    pub fn publish(&self, message: Message) {
+    pub fn publish(&self, message: Message) -> Published {
         let message = Arc::new(message);
-        let mut gone = false;
+        let (mut receipts, mut gone) = (Vec::new(), false);
         for sink in self.sinks.read().iter() {
             match sink.upgrade() {
-                Some(sink) => sink.deliver(&message),
+                Some(sink) => receipts.extend(sink.deliver(&message)),
                 None => gone = true,
             }
         }
         if gone {
             self.sinks.write().retain(|sink| sink.strong_count() > 0);
         }
+        Published(receipts)
     }
 
     /// A bounded stream of the messages that `wanted` picks. A reader who is slow misses messages and can say how many.
@@ -107,9 +130,10 @@ struct Mailbox {
 }
 
 impl Sink for Mailbox {
-    fn deliver(&self, message: &Arc<Message>) {
+    fn deliver(&self, message: &Arc<Message>) -> Option<Receipt> {
         if (self.wanted)(message) && self.sender.try_send(message.clone()).is_err() {
             self.missed.fetch_add(1, Ordering::Relaxed);
         }
+        None
     }
 }

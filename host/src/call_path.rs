@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::name::FunctionName;
 
 /// The functions that are under way because of one first call, the first one first. Cheap to clone and to extend.
@@ -24,6 +26,29 @@ impl CallPath {
 
     pub fn depth(&self) -> u32 {
         self.0.as_ref().map_or(0, |step| step.depth)
+    }
+}
+
+/// The names, the first one first.
+impl Serialize for CallPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut names: Vec<_> = std::iter::successors(self.0.as_deref(), |step| step.before.0.as_deref()).map(|step| &step.name).collect();
+        names.reverse();
+        serializer.collect_seq(names)
+    }
+}
+
+impl<'de> Deserialize<'de> for CallPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<FunctionName>::deserialize(deserializer)?;
+        Ok(names.into_iter().fold(Self::default(), |path, name| path.then(name)))
+    }
+}
+
+/// Equal where the same functions are under way.
+impl PartialEq for CallPath {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
     }
 }
 

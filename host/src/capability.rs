@@ -6,6 +6,7 @@ pub mod dirs;
 pub mod fc;
 pub mod http;
 pub mod iot_data;
+pub mod kv;
 pub mod sockets;
 pub mod thing_access;
 pub mod values;

@@ -5,6 +5,7 @@ pub mod build;
 pub mod client;
 mod compile_component;
 mod curl;
+mod dead_letters;
 mod demo;
 mod deploy;
 mod invoke;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 use tracing_subscriber::EnvFilter;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::bench;
@@ -61,12 +63,25 @@ enum Command {
         /// The event: text, or @FILE for a file's bytes, or @- for standard input. Nothing if it is not given.
         #[arg(short = 'd', long = "event", value_name = "DATA")]
         event: Option<String>,
-        /// Do not wait for the result: print the id of the accepted invocation.
+        /// Do not wait for the result: print the id of the accepted invocation, which is on the gateway's disk then.
         #[arg(long = "async")]
         is_async: bool,
+        /// With --async: invocations of a day that give the same key are one. 1 to 128 characters.
+        #[arg(long, value_name = "TEXT", requires = "is_async")]
+        idempotency_key: Option<String>,
         #[command(flatten)]
         target: TargetArgs,
     },
+    /// Where an async invocation is: waiting, running, done or dead.
+    Status {
+        /// The invocation's id, as `ledge invoke --async` printed it.
+        id: Uuid,
+        #[command(flatten)]
+        target: TargetArgs,
+    },
+    /// Async invocations that failed at every attempt: look at them, try them again, delete them.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
     /// List what is on a running gateway.
     List {
         what: Listing,
@@ -121,6 +136,9 @@ struct RunArgs {
     /// The address and port of HTTPS. Port 0 takes any free one; the real one is printed.
     #[arg(long, default_value = "127.0.0.1:9999", value_name = "ADDR")]
     listen: SocketAddr,
+    /// Serve the same over plain HTTP too, for programs on this machine that speak no TLS. Nowhere if it is not given.
+    #[arg(long, value_name = "ADDR")]
+    plain_listen: Option<SocketAddr>,
     /// Where functions answer HTTP requests (`http` in ledge.toml): http://ADDR, https://ADDR, or ADDR alone for http. Nowhere if it is
     /// not given.
     #[arg(long, value_name = "URL")]
@@ -168,6 +186,8 @@ enum Listing {
     Drivers,
     Things,
     Products,
+    Routes,
+    Timers,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -210,7 +230,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up { project, run } => wait(up::run(&project.project_dir, run.into())),
         Command::Build(project) => deploy::build_only(&project.project_dir),
         Command::Deploy(args) => wait(deploy::run(args)),
-        Command::Invoke { function, event, is_async, target } => wait(invoke::run(&function, event, is_async, target)),
+        Command::Invoke { function, event, is_async, idempotency_key, target } => {
+            let kind = if is_async { invoke::Kind::Async { idempotency_key } } else { invoke::Kind::Sync };
+            wait(invoke::run(&function, event, kind, target))
+        }
+        Command::Status { id, target } => wait(dead_letters::status(id, target)),
+        Command::DeadLetters(command) => wait(dead_letters::run(command)),
         Command::List { what, json, target } => wait(list::run(what, json, target)),
         Command::Release { driver, target } => wait(release::run(&driver, target)),
         Command::New { kind, name } => new_project(kind, &name),
@@ -243,6 +268,7 @@ impl From<RunArgs> for gateway::Options {
     fn from(args: RunArgs) -> Self {
         Self {
             listen: args.listen,
+            plain_listen: args.plain_listen,
             http_listen: args.http_listen,
             data: args.data,
             key_file: args.key_file,

@@ -35,6 +35,7 @@ use crate::thing::tsl::Tsl;
 use crate::thing::{Product, Things};
 use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
+use crate::trigger::timer::Timers;
 pub use components::{Components, PutError};
 pub use report::{Change, Report};
 
@@ -52,6 +53,7 @@ pub struct Parts {
     pub things: Arc<Things>,
     pub routes: Arc<Routes>,
     pub http: Arc<HttpTriggers>,
+    pub timers: Arc<Timers>,
     pub audit: Audit,
     pub metrics: Metrics,
 }
@@ -298,6 +300,7 @@ impl Deploy {
         self.parts.http.replace(&ready.functions);
         self.parts.functions.replace(ready.functions);
         self.parts.routes.replace(set.routes.clone());
+        self.parts.timers.replace(set.functions.iter());
         self.parts.drivers.replace(ready.drivers).await;
         for broken in &ready.left_out {
             tracing::error!("{broken}; it is left out until it is deployed again");

@@ -165,7 +165,7 @@ impl Deployed {
         self.code.try_start(spec).await.map_err(|failure| failure.message)
     }
 
-    fn device(&self, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Arc<dyn Device> {
+    fn device(&self, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Arc<Handle> {
         let (name, deadline) = (self.row.name.clone(), Duration::from_millis(self.row.limits.deadline_ms));
         Arc::new(Handle::new(name, self.guest.clone(), deadline, requests, life))
     }
@@ -256,12 +256,14 @@ impl Supervisor {
         let (sender, requests) = mpsc::channel::<Request>(REQUESTS_MAX);
         let life = DriverLife::new();
         let device = deployed.device(sender, life.clone());
-        let (spec, code) = (deployed.spec(self.things.clone(), device.clone()), deployed.code.clone());
+        let owner: Arc<dyn Device> = device.clone();
+        let (spec, code) = (deployed.spec(self.things.clone(), owner.clone()), deployed.code.clone());
         let ended = tokio::select! {
             ended = life.live(Box::pin(async move { code.run(spec, requests).await })) => ended,
+            how = device.hangs() => Err(Failure { limit: None, message: how }),
             _ = stopped.changed() => Ok(()),
         };
-        self.things.device_gone(&device);
+        self.things.device_gone(&owner);
         ended
     }
 }

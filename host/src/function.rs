@@ -27,8 +27,7 @@ use crate::limit::Limits;
 use crate::metric::FunctionMetrics;
 use crate::name::FunctionName;
 use crate::set;
-use crate::set::Digest;
-use crate::set::HttpTrigger;
+use crate::set::{Asynchronous, Digest, HttpTrigger};
 use http::Exchange;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -42,6 +41,8 @@ pub struct Function {
     pub grants: Arc<Grants>,
     /// Calls that one instance may take, one after another. 0: each call has a fresh one.
     pub reuse: u32,
+    /// The defaults hold where there is none.
+    pub asynchronous: Option<Arc<Asynchronous>>,
     pub http: Option<HttpTrigger>,
     /// The path of a call that comes from outside.
     pub path: CallPath,
@@ -61,6 +62,7 @@ impl Function {
             limits: row.limits,
             grants: row.grants.clone(),
             reuse: row.reuse,
+            asynchronous: row.asynchronous.clone(),
             http: row.http.clone(),
             path: CallPath::default().then(row.name.clone()),
             breaker: Breaker::new(row.limits.breaker_failures),

@@ -32,11 +32,14 @@ use crate::queue::Queue;
 use crate::runtime::{self, Runtime};
 use crate::seal::Seal;
 use crate::shutdown::Shutdown;
+use crate::state::State;
 use crate::store::Store;
+use crate::store::writer::Writer;
 use crate::thing::Things;
 use crate::tls::Identity;
 use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
+use crate::trigger::timer::Timers;
 use crate::trigger::worker;
 use data_dir::DataDir;
 pub use data_dir::socket_path;
@@ -48,6 +51,8 @@ pub use listen::bind;
 pub struct Options {
     /// Where HTTPS is served; port 0 takes any free one.
     pub listen: SocketAddr,
+    /// Where the same is served without TLS, if it is.
+    pub plain_listen: Option<SocketAddr>,
     /// Where functions answer HTTP requests, if they do.
     pub http_listen: Option<HttpListen>,
     pub data: PathBuf,
@@ -67,6 +72,8 @@ pub struct Options {
 /// A running gateway. Dropped without [`Gateway::stop`] it ends at once, as if it had crashed.
 pub struct Gateway {
     pub address: SocketAddr,
+    /// Where the API is served without TLS, if it is.
+    pub plain: Option<SocketAddr>,
     /// Where functions answer HTTP requests, if they do.
     pub http: Option<HttpListen>,
     pub fingerprint: String,
@@ -77,6 +84,8 @@ pub struct Gateway {
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
     queue: Arc<Queue>,
+    store: Arc<Store>,
+    writer: Option<Writer>,
     pub drivers: Arc<Drivers>,
     audit: Audit,
     shutdown: Shutdown,
@@ -105,6 +114,7 @@ impl Gateway {
         forbid_core_dumps()?;
         // First of all: what is told no here has made nothing.
         let tcp = listen::bind(options.listen).await?;
+        let plain_tcp = listen::bind_plain(options.plain_listen).await?;
         let guests = GuestRuntime::start()?;
         let http_socket = http_listen::bind(options.http_listen, &guests.handle()).await?;
         let data = DataDir::open(&options.data)?;
@@ -117,15 +127,18 @@ impl Gateway {
         let closed_dirs = Arc::new(ClosedDirs::new([data.root().to_owned(), directory_of(&key_file)]));
         let audit = Audit::open(data.root())?;
         let store = Arc::new(Store::open(data.root())?);
+        let writer = Writer::start(store.clone())?;
         let identity = Identity::open(&data.path("tls"), &seal, &names(address))?;
         let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
         let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
 
         let bus = Arc::new(Bus::default());
         let things = Arc::new(Things::new(bus.clone(), clock.clone()));
-        let (functions, queue) = (Arc::new(Functions::default()), Arc::new(Queue::default()));
+        let functions = Arc::new(Functions::default());
+        let queue = Queue::open(store.clone(), clock.clone(), Some(writer.handle())).context("opening the queue of async invocations")?;
         let routes = Arc::new(Routes::new(functions.clone(), queue.clone()));
         let http_triggers = Arc::new(HttpTriggers::default());
+        let timers = Arc::new(Timers::new(store.clone(), writer.handle(), clock.clone(), functions.clone(), queue.clone()));
         let sink: Arc<dyn Sink> = routes.clone();
         bus.attach(&sink);
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
@@ -138,13 +151,14 @@ impl Gateway {
             components: Arc::new(components.clone()),
             iot_data,
             fc,
+            state: State::open(store.clone(), Some(writer.handle())).context("opening what functions keep")?,
         })?);
         tracing::info!("the pool of functions: {}", runtime.sizes);
         let sizes = runtime.sizes.to_string();
         let metrics = Metrics::default();
         let drivers = Arc::new(Drivers::new(things.clone(), guests.handle(), options.restarts));
         let deploy = Arc::new(Deploy::new(deploy::Parts {
-            store,
+            store: store.clone(),
             seal,
             closed_dirs,
             components,
@@ -154,6 +168,7 @@ impl Gateway {
             things: things.clone(),
             routes: routes.clone(),
             http: http_triggers.clone(),
+            timers: timers.clone(),
             audit: audit.clone(),
             metrics: metrics.clone(),
         }));
@@ -167,27 +182,34 @@ impl Gateway {
             functions: functions.clone(),
             drivers: drivers.clone(),
             routes,
+            timers: timers.clone(),
             queue: queue.clone(),
             bus: bus.clone(),
             deploy: deploy.clone(),
             audit: audit.clone(),
             metrics,
             sandbox: sizes,
-            clock,
+            clock: clock.clone(),
             shutdown: shutdown.clone(),
             guests: guests.handle(),
         }));
-        let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone()));
-        let upkeep =
-            vec![tokio::spawn(function::rest_idle(functions.clone(), options.idle)), tokio::spawn(deploy::compile_missing(deploy.clone()))];
+        let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone(), bus.clone(), clock));
+        let upkeep = vec![
+            tokio::spawn(timers.run()),
+            tokio::spawn(function::rest_idle(functions.clone(), options.idle)),
+            tokio::spawn(deploy::compile_missing(deploy.clone())),
+        ];
         let mut serving = vec![
             tokio::spawn(listen::serve_tls(tcp, identity.server_config(), router.clone(), shutdown.clone())),
-            tokio::spawn(listen::serve_local(local, router, shutdown.clone())),
+            tokio::spawn(listen::serve_local(local, router.clone(), shutdown.clone())),
         ];
+        let plain = plain_tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
+        serving.extend(plain_tcp.map(|tcp| tokio::spawn(listen::serve_plain(tcp, router, shutdown.clone()))));
         let http = http_socket.as_ref().map(|socket| socket.listen);
         serving.extend(http_socket.map(|socket| guests.handle().spawn(socket.serve(identity.server_config(), front, shutdown.clone()))));
         Ok(Self {
             address,
+            plain,
             http,
             fingerprint: identity.fingerprint(),
             certificate: identity.cert_path().to_owned(),
@@ -197,6 +219,8 @@ impl Gateway {
             bus,
             deploy,
             queue,
+            store,
+            writer: Some(writer),
             drivers,
             audit,
             shutdown,
@@ -219,6 +243,12 @@ impl Gateway {
         self.queue.rows()
     }
 
+    /// Returns once the gateway cannot keep its promises any more, with the reason: what is on its disk it does not know then, and only
+    /// the next start will. It must not be stopped in peace, but end.
+    pub async fn failed(&self) -> String {
+        self.store.broken().await
+    }
+
     /// Takes nothing new, lets running calls finish or meet their deadline, and ends: within 10 s in all.
     pub async fn stop(mut self) {
         self.shutdown.order();
@@ -232,11 +262,20 @@ impl Gateway {
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!("some calls did not end within {} s and are stopped", DRAIN_TIMEOUT.as_secs());
         }
-        let lost = self.queue.rows();
-        if lost > 0 {
-            tracing::warn!("{lost} async invocations that were accepted have not run: they are lost, until the queue is kept on disk");
-        }
         self.drivers.stop().await;
+        for task in &mut self.upkeep {
+            task.abort();
+            // What it held of the store is let go of by then.
+            let _ = task.await;
+        }
+        if let Some(writer) = self.writer.take() {
+            // What ended just now is not to run again at the next start.
+            let _ = tokio::task::spawn_blocking(move || writer.stop()).await;
+        }
+        let left = self.queue.rows();
+        if left > 0 {
+            tracing::info!("{left} async invocations that were accepted wait on the disk for the next start");
+        }
         self.audit.flush();
     }
 }

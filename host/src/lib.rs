@@ -15,6 +15,7 @@ pub mod driver;
 pub mod function;
 pub mod queue;
 pub mod runtime;
+pub mod state;
 pub mod thing;
 pub mod trigger;
 
@@ -26,6 +27,7 @@ pub mod limit;
 pub mod memory;
 pub mod metric;
 pub mod name;
+pub mod schedule;
 pub mod seal;
 pub mod set;
 pub mod shutdown;

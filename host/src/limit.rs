@@ -37,6 +37,8 @@ pub struct Limits {
     pub invocations_per_s: u32,
     /// Bytes that reach the log in a second, of stdout and stderr together. The rest is counted and dropped.
     pub log_bytes_per_s: u32,
+    /// Bytes of all keys and values that it keeps (`kv`), together. Not for drivers.
+    pub kv_bytes: usize,
     /// How deep calls may nest, this one included. Not for drivers.
     pub call_depth: u32,
     /// Invocations that may fail one after another before callers are refused for a while; 0 means that they never are. Not for drivers.
@@ -57,6 +59,7 @@ impl Default for Limits {
             publishes_per_s: 1_000,
             invocations_per_s: 1_000,
             log_bytes_per_s: 64 << 10,
+            kv_bytes: 1 << 20,
             call_depth: 8,
             breaker_failures: 5,
         }
@@ -75,8 +78,17 @@ pub const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=256 << 20;
 pub const TABLE_ELEMENTS: RangeInclusive<u32> = 100..=65_536;
 /// The stacks that can be had: each is an engine of its own (`runtime/engine.rs`), so they are few.
 pub const STACK_BYTES: [usize; 5] = [128 << 10, 256 << 10, 512 << 10, 1 << 20, 2 << 20];
+/// Seconds between two ticks of a timer.
+pub const INTERVAL_S: RangeInclusive<u32> = 1..=31_536_000;
+/// Tries of an async invocation.
+pub const ATTEMPTS: RangeInclusive<u32> = 1..=20;
+/// Seconds between two tries.
+pub const BACKOFF_S: RangeInclusive<u32> = 0..=3_600;
+/// Seconds for which an async invocation is tried.
+pub const AGE_S: RangeInclusive<u32> = 1..=604_800;
 pub const CPU_MS: RangeInclusive<u64> = 1..=300_000;
 pub const DEADLINE_MS: RangeInclusive<u64> = 1..=300_000;
+pub const KV_BYTES: RangeInclusive<usize> = 0..=256 << 20;
 pub const HOST_CALL_BYTES: RangeInclusive<usize> = 4 << 10..=64 << 20;
 pub const HANDLES: RangeInclusive<u32> = 16..=65_536;
 pub const CONCURRENCY: RangeInclusive<u32> = 1..=256;

@@ -27,6 +27,7 @@ pub struct NameError(pub String, pub &'static str);
 const FUNCTION_RULE: &str = "expected `service/function`, each a letter and then letters, digits, `_` and `-`, 128 at most";
 const ARN_RULE: &str = "expected `service:SERVICE:function:FUNCTION`, or `acs:fc:REGION:ACCOUNT:` before it";
 const DRIVER_RULE: &str = "expected a letter and then letters, digits and `_`, 20 at most";
+const TIMER_RULE: &str = "expected a letter and then letters, digits, `_` and `-`, 128 at most";
 const THING_RULE: &str = "expected 1 to 64 letters, digits and `_ - . @ :`";
 
 impl FunctionName {
@@ -66,6 +67,11 @@ pub fn check_driver(name: &str) -> Result<(), NameError> {
     } else {
         Err(NameError(name.to_owned(), DRIVER_RULE))
     }
+}
+
+/// Checks the name of a timer.
+pub fn check_timer(name: &str) -> Result<(), NameError> {
+    if is_fc_name(name) { Ok(()) } else { Err(NameError(name.to_owned(), TIMER_RULE)) }
 }
 
 /// Checks a product key, a device name or a local name.

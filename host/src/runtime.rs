@@ -35,6 +35,7 @@ use crate::capability::fc::FcParts;
 use crate::capability::iot_data::IotDataParts;
 use crate::seal::Seal;
 use crate::set::Digest;
+use crate::state::State;
 use cache::Cache;
 pub use compile::compile;
 pub use compiler::{CompileError, Compiler, REFUSED};
@@ -71,6 +72,7 @@ pub struct Parts {
     pub components: Arc<dyn ComponentSource>,
     pub iot_data: Arc<IotDataParts>,
     pub fc: Arc<FcParts>,
+    pub state: Arc<State>,
 }
 
 /// Where components come from, before they are compiled.
@@ -108,7 +110,7 @@ impl Runtime {
             cache: Cache::open(&parts.cache_dir, parts.seal, Compiler::new(parts.program, sizes.layout))?,
             components: parts.components,
             ticker,
-            function_parts: FunctionParts { iot_data: parts.iot_data, fc: parts.fc, hoards: Hoards::default() },
+            function_parts: FunctionParts { iot_data: parts.iot_data, fc: parts.fc, state: parts.state, hoards: Hoards::default() },
         })
     }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::grant::Grants;
 use crate::limit::Limits;
 use crate::name::{FunctionName, check_thing};
+pub use crate::schedule::Schedule;
 use crate::topic::TopicFilter;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,9 +70,65 @@ pub struct Function<C = Digest> {
     /// Calls that one instance may take, one after another. 0: each call has a fresh one.
     #[serde(default)]
     pub reuse: u32,
+    /// What becomes of its async invocations, where the manifest says so.
+    #[serde(default, rename = "async")]
+    pub asynchronous: Option<Arc<Asynchronous>>,
+    /// What invokes it by the clock.
+    #[serde(default)]
+    pub timers: Vec<Timer>,
     /// What makes it answer HTTP requests, for a component that exports `wasi:http/incoming-handler`.
     #[serde(default)]
     pub http: Option<HttpTrigger>,
+}
+
+/// What becomes of async invocations of a function that fail, and who is told how they end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asynchronous {
+    /// Tries in all. Within [`ATTEMPTS`](crate::limit::ATTEMPTS).
+    pub attempts: u32,
+    /// Seconds before the second try, the third, and so on; the last one repeats.
+    pub backoff_s: Vec<u32>,
+    /// Seconds after which it is not tried any more.
+    pub age_max_s: u32,
+    pub on_success: Option<Destination>,
+    pub on_failure: Option<Destination>,
+}
+
+impl Default for Asynchronous {
+    fn default() -> Self {
+        Self { attempts: 5, backoff_s: vec![1, 5, 30, 120], age_max_s: 6 * 60 * 60, on_success: None, on_failure: None }
+    }
+}
+
+/// Invokes a function by the clock. Its ticks are async invocations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timer {
+    /// Of its function's own.
+    pub name: String,
+    pub schedule: Schedule,
+    /// For the event's member `payload`.
+    pub payload: String,
+    pub missed: Missed,
+}
+
+/// What becomes of ticks while the gateway was down, and of those that come while the last one still runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Missed {
+    Skip,
+    /// The last of them runs, as soon as it can.
+    #[default]
+    RunOnce,
+}
+
+/// Who is told how an async invocation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    Function(FunctionName),
+    Topic(String),
 }
 
 /// Requests to the HTTP listener whose path is `prefix`, or lies below it, are this function's.
@@ -100,6 +157,40 @@ pub struct Route {
     pub topic: RouteTopic,
     /// The function that is invoked.
     pub target: FunctionName,
+    #[serde(default)]
+    pub qos: Qos,
+}
+
+/// What happens to a message between a route and its target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum Qos {
+    /// It is invoked once, or not at all where the gateway ends before, or is full.
+    #[default]
+    AtMostOnce,
+    /// It is on disk before its publisher is told that it was taken, and is invoked at least once.
+    AtLeastOnce,
+}
+
+impl TryFrom<u8> for Qos {
+    type Error = &'static str;
+
+    fn try_from(number: u8) -> Result<Self, Self::Error> {
+        match number {
+            0 => Ok(Self::AtMostOnce),
+            1 => Ok(Self::AtLeastOnce),
+            _ => Err("QoS is 0 or 1"),
+        }
+    }
+}
+
+impl From<Qos> for u8 {
+    fn from(qos: Qos) -> Self {
+        match qos {
+            Qos::AtMostOnce => 0,
+            Qos::AtLeastOnce => 1,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +234,12 @@ pub fn check_device_source(text: &str) -> Result<(), String> {
 
 /// The first segments of the API's own paths (`api::router`), which no prefix may take, so that a function is never taken for the API.
 const RESERVED: [&str; 5] = ["auth", "thing", "ledge", "2020-04-30", "2016-08-15"];
+
+/// Whether a path is one of the API's own, or would be.
+pub fn is_reserved(path: &str) -> bool {
+    let first = path.strip_prefix('/').and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    RESERVED.contains(&first)
+}
 
 /// Checks the path prefix of an HTTP trigger.
 pub fn check_http_prefix(prefix: &str) -> Result<(), String> {

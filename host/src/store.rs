@@ -6,11 +6,13 @@
 
 pub mod file;
 #[cfg(test)]
-mod torn;
+pub mod torn;
+pub mod writer;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -19,10 +21,13 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 
 /// The database. One process at a time; share it as `Arc<Store>`.
 pub struct Store {
     db: Database,
+    /// Why nothing can be written any more.
+    broken: watch::Sender<Option<String>>,
 }
 
 /// The tables, each owned by one part.
@@ -35,6 +40,17 @@ pub enum Table {
     Functions,
     Routes,
     Meta,
+    /// Accepted invocations, many to a row (`queue/log.rs`), and which of a row have ended.
+    Jobs,
+    JobsGone,
+    /// How invocations ended, many to a row.
+    Ended,
+    /// Results that are kept for those who ask again.
+    Results,
+    DeadLetters,
+    Kv,
+    /// Up to when the ticks of a timer were looked at.
+    Timers,
 }
 
 /// Changes that happen together. Within a table they are applied in the order in which they were added.
@@ -83,7 +99,7 @@ impl Store {
     /// A database on any storage, as on a disk that a test tears.
     pub fn with_backend(backend: impl StorageBackend) -> Result<Self, DatabaseError> {
         let db = Database::builder().set_cache_size(CACHE_BYTES_MAX).create_with_backend(backend)?;
-        Ok(Self { db })
+        Ok(Self { db, broken: watch::Sender::default() })
     }
 
     pub fn get(&self, table: Table, key: &str) -> Result<Option<Vec<u8>>> {
@@ -97,6 +113,24 @@ impl Store {
         self.read(table, |rows| rows.iter()?.map(|row| row.map(|(key, row)| (key.value().to_owned(), row.value().to_vec()))).collect())
             .map(Option::unwrap_or_default)
             .with_context(|| format!("reading table `{}`", table.name()))
+    }
+
+    /// The first rows whose key begins with `prefix` and comes after `after`, sorted by key.
+    pub fn list_some(&self, table: Table, prefix: &str, after: Option<&str>, rows_max: usize) -> Result<Vec<(String, Vec<u8>)>> {
+        let from =
+            after.map_or(Bound::Included(prefix), |after| if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) });
+        let listed = self.read(table, |rows| {
+            let mut listed = Vec::new();
+            for row in rows.range::<&str>((from, Bound::Unbounded))?.take(rows_max) {
+                let (key, row) = row?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                listed.push((key.value().to_owned(), row.value().to_vec()));
+            }
+            Ok(listed)
+        });
+        listed.map(Option::unwrap_or_default).with_context(|| format!("reading table `{}`", table.name()))
     }
 
     pub fn get_json<T: DeserializeOwned>(&self, table: Table, key: &str) -> Result<Option<T>> {
@@ -114,7 +148,19 @@ impl Store {
             return Ok(());
         }
         let tables = batch.changes.keys().map(|table| table.name()).collect::<Vec<_>>().join(", ");
-        self.apply(batch).with_context(|| format!("writing to the database (tables {tables}); is the disk full or failing?"))
+        let applied = self.apply(batch).with_context(|| format!("writing to the database (tables {tables}); is the disk full or failing?"));
+        if let Err(error) = &applied {
+            // What is on disk now nobody knows but who opens it anew, so nothing can be promised until then.
+            self.broken.send_if_modified(|broken| broken.is_none().then(|| *broken = Some(format!("{error:#}"))).is_some());
+        }
+        applied
+    }
+
+    /// Returns once a commit has failed, with the reason: the gateway cannot keep its promises any more, and must stop.
+    pub async fn broken(&self) -> String {
+        let mut broken = self.broken.subscribe();
+        // The sender is held here, so waiting cannot fail.
+        broken.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()).unwrap_or_default()
     }
 
     fn apply(&self, batch: Batch) -> Result<(), redb::Error> {
@@ -174,6 +220,13 @@ impl Batch {
         self.add(table, Change::Clear);
     }
 
+    /// Adds the changes of `other`, after those that are here.
+    pub fn append(&mut self, other: Self) {
+        for (table, changes) in other.changes {
+            self.changes.entry(table).or_default().extend(changes);
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
@@ -193,6 +246,13 @@ impl Table {
             Self::Functions => "functions",
             Self::Routes => "routes",
             Self::Meta => "meta",
+            Self::Jobs => "jobs",
+            Self::JobsGone => "jobs_gone",
+            Self::Ended => "ended",
+            Self::Results => "results",
+            Self::DeadLetters => "dead_letters",
+            Self::Kv => "kv",
+            Self::Timers => "timers",
         }
     }
 

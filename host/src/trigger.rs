@@ -4,4 +4,5 @@
 
 pub mod http;
 pub mod route;
+pub mod timer;
 pub mod worker;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What every part may use.
 const COMMON: &[&str] =
-    &["audit", "call_path", "clock", "grant", "limit", "memory", "metric", "name", "set", "store", "telemetry", "topic"];
+    &["audit", "call_path", "clock", "grant", "limit", "memory", "metric", "name", "schedule", "set", "store", "telemetry", "topic"];
 
 /// Each part with the parts that it may use besides.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -28,19 +28,24 @@ const ARROWS: &[(&str, &[&str])] = &[
             "runtime",
             "seal",
             "shutdown",
+            "state",
             "thing",
             "tls",
             "trigger",
         ],
     ),
-    ("bench", &["bindings", "bus", "capability", "cli", "config", "driver", "function", "gateway", "queue", "runtime", "seal", "thing"]),
+    (
+        "bench",
+        &["bindings", "bus", "capability", "cli", "config", "driver", "function", "gateway", "queue", "runtime", "seal", "state", "thing"],
+    ),
     ("api", &["auth", "bus", "deploy", "driver", "function", "queue", "shutdown", "thing", "trigger"]),
     ("deploy", &["capability", "driver", "function", "runtime", "seal", "thing", "trigger"]),
     ("trigger", &["bus", "function", "queue"]),
     ("driver", &["capability", "function", "runtime", "thing"]),
-    ("runtime", &["bindings", "capability", "function", "seal", "thing"]),
-    ("capability", &["bindings", "bus", "function", "queue", "thing"]),
+    ("runtime", &["bindings", "capability", "function", "seal", "state", "thing"]),
+    ("capability", &["bindings", "bus", "function", "queue", "state", "thing"]),
     ("queue", &[]),
+    ("state", &[]),
     ("function", &[]),
     ("thing", &["bus"]),
     ("bus", &[]),
@@ -53,6 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("telemetry", &[]),
     ("grant", &[]),
+    ("schedule", &[]),
     ("set", &[]),
     ("topic", &[]),
     ("name", &[]),
@@ -70,6 +76,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime_wasi_http", &["runtime", "capability", "bindings", "bench"]),
     ("axum", &["api", "gateway"]),
     ("redb", &["store"]),
+    ("croner", &["schedule"]),
+    ("jiff", &["schedule"]),
     ("clap", &["cli", "bench"]),
     ("prometheus_client", &["metric"]),
 ];

@@ -14,6 +14,7 @@ use crate::harness::{Setup, component, gateway};
 async fn start(data: &Path) -> Gateway {
     let options = Options {
         listen: "127.0.0.1:0".parse().unwrap(),
+        plain_listen: None,
         http_listen: None,
         data: data.into(),
         key_file: None,

@@ -39,7 +39,7 @@ async fn its_five_curl_lines_work_when_pasted_and_it_ends_in_order() {
 
     // The second start: the same data, nothing compiled again, the password not shown again.
     let compiled = compiled_files(&data);
-    assert_eq!(compiled.len(), 6);
+    assert_eq!(compiled.len(), 7);
     let mut second = demo(&data);
     let said = running(&mut second).await;
     assert!(said.contains("with the password of the first start"), "{said}");

@@ -49,6 +49,7 @@ async fn a_granted_directory_is_read_and_nothing_in_it_is_changed() {
         "write /recipes/cake",
         "make /recipes/dir",
         "remove /recipes/bread",
+        "truncate /recipes/bread",
     ] {
         let answer = gw.result("look", other).await;
         assert!(answer.starts_with("error: "), "`{other}` answered {answer}");
@@ -63,10 +64,11 @@ async fn a_granted_directory_is_read_and_nothing_in_it_is_changed() {
         "dirs open `cake`",
         "dirs create-directory `dir`",
         "dirs unlink-file `bread`",
+        "dirs set-size of an open file",
     ] {
         gw.audited(refused).await;
     }
-    assert!(gw.metrics().await.contains(r#"ledge_denials_total{guest="function test/look",grant="dirs"} 7"#));
+    assert!(gw.metrics().await.contains(r#"ledge_denials_total{guest="function test/look",grant="dirs"} 8"#));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -331,6 +331,18 @@ async fn a_driver_that_answers_nothing_in_time_is_started_again_and_one_answer_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_waits_in_a_blocking_call_is_seen_to_hang_and_is_started_again() {
+    let gw = limits(|limits| limits.deadline_ms = 30).start().await;
+    let restarts = || gw.gateway.drivers.list()[0].2;
+    for at in 0..8 {
+        assert_eq!(call(&gw, "echo-1", "block", vec![]).await.unwrap_err().code, fault::TIMEOUT, "call {at}");
+    }
+    eventually("the driver to be started again", || async { restarts() == 1 }).await;
+    gw.online(&echo_1()).await;
+    assert_eq!(gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn askers_who_leave_early_do_not_end_a_driver() {
     let gw = limits(|limits| limits.concurrency = 256).start().await;
     for _ in 0..100 {

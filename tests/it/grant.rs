@@ -36,7 +36,7 @@ async fn sockets_and_files_are_closed_to_a_function() {
     let gw = gateway().function("misbehave").start().await;
     let answer = gw.result("misbehave", "socket").await;
     assert!(answer.contains("denied"), "{answer}");
-    gw.audited("sockets tcp").await;
+    gw.audited("tcp a socket").await;
     let files = gw.result("misbehave", "file").await;
     assert!(!files.contains("root:") && files.contains("os error"), "{files}");
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
@@ -83,7 +83,16 @@ impl Setup {
     pub fn function_of(mut self, name: &str, guest: &str) -> Self {
         let component = self.component(component(guest));
         let (name, limits, grants) = (name.parse().unwrap(), Limits::default(), Arc::default());
-        self.set.functions.push(set::Function { name, component, limits, grants, reuse: 0, http: None });
+        self.set.functions.push(set::Function {
+            name,
+            component,
+            limits,
+            grants,
+            reuse: 0,
+            asynchronous: None,
+            timers: vec![],
+            http: None,
+        });
         self
     }
 
@@ -163,7 +172,7 @@ impl Setup {
         if let Some(function) = self.set.functions.iter_mut().find(|function| function.name.to_string() == target) {
             Arc::make_mut(&mut function.grants).subscribe.push("#".parse().unwrap());
         }
-        self.set.routes.push(set::Route { source, topic, target: target.parse().unwrap() });
+        self.set.routes.push(set::Route { source, topic, target: target.parse().unwrap(), qos: set::Qos::default() });
         self
     }
 
@@ -216,6 +225,7 @@ impl Setup {
 fn options(data: &Path) -> Options {
     Options {
         listen: "127.0.0.1:0".parse().unwrap(),
+        plain_listen: None,
         http_listen: None,
         data: data.to_owned(),
         key_file: Some(guests::shared_key()),
@@ -247,7 +257,18 @@ impl TestGateway {
         // A process that another test has just forked has the lock too, until it becomes another program.
         let is_free = || async { File::open(data.path().join("lock")).unwrap().try_lock().is_ok() };
         eventually("the data directory to be free", is_free).await;
-        Self { gateway: Gateway::start(options(data.path())).await.unwrap(), data, beside_others: self.beside_others }
+        // And a task of the old gateway may let go of the database a moment later; a process would be gone by then.
+        let began = Instant::now();
+        let gateway = loop {
+            match Gateway::start(options(data.path())).await {
+                Ok(gateway) => break gateway,
+                Err(error) if error.to_string().contains("in use by another gateway") && began.elapsed() < PATIENCE => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => panic!("it does not start again: {error:#}"),
+            }
+        };
+        Self { gateway, data, beside_others: self.beside_others }
     }
 
     /// Calls `test/NAME` where its callers are: on the runtime of guests.

@@ -245,15 +245,15 @@ async fn what_fits_into_a_stack_of_2_mib_does_not_fit_into_one_of_128_kib() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mebibyte_of_random_bytes_at_once_is_refused_and_64_kib_are_given() {
-    let gw = gateway().function("misbehave").start().await;
+async fn random_bytes_are_a_host_calls_and_its_limit_is_named() {
+    let gw = gateway().function("misbehave").limits(|limits| limits.host_call_bytes = 64 << 10).start().await;
     let Outcome::Done(bytes) = gw.invoke("misbehave", "random 65536").await.unwrap() else { panic!("it was refused") };
     assert_eq!(bytes.len(), 64 << 10);
     assert!(bytes.iter().any(|byte| *byte != bytes[0]), "they are all the same");
-    // It is no limit of a manifest, so it has no name there.
     let (limit, message) = unhandled(gw.invoke("misbehave", "random 1048576").await);
-    assert_eq!(limit, None, "{message}");
-    assert!(message.contains("exceeds limit 65536"), "{message}");
+    assert_eq!(limit, Some("host_call_bytes"), "{message}");
+    assert!(message.contains("65536 bytes"), "{message}");
+    gw.counted(r#"ledge_limit_hits_total{guest="function test/misbehave",limit="host_call_bytes"} 1"#).await;
     assert_eq!(gw.result("misbehave", "well").await, "well");
 }
 

@@ -82,7 +82,16 @@ fn add(set: &mut Set, name: &str, component: Digest, base: usize) {
         let http = HttpTrigger { prefix: format!("/{name}"), auth: HttpAuth::Anonymous };
         let http = (base >= FUNCTIONS.len()).then_some(http);
         let name = format!("mutant/{name}").parse().unwrap();
-        set.functions.push(set::Function { name, component, limits, grants: Default::default(), reuse: 0, http });
+        set.functions.push(set::Function {
+            name,
+            component,
+            limits,
+            grants: Default::default(),
+            reuse: 0,
+            asynchronous: None,
+            timers: vec![],
+            http,
+        });
     }
 }
 

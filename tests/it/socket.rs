@@ -74,7 +74,7 @@ async fn a_driver_talks_tcp_to_a_granted_address_and_to_no_other() {
     // TCP is no UDP, nor listening.
     assert!(tell(&gw, format!("udp {peer}")).await.unwrap().contains("AccessDenied"));
     assert!(tell(&gw, "listen 127.0.0.1:0".into()).await.unwrap().contains("AccessDenied"));
-    gw.audited("sockets udp").await;
+    gw.audited("udp a socket").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +121,7 @@ async fn a_driver_looks_up_no_names() {
         let answer = tell(&gw, format!("{kind} localhost")).await.unwrap();
         assert!(!answer.contains("127") && !answer.contains("found"), "{kind}: {answer}");
     }
-    gw.audited("sockets name localhost").await;
+    gw.audited("the address of the name localhost").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,8 +132,8 @@ async fn a_driver_without_grants_makes_no_socket() {
         let refused = tell(&gw, format!("{kind} {peer}")).await.unwrap().to_lowercase();
         assert!(refused.contains("denied"), "{kind}: {refused}");
     }
-    gw.audited("sockets tcp").await;
-    gw.audited("sockets udp").await;
+    gw.audited("tcp a socket").await;
+    gw.audited("udp a socket").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,15 @@ async fn is_idle(gw: &TestGateway, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_takes_every_path_does_not_take_those_of_the_api() {
+    let gw = gateway().answers("all", "http-hello", "/").http_listen(PLAIN).start().await;
+    assert_eq!(gw.get("/anything").await.status, 200);
+    for path in ["/auth/login", "/ledge/v1/gateway", "/2020-04-30/functions/x/invocations", "/thing"] {
+        assert_eq!(gw.get(path).await.status, 404, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_of_wasi_http_answers_below_its_prefix() {
     let gw = gateway().answers("hello", "http-hello", "/hello").http_listen(PLAIN).start().await;
     for path in ["/hello", "/hello/", "/hello/you?x=/", "/hello?x"] {

@@ -9,6 +9,9 @@ pub use wit::Request;
 /// How a call that was started has ended. `status_code` is 200 then, also when the function failed.
 pub use wit::Outcome;
 
+/// An invocation that runs later, or did.
+pub use wit::Accepted;
+
 /// Who failed: `Handled`, the handler returned an error; `Unhandled`, it trapped or a limit ended it.
 pub use wit::FunctionError;
 
@@ -54,10 +57,18 @@ pub fn invoke(request: &Request) -> Result<Outcome, Fault> {
     wit::invoke(request)
 }
 
-/// Hands the call to the gateway and returns the invocation's id: `Async` in the manual. It is in the
-/// gateway's queue by then; a gateway that stops loses what has not run yet, until the queue is kept on disk.
+/// Hands the call to the gateway and returns the invocation's id: `Async` in the manual. It is on the gateway's disk by then, and runs at
+/// least once, whatever happens to the gateway.
 ///
-/// Grant: `invoke`. Faults: 110001, 110002 (the queue is full), 110003, 110004.
+/// Grant: `invoke`. Faults: 110001, 110002 (the queue is full, or too many invocations a second), 110003, 110004, 100008 (the disk).
 pub fn invoke_async(request: &Request) -> Result<String, Fault> {
-    wit::invoke_async(request)
+    Ok(wit::invoke_async(request, None)?.id)
+}
+
+/// The same, once for all calls of a day that give the same key (1 to 128 bytes): those that come later learn the first one's id, and what
+/// it came to if it has ended.
+///
+/// Faults: those of [`invoke_async`], and 100001 (the key).
+pub fn invoke_async_once(request: &Request, key: &str) -> Result<Accepted, Fault> {
+    wit::invoke_async(request, Some(key))
 }

@@ -25,6 +25,7 @@ pub mod credentials;
 pub mod fc;
 pub mod handler;
 pub mod iot_data;
+pub mod kv;
 
 #[cfg(feature = "driver")]
 pub mod clock;

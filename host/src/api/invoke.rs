@@ -8,17 +8,21 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde_json::json;
 
 use super::caller::Caller;
 use super::error::ApiError;
 use super::{Api, body, spaced_json};
-use crate::call_path::CallPath;
 use crate::function::{Invocation, InvokeError, Outcome};
 use crate::name::FunctionName;
-use crate::queue::Job;
+use crate::queue::QueueError;
+use crate::queue::job::{Ended, Job, Status, check_key};
 
 const INVOCATION_TYPE: &str = "x-fc-invocation-type";
+const IDEMPOTENCY_KEY: &str = "x-fc-idempotency-key";
+/// Marks the answer about an invocation that was accepted before.
+const DUPLICATE: HeaderName = HeaderName::from_static("x-ledge-duplicate");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
 pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
 
@@ -37,36 +41,68 @@ pub async fn invoke(
         "Async" => true,
         other => return Err(ApiError::bad_request(format!("X-Fc-Invocation-Type is `{other}`; expected `Sync` or `Async`"))),
     };
-    let invocation = Invocation::new(name, body::read(body).await?);
-    if is_async { accept(&api, invocation) } else { run(&api, invocation).await }
+    let key = headers.get(IDEMPOTENCY_KEY).map(key).transpose()?;
+    if key.is_some() && !is_async {
+        return Err(ApiError::bad_request(
+            "X-Fc-Idempotency-Key is for asynchronous invocations; send `X-Fc-Invocation-Type: Async` with it",
+        ));
+    }
+    let event = body::read(body).await?;
+    if is_async { accept(&api, name, event, key).await } else { run(&api, Invocation::new(name, event)).await }
 }
 
-fn accept(api: &Api, invocation: Invocation) -> Result<Response, ApiError> {
-    let Invocation { name, event, request_id, invoker_context, .. } = invocation;
+fn key(value: &HeaderValue) -> Result<String, ApiError> {
+    let wrong = |wrong: String| ApiError::bad_request(format!("X-Fc-Idempotency-Key: {wrong}"));
+    let key = value.to_str().map_err(|_| wrong("expected visible ASCII characters".to_owned()))?;
+    check_key(key).map_err(wrong)?;
+    Ok(key.to_owned())
+}
+
+/// Answers 202 once the invocation is on disk. Where the key was given before and that invocation has ended, its result.
+async fn accept(api: &Api, name: FunctionName, event: Bytes, key: Option<String>) -> Result<Response, ApiError> {
     let Some(function) = api.functions.get(&name) else { return Err(InvokeError::UnknownFunction(name).into()) };
-    let concurrency = function.limits.concurrency;
-    let job = Job { id: request_id.clone(), target: name, event, invoker_context, path: CallPath::default(), concurrency };
-    api.queue.submit(job).map_err(|full| ApiError::unavailable(full.to_string()))?;
-    Ok((StatusCode::ACCEPTED, [(REQUEST_ID, request_id)]).into_response())
+    let job = Job { key, ..Job::new(name.clone(), event, function.limits.concurrency) };
+    let refused = |error: QueueError| ApiError::unavailable(error.to_string());
+    let accepted = api.queue.submit(job).map_err(refused)?.await.map_err(refused)?;
+    let id = accepted.id.to_string();
+    if !accepted.is_duplicate {
+        return Ok((StatusCode::ACCEPTED, [(REQUEST_ID, id)]).into_response());
+    }
+    let unreadable = |error: anyhow::Error| ApiError::internal("looking for the first invocation with this key", &error);
+    let mut response = match api.queue.status(accepted.id).map_err(unreadable)? {
+        Some(Status::Ended(Ended { error: None, .. })) => {
+            let result = api.queue.result(accepted.id).map_err(unreadable)?.unwrap_or_default();
+            ([(CONTENT_TYPE, "application/octet-stream")], result).into_response()
+        }
+        Some(Status::Ended(Ended { error: Some(error), .. })) => failed(&name, &id, "Unhandled", None, &error),
+        _ => StatusCode::ACCEPTED.into_response(),
+    };
+    response.headers_mut().insert(DUPLICATE, HeaderValue::from_static("true"));
+    Ok(with_id(response, &id))
+}
+
+fn failed(name: &FunctionName, request_id: &str, kind: &'static str, limit: Option<&'static str>, message: &str) -> Response {
+    let body = json!({"Function": name.to_string(), "Limit": limit, "Message": message, "RequestId": request_id, "StackTrace": []});
+    ([(ERROR_TYPE, kind)], spaced_json::Body(body)).into_response()
+}
+
+fn with_id(mut response: Response, request_id: &str) -> Response {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
 }
 
 async fn run(api: &Arc<Api>, invocation: Invocation) -> Result<Response, ApiError> {
     let (name, request_id) = (invocation.name.clone(), invocation.request_id.clone());
     let functions = api.functions.clone();
     let outcome = on_guests(api, async move { functions.invoke(invocation).await }).await??;
-    let failed = |kind: &'static str, limit: Option<&'static str>, message: String| {
-        let body = json!({"Function": name.to_string(), "Limit": limit, "Message": message, "RequestId": request_id, "StackTrace": []});
-        ([(ERROR_TYPE, kind)], spaced_json::Body(body)).into_response()
-    };
-    let mut response = match outcome {
+    let response = match outcome {
         Outcome::Done(result) => ([(CONTENT_TYPE, "application/octet-stream")], result).into_response(),
-        Outcome::Handled(message) => failed("Handled", None, message),
-        Outcome::Unhandled(failure) => failed("Unhandled", failure.limit, failure.message),
+        Outcome::Handled(message) => failed(&name, &request_id, "Handled", None, &message),
+        Outcome::Unhandled(failure) => failed(&name, &request_id, "Unhandled", failure.limit, &failure.message),
     };
-    if let Ok(id) = HeaderValue::from_str(&request_id) {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    Ok(response)
+    Ok(with_id(response, &request_id))
 }
 
 /// Runs work where guests run. It is given up when the request that asked for it is.

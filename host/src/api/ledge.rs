@@ -21,8 +21,10 @@ use crate::function::Function;
 use crate::grant::Grants;
 use crate::limit::COMPONENT_BYTES_MAX;
 use crate::metric::{FunctionReading, Readings};
+use crate::schedule;
 use crate::set::{Digest, Set};
 use crate::thing::Presence;
+use crate::trigger::timer::TimerState;
 
 /// The largest set, its models included and its components not.
 const SET_BYTES_MAX: usize = 8 << 20;
@@ -165,6 +167,21 @@ pub async fn products(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Js
         })
     };
     JsonBody(api.things.products().iter().map(row).collect())
+}
+
+pub async fn timers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let row = |it: TimerState| {
+        json!({
+            "name": it.timer.name,
+            "function": it.function,
+            "schedule": it.timer.schedule.to_string(),
+            "missed": it.timer.missed,
+            "payload": it.timer.payload,
+            "last": it.last_ms.map(schedule::iso),
+            "next": it.next_ms.map(schedule::iso),
+        })
+    };
+    JsonBody(api.timers.list().into_iter().map(row).collect())
 }
 
 pub async fn routes(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {

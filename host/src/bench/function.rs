@@ -34,6 +34,8 @@ use crate::queue::Queue;
 use crate::runtime::{self, BoundCode, FunctionState, Runtime};
 use crate::seal::Seal;
 use crate::set;
+use crate::state::State;
+use crate::store;
 use crate::thing::Things;
 
 /// Calls that are timed as one: a single one is too short for the clock, and the caller's own start is spread over them.
@@ -64,13 +66,15 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
 
 /// A runtime as the gateway has it, with nothing deployed.
 pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, things: Arc<Things>) -> anyhow::Result<Arc<Runtime>> {
+    let store = Arc::new(store::Store::in_memory());
     let runtime = Runtime::new(runtime::Parts {
         cache_dir: scratch.path().join("cache"),
         program: this_program(),
         seal: Arc::new(Seal::ephemeral()),
         components: guests.components.clone(),
         iot_data: Arc::new(IotDataParts { things, bus: Arc::new(Bus::default()) }),
-        fc: Arc::new(FcParts { functions, queue: Arc::new(Queue::default()) }),
+        fc: Arc::new(FcParts { functions, queue: Queue::open(store.clone(), Clock::system(), None)? }),
+        state: State::open(store, None)?,
     });
     Ok(Arc::new(runtime?))
 }

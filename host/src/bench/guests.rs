@@ -35,7 +35,16 @@ impl Guests {
             let (name, component) = (name.parse()?, Source::Crate(root.join(dir)));
             // What is measured is not what a limit makes of it.
             let limits = Limits { invocations_per_s: 1_000_000, deadline_ms: 60_000, cpu_ms: 60_000, ..Limits::default() };
-            project.set.functions.push(Function { name, component, limits, grants: Arc::default(), reuse: 0, http: None });
+            project.set.functions.push(Function {
+                name,
+                component,
+                limits,
+                grants: Arc::default(),
+                reuse: 0,
+                asynchronous: None,
+                timers: vec![],
+                http: None,
+            });
         }
         let mut built = build(project, Progress::of_stderr())?;
         let hello = built.set.functions.pop().context("`hello` was not built")?;

@@ -78,6 +78,7 @@ pub async fn prepare_set<'a>(
     let password = Zeroizing::new(crate::seal::random_token());
     let options = Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        plain_listen: None,
         http_listen: None,
         data: data.clone(),
         key_file: None,

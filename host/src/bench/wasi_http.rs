@@ -199,6 +199,7 @@ fn flags(pool: Pool) -> Vec<String> {
 async fn deploy(guests: &Guests, data: &Path) -> anyhow::Result<()> {
     let options = Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        plain_listen: None,
         http_listen: None,
         data: data.to_owned(),
         key_file: None,

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::WasiFilesystemView;
-use wasmtime_wasi::p2::FsResult;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Descriptor, DescriptorFlags, DescriptorType, ErrorCode, HostDescriptor, NewTimestamp, OpenFlags, PathFlags,
 };
+use wasmtime_wasi::p2::{DynOutputStream, FsResult};
 use wasmtime_wasi::p3::bindings::filesystem::types::Descriptor as Descriptor03;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder, WasiView};
 
@@ -84,8 +84,45 @@ pub fn link_0_2<T: WasiView + 'static>(linker: &mut Linker<T>, guest: fn(&mut T)
             Ok((refuse(guest(store.data_mut()), "set-times", &path)?,))
         },
     )?;
+    types.func_wrap_async("[method]descriptor.readlink-at", move |mut store: StoreContextMut<'_, T>, (dir, path): (Dir, String)| {
+        Box::new(async move {
+            let link = store.data_mut().filesystem().readlink_at(dir, path.clone()).await;
+            Ok((audited(guest(store.data_mut()), "readlink", &path, link)?,))
+        })
+    })?;
+    types.func_wrap_async(
+        "[method]descriptor.metadata-hash-at",
+        move |mut store: StoreContextMut<'_, T>, (dir, follow, path): (Dir, PathFlags, String)| {
+            Box::new(async move {
+                let hash = store.data_mut().filesystem().metadata_hash_at(dir, follow, path.clone()).await;
+                Ok((audited(guest(store.data_mut()), "stat", &path, hash)?,))
+            })
+        },
+    )?;
+    // Of what is open already, which is open for reading alone.
+    types.func_wrap("[method]descriptor.set-size", move |mut store: StoreContextMut<'_, T>, _: (Dir, u64)| {
+        Ok((refused::<()>(guest(store.data_mut()), "set-size")?,))
+    })?;
+    types.func_wrap("[method]descriptor.set-times", move |mut store: StoreContextMut<'_, T>, _: (Dir, NewTimestamp, NewTimestamp)| {
+        Ok((refused::<()>(guest(store.data_mut()), "set-times")?,))
+    })?;
+    types.func_wrap("[method]descriptor.write", move |mut store: StoreContextMut<'_, T>, _: (Dir, Vec<u8>, u64)| {
+        Ok((refused::<u64>(guest(store.data_mut()), "write")?,))
+    })?;
+    types.func_wrap("[method]descriptor.write-via-stream", move |mut store: StoreContextMut<'_, T>, _: (Dir, u64)| {
+        Ok((refused::<Resource<DynOutputStream>>(guest(store.data_mut()), "write")?,))
+    })?;
+    types.func_wrap("[method]descriptor.append-via-stream", move |mut store: StoreContextMut<'_, T>, _: (Dir,)| {
+        Ok((refused::<Resource<DynOutputStream>>(guest(store.data_mut()), "append")?,))
+    })?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// The answer to a change of a file that is open.
+fn refused<R>(guest: &Guest, deed: &str) -> wasmtime::Result<Result<R, ErrorCode>> {
+    let _ = guest.denied("dirs", format_args!("{deed} of an open file"));
+    Ok(Err(ErrorCode::NotPermitted))
 }
 
 async fn open_at(

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
+use uuid::Uuid;
 use wasmtime::component::{HasData, Linker};
 
 use super::Guest;
-use crate::bindings::fc::{self, Fault, FunctionError, Request};
+use crate::bindings::fc::{self, Accepted, Fault, FunctionError, Request};
 use crate::call_path::CallPath;
 use crate::function::{Failure, Functions, Invocation, InvokeError, Outcome};
 use crate::name::FunctionName;
-use crate::queue::{Job, Queue};
+use crate::queue::job::{Job, Status, check_key};
+use crate::queue::{Queue, QueueError};
 use crate::thing::fault;
 
 /// What the interface needs of its gateway.
@@ -76,7 +78,7 @@ impl fc::Host for Fc {
         Ok(fc::Outcome { status_code: 200, function_error, payload })
     }
 
-    async fn invoke_async(&mut self, request: Request) -> Result<String, Fault> {
+    async fn invoke_async(&mut self, request: Request, key: Option<String>) -> Result<Accepted, Fault> {
         let target = self.target(&request, Kind::Async)?;
         self.guest.may_invoke_now()?;
         let function = self.parts.functions.get(&target).ok_or_else(|| refused(InvokeError::UnknownFunction(target.clone())))?;
@@ -85,14 +87,32 @@ impl fc::Host for Fc {
         if path.depth() > function.limits.call_depth {
             return Err(refused(function.too_deep(&path)));
         }
-        let id = uuid::Uuid::new_v4().to_string();
-        let event = request.payload.into();
-        let invoker_context = request.invoker_context;
-        let concurrency = function.limits.concurrency;
-        let job = Job { id: id.clone(), target, event, invoker_context, path: self.path.clone(), concurrency };
-        self.parts.queue.submit(job).map_err(|full| Fault { code: fault::TOO_MANY, message: full.to_string() })?;
-        Ok(id)
+        if let Some(key) = &key {
+            check_key(key).map_err(|wrong| Fault { code: fault::INVALID_PARAM, message: wrong })?;
+        }
+        let usual = Job::new(target.clone(), request.payload, function.limits.concurrency);
+        let job = Job { invoker_context: request.invoker_context, path: self.path.clone(), key, ..usual };
+        let queue = &self.parts.queue;
+        let accepted = queue.submit(job).map_err(not_queued)?.await.map_err(not_queued)?;
+        let outcome = if accepted.is_duplicate { first_outcome(queue, &target, accepted.id)? } else { None };
+        Ok(Accepted { id: accepted.id.to_string(), is_duplicate: accepted.is_duplicate, outcome })
     }
+}
+
+/// What the first invocation with this key came to, if it has ended.
+fn first_outcome(queue: &Queue, target: &FunctionName, id: Uuid) -> Result<Option<fc::Outcome>, Fault> {
+    let unreadable = |error: anyhow::Error| Fault { code: fault::SERVICE_UNREACHABLE, message: format!("{error:#}") };
+    let Some(Status::Ended(ended)) = queue.status(id).map_err(unreadable)? else { return Ok(None) };
+    let (function_error, payload) = match ended.error {
+        None => (None, queue.result(id).map_err(unreadable)?.unwrap_or_default()),
+        Some(error) => (Some(FunctionError::Unhandled), error_body(target, None, &error)),
+    };
+    Ok(Some(fc::Outcome { status_code: 200, function_error, payload }))
+}
+
+fn not_queued(error: QueueError) -> Fault {
+    let code = if error == QueueError::Disk { fault::SERVICE_UNREACHABLE } else { fault::TOO_MANY };
+    Fault { code, message: error.to_string() }
 }
 
 fn refused(error: InvokeError) -> Fault {

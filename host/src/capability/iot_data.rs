@@ -47,8 +47,9 @@ impl iot_data::Host for IotData {
         }
         self.guest.may_publish_now()?;
         let source = Source::Function(self.function.clone());
-        self.parts.bus.publish(Message { topic, payload: payload.into(), source, kind: Kind::Message, path: self.path.clone() });
-        Ok(())
+        let published =
+            self.parts.bus.publish(Message { topic, payload: payload.into(), source, kind: Kind::Message, path: self.path.clone() });
+        published.kept().await.map_err(|full| Fault { code: fault::TOO_MANY, message: full })
     }
 
     async fn get_thing_properties(&mut self, thing: ThingId, identifiers: Vec<String>) -> Result<Vec<Property>, Fault> {

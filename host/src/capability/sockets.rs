@@ -87,7 +87,7 @@ fn refuse(guest: &Guest, kind: Kind) {
         Kind::Tcp => "tcp",
         Kind::Udp => "udp",
     };
-    let _ = guest.denied("sockets", kind);
+    let _ = guest.denied(kind, "a socket");
 }
 
 /// Gives a driver's granted sockets of WASI 0.2, and refuses names.
@@ -199,5 +199,5 @@ fn refuse_names_0_2<T: Send + 'static>(linker: &mut Linker<T>, guest: fn(&mut T)
 }
 
 fn refuse_name(guest: &Guest, name: &str) {
-    let _ = guest.denied("sockets", format_args!("name {name}"));
+    let _ = guest.denied("tcp", format_args!("the address of the name {name}"));
 }

@@ -187,7 +187,7 @@ impl<T: Send> HostThingWithStore<T> for Linked {
     async fn report_properties(store: &Accessor<T, Self>, thing: Resource<Registration>, properties: Vec<Property>) -> Result<(), Fault> {
         let (id, things, device) = reporter(store, &thing)?;
         store.with(|mut access| access.get().access.guest.may_publish_now())?;
-        things.report_properties(&id, &device, convert(properties))?;
+        things.report_properties(&id, &device, convert(properties)).await?;
         alive(store);
         Ok(())
     }
@@ -200,7 +200,7 @@ impl<T: Send> HostThingWithStore<T> for Linked {
     ) -> Result<(), Fault> {
         let (id, things, device) = reporter(store, &thing)?;
         store.with(|mut access| access.get().access.guest.may_publish_now())?;
-        things.report_event(&id, &device, &event, convert(outputs))?;
+        things.report_event(&id, &device, &event, convert(outputs)).await?;
         alive(store);
         Ok(())
     }

@@ -189,13 +189,11 @@ impl OutputStream for Output {
 const LINE_OVERHEAD_BYTES: u32 = 64;
 /// What one write of a guest may carry.
 const WRITE_BYTES_MAX: usize = 64 << 10;
-/// Random bytes that one call may ask for.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
 
-/// The WASI context of one instance.
-pub fn context(guest: &Arc<Guest>, log: &Arc<GuestLog>, stderr: &Output) -> WasiCtx {
+/// The WASI context of one instance. One call gives so many random bytes at most: they are a host call's as any others.
+pub fn context(guest: &Arc<Guest>, log: &Arc<GuestLog>, stderr: &Output, host_call_bytes: usize) -> WasiCtx {
     let mut wasi = WasiCtxBuilder::new();
-    wasi.stdout(Output::new(log.clone())).stderr(stderr.clone()).max_random_size(RANDOM_BYTES_MAX);
+    wasi.stdout(Output::new(log.clone())).stderr(stderr.clone()).max_random_size(host_call_bytes as u64);
     for (name, value) in &guest.grants.env.0 {
         wasi.env(name, value);
     }

@@ -23,11 +23,13 @@ use crate::gateway;
 use crate::tls;
 
 /// Which gateway, and as whom.
+#[derive(Clone)]
 pub struct Client {
     via: Via,
     authorization: Option<String>,
 }
 
+#[derive(Clone)]
 enum Via {
     Local(PathBuf),
     Tls { authority: String, config: Arc<rustls::ClientConfig> },

@@ -14,10 +14,20 @@ use super::output::say;
 use crate::limit::BODY_BYTES_MAX;
 use crate::name::FunctionName;
 
-pub async fn run(name: &FunctionName, data: Option<String>, is_async: bool, target: TargetArgs) -> anyhow::Result<()> {
+/// Whether somebody waits for the result.
+pub enum Kind {
+    Sync,
+    Async { idempotency_key: Option<String> },
+}
+
+pub async fn run(name: &FunctionName, data: Option<String>, kind: Kind, target: TargetArgs) -> anyhow::Result<()> {
     let path = format!("/2020-04-30/functions/service:{}:function:{}/invocations", name.service, name.function);
-    let kind = (HeaderName::from_static("x-fc-invocation-type"), if is_async { "Async" } else { "Sync" });
-    let answer = Client::of(&target)?.send(Method::POST, &path, &[kind], event(data)?).await?;
+    let mut headers = Vec::new();
+    if let Kind::Async { idempotency_key } = &kind {
+        headers.push((HeaderName::from_static("x-fc-invocation-type"), "Async"));
+        headers.extend(idempotency_key.as_deref().map(|key| (HeaderName::from_static("x-fc-idempotency-key"), key)));
+    }
+    let answer = Client::of(&target)?.send(Method::POST, &path, &headers, event(data)?).await?;
     let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (error_type, request_id) = (header("x-fc-error-type"), header("x-fc-request-id"));
     let body = answer.ok()?;
@@ -25,7 +35,7 @@ pub async fn run(name: &FunctionName, data: Option<String>, is_async: bool, targ
         let said: Json = serde_json::from_slice(&body).unwrap_or_default();
         bail!("function `{name}` failed ({error_type}): {}", said["Message"].as_str().unwrap_or("no message"));
     }
-    if is_async {
+    if matches!(kind, Kind::Async { .. }) {
         say(request_id.context("the gateway gave no id of the invocation")?)?;
     } else {
         let mut stdout = std::io::stdout().lock();

@@ -12,6 +12,8 @@ pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Resul
         Listing::Functions => ("functions", &["name", "running", "deadline_ms", "memory_mib", "http", "component"]),
         Listing::Drivers => ("drivers", &["name", "state", "restarts", "things", "things_online", "reason"]),
         Listing::Things => ("things", &["product", "name", "driver", "state", "values", "tags"]),
+        Listing::Routes => ("routes", &["source", "topic", "target", "qos"]),
+        Listing::Timers => ("timers", &["function", "name", "schedule", "missed", "last", "next"]),
         Listing::Products => ("products", &["key", "name", "properties", "events", "services", "things"]),
     };
     let rows = Client::of(&target)?.get_json(&format!("/ledge/v1/{path}")).await?;

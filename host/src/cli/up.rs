@@ -72,6 +72,7 @@ fn announce(gateway: &Gateway, data: &Path) {
         data.display(),
         gateway.fingerprint,
     ));
+    let said = said.and_then(|()| gateway.plain.map_or(Ok(()), |plain| say(format_args!("  plain HTTP    http://{plain}"))));
     let said = said.and_then(|()| gateway.http.map_or(Ok(()), |http| say(format_args!("  functions     answer at {http}"))));
     if let Err(error) = said {
         tracing::warn!("stdout cannot be written ({error}); a password that was to be shown once can be set with --admin-password");
@@ -92,7 +93,13 @@ impl Stop {
 
     /// Waits for Ctrl-C or SIGTERM, then drains. A second one ends at once.
     pub async fn until_told(mut self, gateway: Gateway) -> anyhow::Result<()> {
-        self.told().await;
+        tokio::select! {
+            () = self.told() => {}
+            reason = gateway.failed() => anyhow::bail!(
+                "the gateway stops at once, since it cannot promise any more that what it accepts is kept: {reason}. \
+                 What was acknowledged is on the disk; mend that, then start the gateway again"
+            ),
+        }
         let began = Instant::now();
         eprintln!("stopping: running calls may finish, 10 s at most; Ctrl-C again stops at once");
         tokio::select! {

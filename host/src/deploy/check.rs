@@ -8,8 +8,9 @@ use std::ops::RangeInclusive;
 use crate::grant::{self, ClosedDirs, Grants};
 use crate::limit::{self, CONFIG_JSON_BYTES_MAX, Limits};
 use crate::name;
-use crate::set::{self, RouteSource, Set};
+use crate::set::{self, Asynchronous, Destination, RouteSource, Set, Timer};
 use crate::thing::tsl::Tsl;
+use crate::topic;
 
 /// Names, references, limits and models. What stands in `before` as it is was checked then.
 pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
@@ -36,6 +37,9 @@ pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
         problems.extend(socket_grants(&function.grants).map(|grant| {
             format!("{who}: it is granted `{grant}`, and only drivers have sockets; make it a driver, or grant it `http` and let it send requests")
         }));
+        problems.extend(function.asynchronous.iter().flat_map(|policy| asynchronous(&who, policy)));
+        problems.extend(function.timers.iter().filter_map(|timer| Some(format!("{who}: timer `{}`: {}", timer.name, wrong_timer(timer)?))));
+        duplicates(&format!("{who}: timer"), function.timers.iter().map(|timer| timer.name.clone()), &mut problems);
         let prefix = function.http.as_ref().map(|http| set::check_http_prefix(&http.prefix));
         problems.extend(prefix.and_then(Result::err).map(|wrong| format!("{who}: `http.prefix`: {wrong}")));
     }
@@ -79,6 +83,24 @@ fn function_grants(grants: &Grants) -> impl Iterator<Item = &'static str> {
     .into_iter()
     .filter(|(_, is_absent)| !is_absent)
     .map(|(name, _)| name)
+}
+
+/// What is wrong with what becomes of async invocations.
+fn asynchronous(who: &str, policy: &Asynchronous) -> Vec<String> {
+    let attempts = outside(policy.attempts, limit::ATTEMPTS).map(|outside| format!("`async.attempts` is {outside}"));
+    let pauses = policy.backoff_s.iter().filter_map(|pause| outside(*pause, limit::BACKOFF_S));
+    let pauses = pauses.map(|outside| format!("`async.backoff_s` is {outside}"));
+    let none = policy.backoff_s.is_empty().then(|| "`async.backoff_s` is empty".to_owned());
+    let age = outside(policy.age_max_s, limit::AGE_S).map(|outside| format!("`async.age_max_s` is {outside}"));
+    let topics = [&policy.on_success, &policy.on_failure].into_iter().filter_map(|to| match to {
+        Some(Destination::Topic(topic)) => topic::check_topic(topic).err().map(|wrong| format!("the destination `{topic}`: {wrong}")),
+        _ => None,
+    });
+    attempts.into_iter().chain(pauses).chain(none).chain(age).chain(topics).map(|wrong| format!("{who}: {wrong}")).collect()
+}
+
+fn wrong_timer(timer: &Timer) -> Option<String> {
+    name::check_timer(&timer.name).map_err(|wrong| wrong.to_string()).and_then(|()| timer.schedule.parse().map(drop)).err()
 }
 
 /// The grants of sockets that are there.
@@ -154,6 +176,7 @@ fn limits(who: &str, limits: &Limits, problems: &mut Vec<String>) {
     check("handles", outside(limits.handles, limit::HANDLES));
     check("concurrency", outside(limits.concurrency, limit::CONCURRENCY));
     check("log_bytes_per_s", outside(limits.log_bytes_per_s, limit::LOG_BYTES_PER_S));
+    check("kv_bytes", outside(limits.kv_bytes, limit::KV_BYTES));
     check("call_depth", outside(limits.call_depth, limit::CALL_DEPTH));
 }
 

@@ -1,9 +1,10 @@
 //! How the gateway reaches a driver's instance: a bounded queue of requests, each with a place for its answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::shared::Shared;
 use crate::capability::Guest;
@@ -20,20 +21,35 @@ pub struct Handle {
     deadline: Duration,
     requests: mpsc::Sender<Request>,
     life: Arc<DriverLife>,
+    /// Calls that were not answered in time since the last one that was.
+    late: AtomicU32,
+    hangs: Notify,
 }
+
+/// Calls that took all of their time, one after another and none that was answered in between: then the driver hangs. It is seen from
+/// outside, since a driver that waits for a blocking call of WASI 0.2 sees nothing.
+const LATE_MAX: u32 = 8;
 
 /// One instance, from its start to its end.
 pub type DriverLife = Shared<Result<(), Failure>>;
 
 impl Handle {
     pub fn new(driver: String, guest: Arc<Guest>, deadline: Duration, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Self {
-        Self { driver, guest, deadline, requests, life }
+        Self { driver, guest, deadline, requests, life, late: AtomicU32::new(0), hangs: Notify::new() }
+    }
+
+    /// Returns once the driver hangs, with how that shows.
+    pub async fn hangs(&self) -> String {
+        self.hangs.notified().await;
+        format!("it hangs: {LATE_MAX} calls one after another had no answer within {} ms", self.deadline.as_millis())
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Fault>>) -> Request) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
         self.life.help(|| self.requests.try_send(request(answer))).map_err(|error| self.refused(&error))?;
-        answered.await.unwrap_or_else(|_| Err(self.gone()))
+        let answer = answered.await.unwrap_or_else(|_| Err(self.gone()));
+        self.late.store(0, Relaxed);
+        answer
     }
 
     fn refused(&self, error: &mpsc::error::TrySendError<Request>) -> Fault {
@@ -57,6 +73,9 @@ impl Device for Handle {
 
     fn was_late(&self, what: &str) {
         self.guest.tell(Some("deadline_ms"), &format!("is late: {what}"));
+        if self.late.fetch_add(1, Relaxed) + 1 >= LATE_MAX {
+            self.hangs.notify_one();
+        }
     }
 
     fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {

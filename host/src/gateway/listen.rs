@@ -38,9 +38,22 @@ pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    bind_as(address, "--listen").await
+}
+
+/// Where the API is served without TLS, if it is.
+pub async fn bind_plain(address: Option<SocketAddr>) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    if !address.ip().is_loopback() {
+        tracing::warn!("--plain-listen {address} is not encrypted, and other machines reach it: passwords go over the network in clear");
+    }
+    bind_as(address, "--plain-listen").await.map(Some)
+}
+
+async fn bind_as(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another program: stop that one, or choose another address with --listen")
+            anyhow::anyhow!("{address} is in use by another program: stop that one, or choose another address with {option}")
         }
         _ => anyhow::Error::from(error).context(format!("listening on {address}")),
     })
@@ -59,6 +72,19 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Ro
                 () = shutdown.ordered() => return Ok(()),
             };
             serve(stream, Peer::Remote { address, tls: true }, router, shutdown).await
+        }
+    };
+    let open = accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    drop(listener);
+    open.join_all().await;
+}
+
+pub async fn serve_plain(listener: TcpListener, router: Router, shutdown: Shutdown) {
+    let handle = |(stream, address): (tokio::net::TcpStream, SocketAddr)| {
+        let (router, shutdown) = (router.clone(), shutdown.clone());
+        async move {
+            stream.set_nodelay(true)?;
+            serve(stream, Peer::Remote { address, tls: false }, router, shutdown).await
         }
     };
     let open = accept_all(|| listener.accept(), handle, shutdown.clone()).await;

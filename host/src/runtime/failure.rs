@@ -123,7 +123,7 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
         (limit, format!("stopped: {message}"))
     } else if matches!(error.downcast_ref::<Trap>(), Some(Trap::StackOverflow)) {
         (Some("stack_bytes"), format!("stopped: it used more stack than the limit of {} KiB", limits.stack_bytes >> 10))
-    } else if root.contains("allocated for hostcalls") {
+    } else if root.contains("allocated for hostcalls") || (root.starts_with("requested len") && root.contains("exceeds limit")) {
         (Some("host_call_bytes"), format!("stopped: a host call carried more than its limit of {} bytes", limits.host_call_bytes))
     } else if root.contains("handle limit") || root.contains("resource table") {
         (Some("handles"), format!("stopped: it held more handles than its limit of {}", limits.handles))

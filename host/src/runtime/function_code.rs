@@ -25,10 +25,12 @@ use crate::capability::credentials::Credentials;
 use crate::capability::fc::{Fc, FcParts};
 use crate::capability::http::{self, Http};
 use crate::capability::iot_data::{IotData, IotDataParts};
+use crate::capability::kv::Kv;
 use crate::capability::wasi::{self, GuestLog, Output};
 use crate::function::http::Exchange;
 use crate::function::{BoxFuture, Call, Code, Failure, Function, InvokeError, Outcome};
 use crate::limit::Limits;
+use crate::state::State;
 
 pub struct FunctionCode {
     pre: InstancePre<FunctionState>,
@@ -43,6 +45,7 @@ pub struct FunctionCode {
 pub struct FunctionParts {
     pub iot_data: Arc<IotDataParts>,
     pub fc: Arc<FcParts>,
+    pub state: Arc<State>,
     pub hoards: Hoards,
 }
 
@@ -156,7 +159,7 @@ impl BoundCode {
         let (guest, limits, parts) = (&self.guest, &function.limits, &self.runtime.function_parts);
         let stderr = Output::new(self.log.clone());
         let state = FunctionState {
-            wasi: wasi::context(guest, &self.log, &stderr),
+            wasi: wasi::context(guest, &self.log, &stderr, limits.host_call_bytes),
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(limits),
             budget: Budget::new(&self.runtime.ticker, limits, call),
@@ -169,6 +172,7 @@ impl BoundCode {
             },
             fc: Fc { guest: guest.clone(), parts: parts.fc.clone(), deadline: call.deadline, path: call.path.clone() },
             credentials: Credentials { guest: guest.clone() },
+            kv: Kv { guest: guest.clone(), state: parts.state.clone(), function: function.name.clone(), bytes_max: limits.kv_bytes },
             http: Http { guest: guest.clone(), outgoing: self.outgoing.clone(), deadline: call.deadline },
             http_fields: http::fields(),
         };

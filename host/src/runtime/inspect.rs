@@ -65,7 +65,7 @@ pub(super) const CONTRACT: &str = "0.1.0";
 const HANDLER: &str = "ledge:edge/handler";
 const INCOMING: &str = "wasi:http/incoming-handler";
 const DEVICE: &str = "ledge:edge/device";
-const OF_FUNCTIONS: [&str; 4] = ["types", "iot-data", "fc", "credentials"];
+const OF_FUNCTIONS: [&str; 5] = ["types", "iot-data", "fc", "credentials", "kv"];
 const OF_DRIVERS: [&str; 2] = ["types", "thing-access"];
 const OF_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 /// The packages of WASI that always link (DESIGN, invariant 1).

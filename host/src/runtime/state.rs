@@ -15,6 +15,7 @@ use crate::capability::dirs;
 use crate::capability::fc::{self, Fc};
 use crate::capability::http::Http;
 use crate::capability::iot_data::{self, IotData};
+use crate::capability::kv::{self, Kv};
 use crate::capability::sockets;
 use crate::capability::thing_access::{self, ThingAccess, View};
 use crate::capability::wasi::Output;
@@ -30,6 +31,7 @@ pub struct FunctionState {
     pub iot_data: IotData,
     pub fc: Fc,
     pub credentials: Credentials,
+    pub kv: Kv,
     pub http: Http,
     pub http_fields: WasiHttpCtx,
 }
@@ -84,6 +86,7 @@ pub fn function_linker(engine: &Engine) -> wasmtime::Result<Linker<FunctionState
     iot_data::add_to_linker(&mut linker, |state: &mut FunctionState| &mut state.iot_data)?;
     fc::add_to_linker(&mut linker, |state| &mut state.fc)?;
     credentials::add_to_linker(&mut linker, |state| &mut state.credentials)?;
+    kv::add_to_linker(&mut linker, |state| &mut state.kv)?;
     crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
     Ok(linker)
 }

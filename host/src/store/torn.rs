@@ -10,7 +10,7 @@ use super::{Batch, Store, Table};
 
 /// A disk that loses power at a chosen step. What was not synced by then is kept in part: sectors of it, in no order.
 #[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<State>>);
+pub struct Disk(Arc<Mutex<State>>);
 
 #[derive(Clone, Debug, Default)]
 struct State {
@@ -22,12 +22,12 @@ struct State {
 
 impl Disk {
     /// The same bytes, on a disk of its own that dies after so many steps.
-    fn dying_at(&self, steps_max: u64) -> Self {
+    pub fn dying_at(&self, steps_max: u64) -> Self {
         Self(Arc::new(Mutex::new(State { steps: 0, steps_max: Some(steps_max), ..self.0.lock().clone() })))
     }
 
     /// The disk after the power is back. Each sector that was not synced is new or old, as the seed has it.
-    fn revived(&self, seed: u64) -> Self {
+    pub fn revived(&self, seed: u64) -> Self {
         let state = self.0.lock();
         // The new length without the new bytes is one of the ways in which it can go wrong.
         let length = if chance(seed, 0) { state.written.len() } else { state.synced.len().min(state.written.len()) };
@@ -39,6 +39,11 @@ impl Disk {
             sector[..known].copy_from_slice(&source[..known]);
         }
         Self(Arc::new(Mutex::new(State { synced: image.clone(), written: image, ..State::default() })))
+    }
+
+    /// Steps that it has done.
+    pub fn steps(&self) -> u64 {
+        self.0.lock().steps
     }
 
     fn step(&self, change: impl FnOnce(&mut State)) -> io::Result<()> {
@@ -105,7 +110,7 @@ fn what_was_acknowledged_survives_power_loss_at_every_step() {
     drop(Store::with_backend(empty.clone()).unwrap());
     let healthy = empty.dying_at(u64::MAX);
     assert_eq!(work(healthy.clone()), COMMITS);
-    let steps = healthy.0.lock().steps;
+    let steps = healthy.steps();
     for cut in 0..steps {
         let disk = empty.dying_at(cut);
         let acknowledged = work(disk.clone());

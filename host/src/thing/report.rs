@@ -6,14 +6,14 @@ use serde_json::{Map, Value as Json, json};
 
 use super::fault::{self, Fault};
 use super::value::Property;
-use super::{Device, Reported, Things};
-use crate::bus::{Kind, Message, Source};
+use super::{Device, Reported, Thing, Things};
+use crate::bus::{Kind, Message, Published, Source};
 use crate::call_path::CallPath;
 use crate::name::ThingId;
 
 impl Things {
     /// Takes a report of properties. Where some values are refused the others count, and the fault names the refused.
-    pub fn report_properties(&self, id: &ThingId, device: &Arc<dyn Device>, properties: Vec<Property>) -> Result<(), Fault> {
+    pub async fn report_properties(&self, id: &ThingId, device: &Arc<dyn Device>, properties: Vec<Property>) -> Result<(), Fault> {
         let thing = self.get(id)?;
         thing.check_reporter(device)?;
         if properties.is_empty() {
@@ -24,33 +24,44 @@ impl Things {
             let time_ms = self.clock.unix_ms();
             let payload: Map<String, Json> =
                 good.iter().map(|p| (p.identifier.clone(), json!({"value": p.value.to_json(), "time": time_ms}))).collect();
-            let mut state = thing.state.lock();
-            for Property { identifier, value } in good {
-                state.values.insert(identifier, Reported { value, time_ms });
-            }
-            drop(state);
-            self.publish(id, "property", Kind::Properties, Json::Object(payload));
+            thing.take(good, time_ms);
+            let published = self.publish(id, "property", Kind::Properties, Json::Object(payload));
+            kept(id, published).await?;
         }
         refused.map_or(Ok(()), |fault| Err(super::about(id, fault)))
     }
 
-    pub fn report_event(&self, id: &ThingId, device: &Arc<dyn Device>, event: &str, outputs: Vec<Property>) -> Result<(), Fault> {
+    pub async fn report_event(&self, id: &ThingId, device: &Arc<dyn Device>, event: &str, outputs: Vec<Property>) -> Result<(), Fault> {
         let thing = self.get(id)?;
         thing.check_reporter(device)?;
         let outputs = thing.product.tsl.check_event(event, outputs).map_err(|fault| super::about(id, fault))?;
         let value: Map<String, Json> = outputs.into_iter().map(|p| (p.identifier, p.value.to_json())).collect();
         let payload = json!({"params": {"value": value, "time": self.clock.unix_ms()}});
-        self.publish(id, event, Kind::Event(event.to_owned()), payload);
-        Ok(())
+        let published = self.publish(id, event, Kind::Event(event.to_owned()), payload);
+        kept(id, published).await
     }
 
-    fn publish(&self, id: &ThingId, what: &str, kind: Kind, payload: Json) {
+    fn publish(&self, id: &ThingId, what: &str, kind: Kind, payload: Json) -> Published {
         self.bus.publish(Message {
             topic: format!("/sys/{}/{}/thing/event/{what}/post", id.product_key, id.device_name),
             payload: payload.to_string().into(),
             source: Source::Thing(id.clone()),
             kind,
             path: CallPath::default(),
-        });
+        })
+    }
+}
+
+/// A report is taken once it is where its routes promise to keep it.
+async fn kept(id: &ThingId, published: Published) -> Result<(), Fault> {
+    published.kept().await.map_err(|full| super::about(id, Fault::new(fault::TOO_MANY, full)))
+}
+
+impl Thing {
+    fn take(&self, reported: Vec<Property>, time_ms: u64) {
+        let mut state = self.state.lock();
+        for Property { identifier, value } in reported {
+            state.values.insert(identifier, Reported { value, time_ms });
+        }
     }
 }

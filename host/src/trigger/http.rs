@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::function::Function;
-use crate::set::HttpAuth;
+use crate::set::{HttpAuth, is_reserved};
 
 /// The table of prefixes. Looked at by every request, replaced by a deployment.
 #[derive(Default)]
@@ -20,6 +20,7 @@ struct Table<T> {
 
 struct Entry {
     auth: HttpAuth,
+    is_root: bool,
     function: Arc<Function>,
 }
 
@@ -27,15 +28,19 @@ impl HttpTriggers {
     pub fn replace(&self, functions: &[Arc<Function>]) {
         let entry = |function: &Arc<Function>| {
             let http = function.http.as_ref()?;
-            Some((http.prefix.clone(), Entry { auth: http.auth, function: function.clone() }))
+            Some((http.prefix.clone(), Entry { auth: http.auth, is_root: http.prefix == "/", function: function.clone() }))
         };
         self.0.store(Arc::new(functions.iter().filter_map(entry).collect()));
     }
 
-    /// The function of the longest prefix that is `path` or ends before a slash of it.
+    /// The function of the longest prefix that is `path` or ends before a slash of it. The paths of the API are nobody's: what answers
+    /// there would be taken for the gateway.
     pub fn find(&self, path: &str) -> Option<(HttpAuth, Arc<Function>)> {
         let table = self.0.load();
         let entry = table.find(path)?;
+        if entry.is_root && is_reserved(path) {
+            return None;
+        }
         Some((entry.auth, entry.function.clone()))
     }
 }

@@ -9,10 +9,12 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::bus::{Kind, Message, Sink, Source};
+use crate::bus::{Kind, Message, Published, Receipt, Sink, Source};
 use crate::function::Functions;
-use crate::queue::{Job, Queue};
-use crate::set::{Route, RouteSource, RouteTopic};
+use crate::name::FunctionName;
+use crate::queue::Queue;
+use crate::queue::job::Job;
+use crate::set::{Qos, Route, RouteSource, RouteTopic};
 use crate::telemetry::{OncePerSecond, printable};
 
 /// The routing table, attached to the bus.
@@ -36,17 +38,25 @@ impl Routes {
         self.table.load().to_vec()
     }
 
-    fn submit(&self, route: &Route, message: &Message, event: Bytes) {
-        if let Err(reason) = self.try_submit(route, message, event)
-            && let Some(others) = self.drops.turn()
-        {
+    /// A receipt where the route promises one.
+    fn submit(&self, route: &Route, message: &Message, event: Bytes) -> Option<Receipt> {
+        let (target, qos) = (&route.target, route.qos);
+        let (reason, is_told) = match self.job(target, message, event) {
+            Err(reason) => (reason, false),
+            Ok(job) if qos == Qos::AtMostOnce => (self.queue.offer(job).err()?.to_string(), false),
+            Ok(job) => match self.queue.submit(job) {
+                Ok(written) => return Some(Box::pin(async { written.await.map(|_| ()).map_err(|lost| lost.to_string()) })),
+                Err(full) => (full.to_string(), true),
+            },
+        };
+        if let Some(others) = self.drops.turn() {
             let topic = printable(&message.topic);
             tracing::warn!("a message to `{topic}` is dropped: {reason} (and {others} more since the last such line)");
         }
+        is_told.then(|| -> Receipt { Box::pin(std::future::ready(Err(reason))) })
     }
 
-    fn try_submit(&self, route: &Route, message: &Message, event: Bytes) -> Result<(), String> {
-        let target = &route.target;
+    fn job(&self, target: &FunctionName, message: &Message, event: Bytes) -> Result<Job, String> {
         let function = self.functions.get(target).ok_or_else(|| format!("function `{target}` is not deployed"))?;
         if !function.grants.may_subscribe(&message.topic) {
             function.code.denied_topic(&message.topic);
@@ -60,30 +70,24 @@ impl Routes {
             function.code.tell(Some("call_depth"), &cut);
             return Err(format!("function `{target}` {cut}"));
         }
-        let job = Job {
-            id: uuid::Uuid::new_v4().to_string(),
-            target: target.clone(),
-            event,
-            invoker_context: String::new(),
-            path: message.path.clone(),
-            concurrency: function.limits.concurrency,
-        };
-        self.queue.submit(job).map_err(|full| format!("function `{target}` is not called, since {full}"))
+        Ok(Job { path: message.path.clone(), ..Job::new(target.clone(), event, function.limits.concurrency) })
     }
 }
 
 impl Sink for Routes {
     /// Delivers at most once for an identical source and target (FACTS 4).
-    fn deliver(&self, message: &Arc<Message>) {
+    fn deliver(&self, message: &Arc<Message>) -> Option<Receipt> {
         let table = self.table.load();
         let mut event = None;
-        let mut delivered = HashSet::new();
+        let (mut delivered, mut receipts) = (HashSet::new(), Vec::new());
         for route in table.iter().filter(|route| matches(route, message)) {
             if delivered.insert((route.source.to_string(), &route.target)) {
                 let event = event.get_or_insert_with(|| event_of(message));
-                self.submit(route, message, event.clone());
+                receipts.extend(self.submit(route, message, event.clone()));
             }
         }
+        let all = |receipts: Vec<Receipt>| -> Receipt { Box::pin(Published::new(receipts).kept()) };
+        (!receipts.is_empty()).then(|| all(receipts))
     }
 }
 

@@ -1,12 +1,18 @@
-//! The queue's workers: they run what was accepted.
+//! The queue's workers: they run what was accepted, try again what failed, and say what becomes of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::function::{Functions, Invocation, InvokeError, Outcome};
-use crate::queue::{Job, Queue};
+use crate::bus::{Bus, Kind, Message, Source};
+use crate::clock::Clock;
+use crate::function::{Function, Functions, Invocation, InvokeError, Outcome};
+use crate::queue::job::Job;
+use crate::queue::{self, Lease, Queue};
+use crate::set::{Asynchronous, Destination};
 use crate::telemetry::{OncePerSecond, printable};
 
 /// Before a busy function is asked again. It has a place as soon as one of its calls ends.
@@ -15,18 +21,18 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// Before a function that failed too often is asked again: the job is the probe, if it is time for one.
 const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a lease lasts beyond the function's deadline. A call ends at its deadline by itself: this is for one that does not.
+const LEASE_GRACE: Duration = Duration::from_secs(5);
+
 /// Runs what the queue leases, each job in a task of its own, until the queue stops and every leased job has ended.
 /// How many run at once is the queue's to say: so many for each function, and no more.
-pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>) {
-    let worker = Arc::new(Worker { queue, functions, failures: OncePerSecond::default() });
+pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>, bus: Arc<Bus>, clock: Clock) {
+    let worker = Arc::new(Worker { queue, functions, bus, clock, failures: OncePerSecond::default() });
     let mut jobs = JoinSet::new();
-    while let Some(job) = worker.queue.lease().await {
+    while let Some(lease) = worker.queue.lease().await {
         while jobs.try_join_next().is_some() {}
         let worker = worker.clone();
-        jobs.spawn(async move {
-            let _done = Done { queue: &worker.queue, job: &job };
-            worker.work(&job).await;
-        });
+        jobs.spawn(async move { worker.work(lease).await });
     }
     while jobs.join_next().await.is_some() {}
 }
@@ -34,52 +40,147 @@ pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>) {
 struct Worker {
     queue: Arc<Queue>,
     functions: Arc<Functions>,
+    bus: Arc<Bus>,
+    clock: Clock,
     failures: OncePerSecond,
 }
 
-/// Gives the lease back also when the worker is dropped in the middle of a job.
-struct Done<'a> {
-    queue: &'a Queue,
-    job: &'a Job,
-}
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.queue.done(self.job);
-    }
+/// What one try came to.
+enum Tried {
+    Done(Bytes),
+    /// It may go better another time.
+    Failed(String),
+    /// It never will.
+    Hopeless(String),
+    /// It was not tried: ask again after that.
+    NotNow(Duration),
 }
 
 impl Worker {
-    async fn work(&self, job: &Job) {
-        let (name, id) = (&job.target, &job.id);
-        let reason = match self.invoke_when_free(job).await {
-            Ok(Outcome::Done(_)) => return tracing::debug!("async invocation {id} of function `{name}` is done"),
-            Ok(Outcome::Handled(message)) => format!("failed: {message}"),
-            // The guest's own line says why, and names the limit.
-            Ok(Outcome::Unhandled(_)) => return tracing::debug!("async invocation {id} of function `{name}` was ended"),
-            Err(error) => format!("was not run: {error}"),
+    async fn work(&self, lease: Lease) {
+        let job = lease.job.clone();
+        let function = self.functions.get(&job.target);
+        let policy = function.as_ref().and_then(|function| function.asynchronous.clone()).unwrap_or_default();
+        let began_ms = self.clock.unix_ms();
+        let tried = if lease.age > Duration::from_secs(policy.age_max_s.into()) {
+            Tried::Hopeless(format!("it is older than age_max_s ({}) and was not tried again", policy.age_max_s))
+        } else {
+            self.attempt(&job, function.as_deref()).await
         };
-        if let Some(others) = self.failures.turn() {
-            let reason = printable(&reason);
-            tracing::warn!("async invocation {id} of function `{name}` {reason} (and {others} more failed since the last such line)");
+        let attempt = job.attempts.len() as u32 + 1;
+        let (outcome, then) = match tried {
+            Tried::NotNow(pause) => return self.queue.put_back(lease, pause),
+            Tried::Done(result) => {
+                tracing::debug!("async invocation {} of function `{}` is done", job.id, job.target);
+                let then = self.follow(&policy.on_success, &job, attempt, Ok(&result));
+                (queue::Outcome::Done(result), then)
+            }
+            Tried::Failed(error) if attempt < policy.attempts && !lease.is_volatile() => {
+                let after = policy.backoff(attempt);
+                self.tell(&job, &format!("{error}; it is tried again in {} s", after.as_secs()));
+                (queue::Outcome::Retry { began_ms, error, after }, None)
+            }
+            Tried::Failed(error) | Tried::Hopeless(error) => {
+                let fate = if lease.is_volatile() { "its route has QoS 0, so it is dropped" } else { "it is a dead letter now" };
+                self.tell(&job, &format!("{error}; {fate}, after {attempt} of {} attempts", policy.attempts));
+                let then = self.follow(&policy.on_failure, &job, attempt, Err(&error));
+                (queue::Outcome::Dead { began_ms, error }, then)
+            }
+        };
+        // Nobody waits for it: it is written as soon as it can be, and a crash before that repeats the job.
+        drop(self.queue.end(lease, outcome, then.into_iter().collect()));
+    }
+
+    async fn attempt(&self, job: &Job, function: Option<&Function>) -> Tried {
+        let invocation = Invocation {
+            request_id: job.id.to_string(),
+            invoker_context: job.invoker_context.clone(),
+            path: job.path.clone(),
+            is_patient: true,
+            ..Invocation::new(job.target.clone(), job.event.clone())
+        };
+        let deadline_ms = function.map_or(0, |function| function.limits.deadline_ms);
+        // Waiting for a place and the call itself may each take the deadline.
+        let lease = Duration::from_millis(deadline_ms) * 2 + LEASE_GRACE;
+        let Ok(ended) = tokio::time::timeout(lease, self.functions.invoke(invocation)).await else {
+            return Tried::Failed(format!("did not end within its lease of {} s", lease.as_secs()));
+        };
+        match ended {
+            Ok(Outcome::Done(result)) => Tried::Done(result),
+            Ok(Outcome::Handled(message)) => Tried::Failed(format!("failed: {message}")),
+            Ok(Outcome::Unhandled(failure)) => Tried::Failed(failure.message),
+            Err(InvokeError::Busy { .. } | InvokeError::Loading(_) | InvokeError::NoSlot) => Tried::NotNow(BUSY_PAUSE),
+            Err(InvokeError::Broken { .. }) => Tried::NotNow(BROKEN_PAUSE),
+            Err(error @ (InvokeError::CallDepth { .. } | InvokeError::OnlyHttp(_))) => Tried::Hopeless(format!("is not called: {error}")),
+            // It may be deployed again, or mended, before the last attempt.
+            Err(error @ (InvokeError::UnknownFunction(_) | InvokeError::NotLoaded { .. })) => {
+                Tried::Failed(format!("is not called: {error}"))
+            }
         }
     }
 
-    /// A job was accepted: that its function is busy is a reason to wait, not to give it up.
-    async fn invoke_when_free(&self, job: &Job) -> Result<Outcome, InvokeError> {
-        loop {
-            let invocation = Invocation {
-                request_id: job.id.clone(),
-                invoker_context: job.invoker_context.clone(),
-                path: job.path.clone(),
-                is_patient: true,
-                ..Invocation::new(job.target.clone(), job.event.clone())
-            };
-            match self.functions.invoke(invocation).await {
-                Err(InvokeError::Busy { .. } | InvokeError::Loading(_) | InvokeError::NoSlot) => tokio::time::sleep(BUSY_PAUSE).await,
-                Err(InvokeError::Broken { .. }) => tokio::time::sleep(BROKEN_PAUSE).await,
-                ended => return ended,
+    /// Tells the destination, where there is one: a topic at once, a function by a job that is accepted together with the end.
+    fn follow(&self, to: &Option<Destination>, job: &Job, attempt: u32, result: Result<&Bytes, &String>) -> Option<Job> {
+        let to = to.as_ref()?;
+        let message = account(job, attempt, self.clock.unix_ms(), result);
+        let path = job.path.then(job.target.clone());
+        match to {
+            Destination::Topic(topic) => {
+                let source = Source::Function(job.target.clone());
+                // What its routes accept is written with the commit that ends this job, or before.
+                drop(self.bus.publish(Message { topic: topic.clone(), payload: message.into(), source, kind: Kind::Message, path }));
+                None
+            }
+            Destination::Function(name) => {
+                let (depth, target) = (path.depth(), self.functions.get(name));
+                let (concurrency, depth_max) =
+                    target.map_or((1, u32::MAX), |function| (function.limits.concurrency, function.limits.call_depth));
+                if depth >= depth_max {
+                    self.tell(
+                        job,
+                        &format!("its destination is not called: a loop is cut, since {path} -> {name} is nested deeper than {depth_max}"),
+                    );
+                    return None;
+                }
+                Some(Job { path, ..Job::new(name.clone(), message, concurrency) })
             }
         }
+    }
+
+    fn tell(&self, job: &Job, what: &str) {
+        if let Some(others) = self.failures.turn() {
+            let (id, name, what) = (job.id, &job.target, printable(what));
+            tracing::warn!("async invocation {id} of function `{name}` {what} (and {others} more since the last such line)");
+        }
+    }
+}
+
+/// What a destination is told, in the form of Function Compute.
+fn account(job: &Job, attempts: u32, now_ms: u64, result: Result<&Bytes, &String>) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (error, payload) = match result {
+        Ok(result) => ("", text(result)),
+        Err(error) => ("UnhandledInvocationError", json!({"errorMessage": error}).to_string()),
+    };
+    json!({
+        "timestamp": now_ms,
+        "requestContext": {
+            "requestId": job.id,
+            "functionArn": format!("service:{}:function:{}", job.target.service, job.target.function),
+            "condition": if error.is_empty() { "" } else { "RetriesExhausted" },
+            "approximateInvokeCount": attempts,
+        },
+        "requestPayload": text(&job.event),
+        "responseContext": {"statusCode": 200, "functionError": error},
+        "responsePayload": payload,
+    })
+    .to_string()
+}
+
+impl Asynchronous {
+    /// Before the attempt after this one. The last of the pauses repeats.
+    fn backoff(&self, attempt: u32) -> Duration {
+        let at = (attempt as usize - 1).min(self.backoff_s.len().saturating_sub(1));
+        Duration::from_secs(self.backoff_s.get(at).copied().unwrap_or_default().into())
     }
 }

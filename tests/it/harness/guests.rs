@@ -31,6 +31,8 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         limits: Limits::default(),
         grants: std::sync::Arc::default(),
         reuse: 0,
+        asynchronous: None,
+        timers: vec![],
         http: None,
     };
     let functions = crates.iter().enumerate().map(function).collect();

@@ -8,9 +8,11 @@ use serde_json::{Map, Value as Json, json};
 use super::reader::{Entry, Table, Value};
 use super::sandbox::{self, Of};
 use super::{Source, json, place};
-use crate::limit::REUSE;
-use crate::name::{FunctionName, check_driver};
-use crate::set::{Driver, Function, HttpAuth, HttpTrigger, check_http_prefix};
+use crate::limit::{AGE_S, ATTEMPTS, BACKOFF_S, INTERVAL_S, REUSE};
+use crate::name::{FunctionName, check_driver, check_timer};
+use crate::schedule::{parse_cron, parse_zone};
+use crate::set::{Asynchronous, Destination, Driver, Function, HttpAuth, HttpTrigger, Missed, Schedule, Timer, check_http_prefix};
+use crate::topic::check_topic;
 
 /// The most entries of a driver's `config.kv` (FACTS 3.1).
 const KV_ENTRIES_MAX: usize = 100;
@@ -27,13 +29,85 @@ pub fn driver(entry: &Entry<'_>) -> Option<Driver<Source>> {
 
 pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
     let name: Result<FunctionName, ()> = entry.key.parse().map_err(|err| entry.error(err));
-    let table = entry.value.table(&["crate", "component", "limits", "grants", "reuse", "http"])?;
+    let table = entry.value.table(&["crate", "component", "limits", "grants", "reuse", "async", "timers", "http"])?;
     let component = source(&table);
     let (limits, grants) = (sandbox::limits(&table, Of::Function), sandbox::grants(&table, Of::Function));
     let reuse = table.optional("reuse").and_then(|value| value.integer(REUSE)).unwrap_or_default();
+    let asynchronous = table.optional("async").map(|value| asynchronous(&value).map(Arc::new));
+    let timers = table.entries("timers").iter().filter_map(timer).collect();
     let http = table.optional("http").map(|http| http_trigger(&http));
     let grants = Arc::new(grants);
-    Some(Function { name: name.ok()?, component: component?, limits, grants, reuse, http: http.flatten() })
+    Some(Function {
+        name: name.ok()?,
+        component: component?,
+        limits,
+        grants,
+        reuse,
+        asynchronous: asynchronous.flatten(),
+        timers,
+        http: http.flatten(),
+    })
+}
+
+fn asynchronous(value: &Value<'_>) -> Option<Asynchronous> {
+    let table = value.table(&["attempts", "backoff_s", "age_max_s", "on_success", "on_failure"])?;
+    let usual = Asynchronous::default();
+    let attempts = table.optional("attempts").map_or(Some(usual.attempts), |value| value.integer(ATTEMPTS));
+    let backoff_s = table.optional("backoff_s").map_or(Some(usual.backoff_s), |value| {
+        let items = value.array()?;
+        if items.is_empty() {
+            value.error("expected at least one number of seconds");
+        }
+        items.iter().map(|item| item.integer(BACKOFF_S)).collect()
+    });
+    let age_max_s = table.optional("age_max_s").map_or(Some(usual.age_max_s), |value| value.integer(AGE_S));
+    let to = |key| table.optional(key).map(|value| destination(&value));
+    let (on_success, on_failure) = (to("on_success"), to("on_failure"));
+    Some(Asynchronous {
+        attempts: attempts?,
+        backoff_s: backoff_s?,
+        age_max_s: age_max_s?,
+        on_success: on_success.flatten(),
+        on_failure: on_failure.flatten(),
+    })
+}
+
+fn timer(entry: &Entry<'_>) -> Option<Timer> {
+    let name = check_timer(entry.key).map_err(|wrong| entry.error(wrong));
+    let table = entry.value.table(&["cron", "time_zone", "every_s", "payload", "missed"])?;
+    let (key, value) = table.exactly_one(&["cron", "every_s"])?;
+    let zone = table.optional("time_zone");
+    let schedule = if key == "cron" {
+        let cron = value.checked(|text| parse_cron(text).map(drop));
+        let time_zone = zone.map_or(Some("UTC"), |zone| zone.checked(|name| parse_zone(name).map(drop)));
+        cron.zip(time_zone).map(|(cron, zone)| Schedule::Cron { cron: cron.to_owned(), time_zone: zone.to_owned() })
+    } else {
+        if let Some(zone) = zone {
+            zone.error("an interval has no time zone; give `cron` in place of `every_s`");
+        }
+        value.integer(INTERVAL_S).map(Schedule::EveryS)
+    };
+    let payload = table.optional("payload").map_or(Some(""), |value| value.text());
+    let missed = match table.optional("missed").map(|value| (value.text(), value)) {
+        None | Some((Some("run_once"), _)) => Some(Missed::RunOnce),
+        Some((Some("skip"), _)) => Some(Missed::Skip),
+        Some((Some(_), value)) => {
+            value.error("expected `skip` or `run_once`");
+            None
+        }
+        Some((None, _)) => None,
+    };
+    name.ok()?;
+    Some(Timer { name: entry.key.to_owned(), schedule: schedule?, payload: payload?.to_owned(), missed: missed? })
+}
+
+fn destination(value: &Value<'_>) -> Option<Destination> {
+    let keys = ["function", "topic"];
+    let (key, value) = value.table(&keys)?.exactly_one(&keys)?;
+    if key == "function" {
+        return value.parsed().map(Destination::Function);
+    }
+    value.checked(check_topic).map(|topic| Destination::Topic(topic.to_owned()))
 }
 
 fn http_trigger(value: &Value<'_>) -> Option<HttpTrigger> {

@@ -3,7 +3,7 @@
 //! Functions need not be declared here: a route may join what an earlier deployment brought.
 
 use super::reader::Value;
-use crate::set::{Route, RouteSource, RouteTopic, check_device_source};
+use crate::set::{Qos, Route, RouteSource, RouteTopic, check_device_source};
 use crate::topic::TopicFilter;
 
 pub fn read(list: &Value<'_>) -> Vec<Route> {
@@ -20,11 +20,12 @@ pub fn read(list: &Value<'_>) -> Vec<Route> {
 }
 
 fn route(item: &Value<'_>) -> Option<Route> {
-    let table = item.table(&["source", "topic", "target"])?;
+    let table = item.table(&["source", "topic", "target", "qos"])?;
     let source = table.required("source").and_then(|value| source(&value));
     let topic = table.required("topic").and_then(|value| topic(&value));
     let target = table.required("target").and_then(|value| value.table(&["function"])?.required("function")?.parsed());
-    Some(Route { source: source?, topic: topic?, target: target? })
+    let qos = table.optional("qos").map_or(Some(0), |value| value.integer(0..=1)).and_then(|number: u8| Qos::try_from(number).ok());
+    Some(Route { source: source?, topic: topic?, target: target?, qos: qos? })
 }
 
 fn source(value: &Value<'_>) -> Option<RouteSource> {

@@ -11,8 +11,8 @@ use toml::de::DeValue;
 use super::reader::{Table, Value};
 use crate::grant::{Dir, Env, Grants, InvokeGrants, ThingGrants, check_variable};
 use crate::limit::{
-    BREAKER_FAILURES, CALL_DEPTH, CONCURRENCY, CPU_MS, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, INVOCATIONS_PER_S, LOG_BYTES_PER_S, Limits,
-    MEMORY_BYTES, PUBLISHES_PER_S, STACK_BYTES, TABLE_ELEMENTS,
+    BREAKER_FAILURES, CALL_DEPTH, CONCURRENCY, CPU_MS, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, INVOCATIONS_PER_S, KV_BYTES, LOG_BYTES_PER_S,
+    Limits, MEMORY_BYTES, PUBLISHES_PER_S, STACK_BYTES, TABLE_ELEMENTS,
 };
 
 /// What a section is for.
@@ -23,7 +23,7 @@ pub enum Of {
 }
 
 /// Limits of both, and then those that mean nothing for a driver, which calls no functions and is called by its own rules.
-const LIMITS: [&str; 13] = [
+const LIMITS: [&str; 14] = [
     "memory_mib",
     "table_elements",
     "stack_kib",
@@ -35,6 +35,7 @@ const LIMITS: [&str; 13] = [
     "publishes_per_s",
     "log_bytes_per_s",
     "invocations_per_s",
+    "kv_bytes",
     "call_depth",
     "breaker_failures",
 ];
@@ -68,6 +69,7 @@ pub fn limits(table: &Table<'_>, of: Of) -> Limits {
     replace(&mut limits.publishes_per_s, &table, "publishes_per_s", PUBLISHES_PER_S);
     replace(&mut limits.invocations_per_s, &table, "invocations_per_s", INVOCATIONS_PER_S);
     replace(&mut limits.log_bytes_per_s, &table, "log_bytes_per_s", LOG_BYTES_PER_S);
+    replace(&mut limits.kv_bytes, &table, "kv_bytes", KV_BYTES);
     replace(&mut limits.call_depth, &table, "call_depth", CALL_DEPTH);
     replace(&mut limits.breaker_failures, &table, "breaker_failures", BREAKER_FAILURES);
     limits

@@ -1,6 +1,6 @@
 //! A driver for any product: its things keep what is set, and their services do what a test asks for.
 //!
-//! Services: `echo` returns its arguments; `fault` answers 109006; `hang` never answers; `spin` loops for ever; `trap`
+//! Services: `echo` returns its arguments; `fault` answers 109006; `hang` never answers; `block` waits for an hour in a call that holds the whole instance; `spin` loops for ever; `trap`
 //! traps; `offline` and `online` move this thing, or the one that the argument `device` names, since a thing that is
 //! offline is not asked; `report` reports its arguments as properties; `event` reports the event that the argument
 //! `event` names, with the other arguments as outputs; `config` and `tsl` return those texts under their own names; `env`
@@ -68,6 +68,7 @@ impl Driver for EchoThing {
             "echo" => return Ok(arguments),
             "fault" => return Err(Fault::new(Fault::SERVICE_INPUT_PARAM, "refused as asked")),
             "hang" => std::future::pending().await,
+            "block" => std::thread::sleep(std::time::Duration::from_secs(3_600)),
             "spin" => loop {
                 std::hint::black_box(());
             },

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 
 use ledge_sdk::Error;
 use ledge_sdk::handler::Context;
@@ -19,6 +19,9 @@ fn handle(event: Vec<u8>, _: Context) -> Result<Vec<u8>, Error> {
         "list" => list(path),
         "read" => fs::read_to_string(path),
         "write" => fs::write(path, "changed").map(|()| "written".to_owned()),
+        "truncate" => fs::File::open(path).and_then(|file| file.set_len(0)).map(|()| "truncated".to_owned()),
+        "overwrite" => fs::File::open(path).and_then(|mut file| file.write_all(b"x")).map(|()| "overwritten".to_owned()),
+        "link" => fs::read_link(path).map(|to| to.display().to_string()),
         "make" => fs::create_dir(path).map(|()| "made".to_owned()),
         "remove" => fs::remove_file(path).map(|()| "removed".to_owned()),
         _ => return Err("as what?".into()),

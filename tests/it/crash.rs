@@ -1,0 +1,144 @@
+//! kill -9, at any moment: what was acknowledged runs.
+//!
+//! `LEDGE_KILLS=1000 cargo test --release --test it crash -- --nocapture` is the long run (docs/testing.md).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use hyper::header::HeaderName;
+use ledge::cli::client::{Client, Connection};
+use tempfile::TempDir;
+
+use crate::harness::command::{Process, command};
+use crate::harness::{PASSWORD, data_dir, eventually, gateway, shared_key};
+
+const KILLS_IN_CI: u32 = 30;
+const CLIENTS: usize = 8;
+/// Requests that one client has under way.
+const AT_ONCE: usize = 4;
+/// A gateway lives so long at most, from the first acknowledgement on.
+const LIFE: Duration = Duration::from_millis(400);
+const KIND: HeaderName = HeaderName::from_static("x-fc-invocation-type");
+
+/// A gateway in a process of its own, that can be killed and started again on the same data.
+struct Killable {
+    data: TempDir,
+    project: PathBuf,
+}
+
+struct Running {
+    process: Process,
+    client: Client,
+}
+
+impl Killable {
+    /// With the counter on it.
+    async fn new() -> Self {
+        let data = data_dir();
+        let project = data.path().join("project");
+        std::fs::create_dir(&project).unwrap();
+        std::fs::write(project.join("ledge.toml"), "[project]\nname = \"crash\"\n").unwrap();
+        let new = Self { data, project };
+        let running = new.start().await;
+        let setup = gateway().function("counter").limits(|limits| (limits.concurrency, limits.invocations_per_s) = (16, 1_000_000));
+        for (digest, component) in &setup.components {
+            let path = format!("/ledge/v1/components/{digest}");
+            running.client.send(Method::PUT, &path, &[], component.clone().into()).await.unwrap().ok().unwrap();
+        }
+        let set = serde_json::to_vec(&setup.set).unwrap();
+        running.client.send(Method::POST, "/ledge/v1/deployments", &[], set.into()).await.unwrap().ok().unwrap();
+        running.kill().await;
+        new
+    }
+
+    async fn start(&self) -> Running {
+        let (data, key) = (self.data.path(), shared_key());
+        let [data, key, project] = [data, &key, &self.project].map(|path: &Path| path.to_str().unwrap());
+        let args = ["up", project, "--data", data, "--key-file", key, "--listen", "127.0.0.1:0"];
+        let mut command = command(self.data.path(), &args);
+        command.env("LEDGE_ADMIN_PASSWORD", PASSWORD);
+        let mut process = Process::start(command);
+        let address = process.line_with("is running at https://").await;
+        let fingerprint = process.line_with("fingerprint").await;
+        process.line_with("project").await;
+        let address = address.rsplit_once("https://").unwrap().1.trim();
+        let fingerprint = fingerprint.split_whitespace().last().unwrap();
+        Running { process, client: Client::remote(address, fingerprint).unwrap().with_password("admin", PASSWORD) }
+    }
+}
+
+impl Running {
+    async fn kill(self) {
+        self.process.signal("KILL");
+        self.process.end().await;
+    }
+}
+
+/// One invocation of the counter. Whether it was acknowledged.
+async fn submit(connection: &mut Connection, key: &str) -> bool {
+    let path = "/2020-04-30/functions/service:test:function:counter/invocations";
+    let answer = connection.send(Method::POST, path, &[(KIND, "Async")], key.to_owned().into()).await;
+    answer.is_ok_and(|answer| answer.status.as_u16() == 202)
+}
+
+/// Invokes until the gateway is gone, and counts what it acknowledged.
+async fn storm(client: &Client, key: String, acknowledged: &AtomicU64) {
+    let one = || async {
+        let Ok(mut connection) = client.connect().await else { return };
+        while submit(&mut connection, &key).await {
+            acknowledged.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    futures_util::future::join_all((0..AT_ONCE).map(|_| one())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_before_a_kill_runs_after_it() {
+    let kills = std::env::var("LEDGE_KILLS").map_or(KILLS_IN_CI, |text| text.parse().expect("LEDGE_KILLS is a number"));
+    let killable = Killable::new().await;
+    let acknowledged: Arc<Vec<AtomicU64>> = Arc::new((0..CLIENTS).map(|_| AtomicU64::new(0)).collect());
+    let began = Instant::now();
+    for kill in 0..kills {
+        let running = killable.start().await;
+        let storms = (0..CLIENTS).map(|at| {
+            let (client, acknowledged) = (running.client.clone(), acknowledged.clone());
+            tokio::spawn(async move { storm(&client, format!("client-{at}"), &acknowledged[at]).await })
+        });
+        let storms: Vec<_> = storms.collect();
+        let before: u64 = acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        eventually("an acknowledgement", || async { acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>() > before })
+            .await;
+        // Any moment, and in every run another.
+        tokio::time::sleep(LIFE.mul_f64(f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX))).await;
+        running.kill().await;
+        for storm in storms {
+            storm.await.unwrap();
+        }
+        if kill % 100 == 99 {
+            println!("{} kills, {} s", kill + 1, began.elapsed().as_secs());
+        }
+    }
+    let running = killable.start().await;
+    let rows = || async { running.client.get_json("/ledge/v1/gateway").await.unwrap()["queue_rows"].as_u64().unwrap() };
+    let mut left = rows().await;
+    while left > 0 {
+        eventually("the queue to become shorter", || async { rows().await < left }).await;
+        left = rows().await;
+    }
+    let dead = running.client.get_json("/ledge/v1/dead-letters").await.unwrap();
+    assert_eq!(dead.as_array().unwrap().len(), 0, "{dead}");
+    let (mut all, mut ran) = (0, 0);
+    for (at, count) in acknowledged.iter().enumerate() {
+        let path = "/2020-04-30/functions/service:test:function:counter/invocations";
+        let answer = running.client.send(Method::POST, path, &[], format!("client-{at}").into()).await.unwrap().ok().unwrap();
+        let counted = std::str::from_utf8(&answer).unwrap().parse::<u64>().unwrap() - 1;
+        let acknowledged = count.load(Ordering::Relaxed);
+        assert!(counted >= acknowledged, "client {at}: {acknowledged} invocations were acknowledged, and {counted} ran");
+        (all, ran) = (all + acknowledged, ran + counted);
+    }
+    println!("{kills} kills: {all} invocations were acknowledged and {ran} ran, in {} s", began.elapsed().as_secs());
+    assert!(all > u64::from(kills), "the storm was none: {all}");
+}
