@@ -4,6 +4,7 @@
 //! median. What each row is, and what it came to elsewhere, is in `docs/performance.md`.
 
 mod driver;
+mod durable;
 mod fair;
 mod function;
 mod guests;
@@ -65,6 +66,11 @@ enum Name {
     Http32,
     WasiHttpFresh,
     WasiHttpReuse,
+    #[value(name = "durable-64")]
+    Durable64,
+    #[value(name = "durable-256")]
+    Durable256,
+    DurableInside,
     IdleRss,
     IdleFunctions,
     Start,
@@ -121,6 +127,9 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Opt
     }
     if any(&[Name::WasiHttpFresh, Name::WasiHttpReuse]) {
         rows.extend(wasi_http::measure(effort, guests, &scratch, against).await?);
+    }
+    if any(&[Name::Durable64, Name::Durable256, Name::DurableInside]) {
+        rows.extend(durable::measure(effort, guests, &scratch).await?);
     }
     if any(&[Name::IdleFunctions]) {
         rows.extend(idle::measure(effort, guests, &scratch).await?);

@@ -9,16 +9,24 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
 
 use super::samples::Samples;
 
 pub struct Target {
     pub address: SocketAddr,
-    pub path: String,
+    /// One request, as bytes.
+    pub request: Vec<u8>,
+    /// Of every answer.
+    pub status: &'static str,
     /// The body of every answer.
     pub expected: &'static [u8],
+}
+
+/// `GET path`, as bytes.
+pub fn get(address: SocketAddr, path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").into_bytes()
 }
 
 pub struct Load {
@@ -30,14 +38,14 @@ pub struct Load {
 /// Sends requests on so many connections until the time is over. Blocks.
 pub fn run(target: &Target, connections: usize, during: Duration) -> anyhow::Result<Load> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let request: Rc<[u8]> = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", target.path, target.address).into_bytes().into();
-    let (address, expected) = (target.address, target.expected);
+    let request: Rc<[u8]> = target.request.clone().into();
+    let (address, status, expected) = (target.address, target.status, target.expected);
     LocalSet::new().block_on(&runtime, async {
         let mut open = Vec::new();
-        for _ in 0..connections {
-            let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        for at in 0..connections {
+            let stream = connect(address, at).await.with_context(|| format!("connecting to {address}"))?;
             stream.set_nodelay(true)?;
-            open.push(Connection { stream, request: request.clone(), expected, buffer: Vec::with_capacity(ANSWER_BYTES_MAX) });
+            open.push(Connection { stream, request: request.clone(), status, expected, buffer: Vec::with_capacity(ANSWER_BYTES_MAX) });
         }
         let (began, mut clients) = (Instant::now(), JoinSet::new());
         for mut connection in open {
@@ -51,11 +59,23 @@ pub fn run(target: &Target, connections: usize, during: Duration) -> anyhow::Res
     })
 }
 
+/// From one of many addresses of this machine, as if the clients were so many: a server may hold each address to a share.
+async fn connect(address: SocketAddr, at: usize) -> std::io::Result<TcpStream> {
+    if !address.ip().is_loopback() || !address.is_ipv4() {
+        return TcpStream::connect(address).await;
+    }
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(SocketAddr::from(([127, 0, 0, (at % ADDRESSES) as u8 + 1], 0)))?;
+    socket.connect(address).await
+}
+
+const ADDRESSES: usize = 16;
 const ANSWER_BYTES_MAX: usize = 4 << 10;
 
 struct Connection {
     stream: TcpStream,
     request: Rc<[u8]>,
+    status: &'static str,
     expected: &'static [u8],
     buffer: Vec<u8>,
 }
@@ -79,7 +99,7 @@ impl Connection {
         loop {
             let read = self.stream.read_buf(&mut self.buffer).await?;
             ensure!(read > 0, "the server closed the connection after {:?}", String::from_utf8_lossy(&self.buffer));
-            if is_complete(&self.buffer, self.expected)? {
+            if is_complete(&self.buffer, self.status, self.expected)? {
                 return Ok(());
             }
             ensure!(self.buffer.len() < ANSWER_BYTES_MAX, "the answer is longer than {ANSWER_BYTES_MAX} bytes");
@@ -87,11 +107,15 @@ impl Connection {
     }
 }
 
-/// Whether `answer` has come whole. An error if it is another answer than 200 with the expected body.
-fn is_complete(answer: &[u8], expected: &[u8]) -> anyhow::Result<bool> {
+/// Whether `answer` has come whole. An error if it is another answer than the status with the expected body.
+fn is_complete(answer: &[u8], status: &str, expected: &[u8]) -> anyhow::Result<bool> {
     let Some(head_bytes) = find(answer, b"\r\n\r\n") else { return Ok(false) };
     let (head, body) = (&answer[..head_bytes], &answer[head_bytes + 4..]);
-    ensure!(head.starts_with(b"HTTP/1.1 200"), "the server answered {:?}", String::from_utf8_lossy(answer));
+    ensure!(
+        head.strip_prefix(b"HTTP/1.1 ").is_some_and(|rest| rest.starts_with(status.as_bytes())),
+        "the server answered {:?}",
+        String::from_utf8_lossy(answer)
+    );
     let framing = head.split(|byte| *byte == b'\n').find_map(|line| framing(line, expected.len()));
     let Some(framing) = framing else { bail!("the answer has no length: {:?}", String::from_utf8_lossy(head)) };
     let Some(whole) = framing.body(expected) else { bail!("the answer has another length than {} bytes", expected.len()) };
@@ -140,9 +164,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\ndate: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhey\r\n0\r\n\r\n",
         ] {
             for bytes in 0..answer.len() {
-                assert!(!is_complete(&answer.as_bytes()[..bytes], b"hey").unwrap(), "{bytes} bytes of {answer:?}");
+                assert!(!is_complete(&answer.as_bytes()[..bytes], "200", b"hey").unwrap(), "{bytes} bytes of {answer:?}");
             }
-            assert!(is_complete(answer.as_bytes(), b"hey").unwrap());
+            assert!(is_complete(answer.as_bytes(), "200", b"hey").unwrap());
         }
     }
 
@@ -151,7 +175,7 @@ mod tests {
         for answer in
             ["HTTP/1.1 503 No\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhoy", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"]
         {
-            assert!(is_complete(answer.as_bytes(), b"hey").is_err(), "{answer:?}");
+            assert!(is_complete(answer.as_bytes(), "200", b"hey").is_err(), "{answer:?}");
         }
     }
 }

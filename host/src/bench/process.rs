@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,20 @@ pub struct Prepared {
     first: FunctionName,
     /// How long a function is not called before it is unloaded.
     pub idle: Duration,
+}
+
+impl Prepared {
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn project(&self) -> &Path {
+        &self.project
+    }
+
+    pub fn password(&self) -> &str {
+        &self.password
+    }
 }
 
 /// A gateway that runs; killed when it is dropped.

@@ -115,14 +115,15 @@ impl Turns {
 }
 
 /// A server in a process of its own; killed when it is dropped.
-struct Server {
+pub(super) struct Server {
     _process: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Server {
     async fn load(&self, path: &str, during: Duration) -> anyhow::Result<Load> {
-        let target = Target { address: self.address, path: path.to_owned(), expected: EXPECTED };
+        let request = load::get(self.address, path);
+        let target = Target { address: self.address, request, status: "200", expected: EXPECTED };
         tokio::task::spawn_blocking(move || load::run(&target, CONNECTIONS, during)).await?
     }
 
@@ -162,7 +163,7 @@ impl Server {
     }
 
     /// Waits until it says where it listens, and goes on listening to it, so that it never waits for somebody to read.
-    async fn at(process: Child, said: impl AsyncRead + Unpin + Send + 'static, before: &str) -> anyhow::Result<Self> {
+    pub async fn at(process: Child, said: impl AsyncRead + Unpin + Send + 'static, before: &str) -> anyhow::Result<Self> {
         let mut lines = BufReader::new(said).lines();
         let found = async {
             while let Some(line) = lines.next_line().await? {
@@ -178,7 +179,7 @@ impl Server {
     }
 }
 
-fn spawn(mut command: Command) -> anyhow::Result<Child> {
+pub(super) fn spawn(mut command: Command) -> anyhow::Result<Child> {
     let shown = format!("{:?}", command.as_std());
     command.stdin(Stdio::null()).kill_on_drop(true).spawn().with_context(|| format!("starting {shown}"))
 }

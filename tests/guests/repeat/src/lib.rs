@@ -1,6 +1,6 @@
 //! A function that does one thing many times, so that one of them can be timed from outside.
 //!
-//! `invoke N SERVICE FUNCTION` invokes a function, `get N PRODUCT THING PROPERTY` asks for a property, `work N` computes.
+//! `invoke N SERVICE FUNCTION` invokes a function, `async N SERVICE FUNCTION` has it invoked later, with 256 bytes, `get N PRODUCT THING PROPERTY` asks for a property, `work N` computes.
 
 use std::hint::black_box;
 
@@ -19,6 +19,12 @@ fn handle(event: Vec<u8>, _context: Context) -> Result<&'static str, Error> {
                 fc::invoke(&Request::new(*service, *function))?.into_result()?;
             }
         }
+        ["async", count, service, function] => {
+            let request = Request::new(*service, *function).payload([b'x'; 256]);
+            for _ in 0..count.parse()? {
+                fc::invoke_async(&request)?;
+            }
+        }
         ["get", count, product, thing, property] => {
             for _ in 0..count.parse()? {
                 iot_data::get_thing_properties(product, thing, &[*property])?;
@@ -30,7 +36,7 @@ fn handle(event: Vec<u8>, _context: Context) -> Result<&'static str, Error> {
                 sum = black_box(sum.rotate_left(5) ^ step);
             }
         }
-        _ => return Err("expected `invoke`, `get` or `work`".into()),
+        _ => return Err("expected `invoke`, `async`, `get` or `work`".into()),
     }
     Ok("done")
 }
