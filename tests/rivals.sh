@@ -13,11 +13,10 @@ seconds=${SECONDS_EACH:-8}
 dir=$(mktemp -d)
 bin=$(ls -d /usr/lib/postgresql/*/bin | tail -1)
 payload=$(printf 'x%.0s' $(seq 256))
-started=()
 
 stop() {
-    for pid in "${started[@]}"; do kill -INT "$pid" 2>/dev/null || true; done
-    wait 2>/dev/null || true
+    "${as[@]}" "$bin/pg_ctl" -D "$dir/pg/data" -m immediate stop >/dev/null 2>&1 || true
+    redis-cli -s "$dir/redis.sock" shutdown nosave >/dev/null 2>&1 || true
     rm -rf "$dir"
 }
 trap stop EXIT
@@ -31,15 +30,12 @@ fi
 mkdir "$dir/pg" "$dir/redis"
 [ "$(id -u)" != 0 ] || chown postgres "$dir/pg"
 "${as[@]}" "$bin/initdb" -D "$dir/pg/data" -A trust -U postgres >/dev/null
-"${as[@]}" "$bin/postgres" -D "$dir/pg/data" -k "$dir/pg" -c listen_addresses='' -c max_connections=300 >"$dir/pg.log" 2>&1 &
-started+=($!)
-until "$bin/psql" -h "$dir/pg" -U postgres -qc 'select 1' >/dev/null 2>&1; do read -rt 0.1 <> <(:) || true; done
+"${as[@]}" "$bin/pg_ctl" -D "$dir/pg/data" -l "$dir/pg/log" -w -o "-k $dir/pg -c listen_addresses='' -c max_connections=300" start >/dev/null
 "$bin/psql" -h "$dir/pg" -U postgres -qc 'create table jobs (id bigserial primary key, payload text not null)'
 echo "insert into jobs (payload) values ('$payload');" >"$dir/insert.sql"
 
-redis-server --port 0 --unixsocket "$dir/redis.sock" --appendonly yes --appendfsync always --save '' --dir "$dir/redis" >"$dir/redis.log" 2>&1 &
-started+=($!)
-until redis-cli -s "$dir/redis.sock" ping >/dev/null 2>&1; do read -rt 0.1 <> <(:) || true; done
+redis-server --port 0 --unixsocket "$dir/redis.sock" --appendonly yes --appendfsync always --save '' --dir "$dir/redis" --daemonize yes --logfile "$dir/redis/log" >/dev/null
+until redis-cli -s "$dir/redis.sock" ping >/dev/null 2>&1; do sleep 0.1; done
 
 postgres() { "$bin/pgbench" -h "$dir/pg" -U postgres -n -M prepared -c "$1" -j 2 -T "$seconds" -f "$dir/insert.sql" postgres 2>/dev/null | sed -n 's/^tps = \([0-9.]*\).*/\1/p'; }
 redis() { redis-benchmark -s "$dir/redis.sock" -c 64 -n 200000 --csv xadd stream '*' payload "$payload" 2>/dev/null | tail -1 | cut -d, -f2 | tr -d '"'; }

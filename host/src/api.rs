@@ -81,7 +81,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/ledge/v1/things", get(ledge::things))
         .route("/ledge/v1/products", get(ledge::products))
         .route("/ledge/v1/timers", get(ledge::timers))
-        .route("/ledge/v1/routes", get(ledge::routes))
+        .route("/ledge/v1/routes", get(ledge::routes).post(ledge::add_route).delete(ledge::delete_route))
         .route("/ledge/v1/components/{digest}", get(ledge::has_component).put(ledge::put_component))
         .route("/ledge/v1/deployments", post(ledge::deploy))
         .fallback(error::not_found)

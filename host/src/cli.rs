@@ -13,6 +13,7 @@ mod list;
 pub mod new;
 pub mod output;
 mod release;
+mod route;
 mod up;
 
 use std::io::{IsTerminal, Write};
@@ -79,6 +80,9 @@ enum Command {
         #[command(flatten)]
         target: TargetArgs,
     },
+    /// Change the routes of messages on a running gateway.
+    #[command(subcommand)]
+    Route(route::Command),
     /// Async invocations that failed at every attempt: look at them, try them again, delete them.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -235,6 +239,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             wait(invoke::run(&function, event, kind, target))
         }
         Command::Status { id, target } => wait(dead_letters::status(id, target)),
+        Command::Route(command) => wait(route::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),
         Command::List { what, json, target } => wait(list::run(what, json, target)),
         Command::Release { driver, target } => wait(release::run(&driver, target)),

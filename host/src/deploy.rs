@@ -131,20 +131,41 @@ impl Deploy {
 
     /// Deploys `set` beside what is there; with `prune`, instead of what is there.
     pub async fn apply(&self, set: Set, prune: bool, who: &str) -> Result<Report, DeployError> {
+        let named: Vec<String> = set.drivers.iter().map(|row| row.name.clone()).collect();
+        let change = |before: &Set| if prune { set } else { merge(before.clone(), set) };
+        self.change(change, &named, who).await
+    }
+
+    /// Adds a route to what is there, or takes one away. `None`: there is no such route.
+    pub async fn change_route(&self, route: set::Route, is_added: bool, who: &str) -> Result<Option<Report>, DeployError> {
+        if !is_added && !self.current.lock().routes.iter().any(|row| row.is_between_the_same(&route)) {
+            return Ok(None);
+        }
+        let change = |before: &Set| {
+            let mut after = before.clone();
+            after.routes.retain(|row| !row.is_between_the_same(&route));
+            if is_added {
+                after.routes.push(route);
+            }
+            after
+        };
+        self.change(change, &[], who).await.map(Some)
+    }
+
+    async fn change(&self, change: impl FnOnce(&Set) -> Set, named: &[String], who: &str) -> Result<Report, DeployError> {
         let _turn = self.turn.lock().await;
         let before = self.current();
-        let named: Vec<String> = set.drivers.iter().map(|row| row.name.clone()).collect();
-        let after = if prune { set } else { merge(before.clone(), set) };
+        let after = change(&before);
         let report = self.compare(&before, &after)?;
         if report.is_unchanged() && !self.is_incomplete.load(Ordering::Relaxed) {
-            self.release(&named, who);
+            self.release(named, who);
             return Ok(report);
         }
         let ready = self.make_ready(&after, &before).await?;
         let report = Report { compiled: ready.compiled, ..report };
         tokio::task::block_in_place(|| self.commit(&after))?;
         self.switch(after, ready).await;
-        self.release(&named, who);
+        self.release(named, who);
         tokio::task::block_in_place(|| self.prune());
         self.parts.audit.record(who, "deployed", &report.summary());
         Ok(report)
@@ -343,7 +364,7 @@ fn merge(old: Set, new: Set) -> Set {
         things: overlay(old.things, new.things, |row| (row.product_key.clone(), row.device_name.clone())),
         drivers: overlay(old.drivers, new.drivers, |row| row.name.clone()),
         functions: overlay(old.functions, new.functions, |row| row.name.clone()),
-        routes: overlay(old.routes, new.routes, |row| format!("{row:?}")),
+        routes: overlay(old.routes, new.routes, |row| format!("{:?} {:?} {}", row.source, row.topic, row.target)),
     }
 }
 

@@ -161,6 +161,13 @@ pub struct Route {
     pub qos: Qos,
 }
 
+impl Route {
+    /// Whether the other one joins the same, with another QoS perhaps: then it takes the place of this one.
+    pub fn is_between_the_same(&self, other: &Self) -> bool {
+        self.source == other.source && self.topic == other.topic && self.target == other.target
+    }
+}
+
 /// What happens to a message between a route and its target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]

@@ -1,10 +1,11 @@
 //! Routes: a report or a publish starts the functions whose route matches.
 
 use ledge::name::ThingId;
-use ledge::set::{RouteSource, RouteTopic};
+use ledge::set::{Qos, RouteSource, RouteTopic};
 use ledge::thing::value::{Property, Value};
 use serde_json::{Value as Json, json};
 
+use crate::harness::command::ledge;
 use crate::harness::{Setup, TestGateway, gateway};
 
 fn device(filter: &str) -> RouteSource {
@@ -99,4 +100,51 @@ async fn a_loop_of_publishers_is_cut_at_the_call_depth() {
     // Every later message would be a further round; the queue is empty once the loop is cut.
     crate::harness::eventually("the loop to end", || async { gw.gateway.queue_rows() == 0 }).await;
     assert!(relayed.is_silent(), "the loop went on after four rounds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn routes_are_added_changed_and_deleted_while_the_gateway_runs() {
+    let seen = || relay(gateway(), "seen").grants(|grants| grants.subscribe = vec!["#".parse().unwrap()]);
+    let setup = relay(seen(), "source");
+    let gw = setup.start().await;
+    let route = |verb, qos| {
+        ["route", verb, "--function", "test/source", "--topic", "/relay/+", "--to", "test/seen", "--qos", qos, "--data", "."]
+            .map(str::to_owned)
+    };
+    let run = async |args: [String; 12]| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        ledge(gw.data.path(), &args).await
+    };
+    let listed = async || ledge(gw.data.path(), &["list", "routes", "--json", "--data", "."]).await.stdout;
+    let mut relayed = gw.listen("/relay/seen");
+    for qos in ["0", "1"] {
+        let added = run(route("add", qos)).await;
+        assert_eq!(added.code, 0, "{added:?}");
+        let routes: Json = serde_json::from_str(&listed().await).unwrap();
+        assert_eq!((routes.as_array().unwrap().len(), &routes[0]["qos"]), (1, &json!(qos.parse::<u8>().unwrap())), "it was changed");
+        gw.result("source", qos).await;
+        let event: Json = serde_json::from_str(&relayed.text().await).unwrap();
+        assert_eq!((&event["topic"], &event["payload"]), (&json!("/relay/source"), &json!(qos)));
+    }
+    assert_eq!(run(route("delete", "0")).await.code, 0);
+    gw.result("source", "unheard").await;
+    assert!(relayed.is_silent());
+    let again = run(route("delete", "0")).await;
+    assert!(again.code == 1 && again.stderr.contains("no such route"), "{again:?}");
+    let nobody = ledge(gw.data.path(), &["route", "add", "--device", "#", "--to", "test/nobody", "--data", "."]).await;
+    assert!(nobody.code == 1 && nobody.stderr.contains("test/nobody"), "{nobody:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_of_qos_1_is_on_the_disk_when_its_publisher_is_told_that_it_was_taken() {
+    let setup = relay(gateway(), "source").function("counter").grants(|grants| grants.subscribe = vec!["#".parse().unwrap()]);
+    let mut setup = setup.route(RouteSource::Function("test/source".parse().unwrap()), RouteTopic::All, "test/counter");
+    setup.set.routes[0].qos = Qos::AtLeastOnce;
+    let gw = setup.start().await;
+    gw.result("source", "n").await;
+    // The publisher has returned: the job is accepted, or has run already.
+    let gw = gw.restart().await;
+    let key = r#"{"topic":"/relay/source","payload":"n"}"#;
+    crate::harness::eventually("the queue to be empty", || async { gw.gateway.queue_rows() == 0 }).await;
+    assert_ne!(gw.result("counter", key).await, "1", "the message was not counted");
 }

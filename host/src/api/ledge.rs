@@ -22,7 +22,7 @@ use crate::grant::Grants;
 use crate::limit::COMPONENT_BYTES_MAX;
 use crate::metric::{FunctionReading, Readings};
 use crate::schedule;
-use crate::set::{Digest, Set};
+use crate::set::{Digest, Route, Set};
 use crate::thing::Presence;
 use crate::trigger::timer::TimerState;
 
@@ -186,6 +186,28 @@ pub async fn timers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json
 
 pub async fn routes(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
     JsonBody(json!(api.routes.list()))
+}
+
+pub async fn add_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Json>, ApiError> {
+    change_route(api, user.name, body, true).await
+}
+
+pub async fn delete_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Json>, ApiError> {
+    change_route(api, user.name, body, false).await
+}
+
+/// The body is the route, as `routes` lists them.
+async fn change_route(api: Arc<Api>, user: String, body: Body, is_added: bool) -> Result<JsonBody<Json>, ApiError> {
+    let body = body::read(body).await?;
+    let route: Route = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a route: {error}")))?;
+    // Not on the request's own task, as for a whole deployment.
+    let changed = tokio::spawn(async move { api.deploy.change_route(route, is_added, &format!("user {user}")).await }).await;
+    match changed.map_err(|error| ApiError::internal("changing a route", &error.into()))? {
+        Ok(Some(report)) => Ok(JsonBody(json!(report))),
+        Ok(None) => Err(ApiError::new(StatusCode::NOT_FOUND, "there is no such route; `ledge list routes` shows those that there are")),
+        Err(DeployError::Refused(problems)) => Err(ApiError::bad_request(problems.join("\n"))),
+        Err(DeployError::Failed(error)) => Err(ApiError::internal("changing a route", &error)),
+    }
 }
 
 pub async fn has_component(

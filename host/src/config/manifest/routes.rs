@@ -10,7 +10,7 @@ pub fn read(list: &Value<'_>) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
     for item in list.array().unwrap_or_default() {
         let Some(route) = route(&item) else { continue };
-        if routes.contains(&route) {
+        if routes.iter().any(|other| other.is_between_the_same(&route)) {
             item.error("this route is there twice; delete one of them");
         } else {
             routes.push(route);
