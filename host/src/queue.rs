@@ -1,8 +1,9 @@
 //! The queue of async invocations: accepted means that it is on disk, and what is accepted runs at least once. It knows nothing of functions
 //! but their names.
 //!
-//! Two things work on it: [`Queue`] itself, in memory, where callers and workers meet; and the thread of the commits ([`writer`](crate::store::writer)), which asks it for what is new ([`Source::gather`]) and tells it when that is on disk. Only then a caller is
-//! acknowledged, and only then a job can be leased. A lease is not written: whoever held one when the power went is no more, and the job
+//! Two things work on it: [`Queue`] itself, in memory, where callers and workers meet; and the thread of the commits
+//! ([`writer`](crate::store::writer)), which asks it for what is new ([`Source::gather`]) and tells it when that is on disk. Only then a
+//! caller is acknowledged, and only then a job can be leased. A lease is not written: whoever held one when the power went is no more, and the job
 //! runs again.
 
 mod commit;
@@ -36,7 +37,7 @@ pub enum QueueError {
     #[error("the queue of async invocations is full ({BYTES_MAX} bytes); try again later")]
     Bytes,
     #[error("{0} results are kept for callers that gave an idempotency key; try again later, or without a key")]
-    Results(String),
+    Results(usize),
     #[error("function `{0}` has {DEAD_LETTERS_MAX} dead letters; look at them with `ledge dead-letters list`, then requeue or purge them")]
     DeadLetters(FunctionName),
     #[error("the gateway is stopping and takes no more async invocations")]
@@ -262,10 +263,17 @@ impl Queue {
             state.leave(lease.number);
             state.ids.remove(&lease.job.id);
         }
-        state.ending.push(Ending { lease, outcome, then, done });
+        let writes_nothing = lease.is_volatile() && then.is_empty();
+        if writes_nothing {
+            let _ = done.send(());
+        } else {
+            state.ending.push(Ending { lease, outcome, then, done });
+        }
         drop(state);
         self.changed.notify_one();
-        self.wake();
+        if !writes_nothing {
+            self.wake();
+        }
         async move { written.await.map_err(|_| QueueError::Disk) }
     }
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hyper::Method;
 use hyper::header::HeaderName;
@@ -19,8 +19,8 @@ const KILLS_IN_CI: u32 = 30;
 const CLIENTS: usize = 8;
 /// Requests that one client has under way.
 const AT_ONCE: usize = 4;
-/// A gateway lives so long at most, from the first acknowledgement on.
-const LIFE: Duration = Duration::from_millis(400);
+/// Invocations that a gateway acknowledges at least before it is killed: so many at most.
+const STORM_MAX: u64 = 4_000;
 const KIND: HeaderName = HeaderName::from_static("x-fc-invocation-type");
 
 /// A gateway in a process of its own, that can be killed and started again on the same data.
@@ -108,11 +108,10 @@ async fn what_was_acknowledged_before_a_kill_runs_after_it() {
             tokio::spawn(async move { storm(&client, format!("client-{at}"), &acknowledged[at]).await })
         });
         let storms: Vec<_> = storms.collect();
-        let before: u64 = acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).sum();
-        eventually("an acknowledgement", || async { acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>() > before })
-            .await;
+        let all = || acknowledged.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
         // Any moment, and in every run another.
-        tokio::time::sleep(LIFE.mul_f64(f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX))).await;
+        let until = all() + 1 + uuid::Uuid::new_v4().as_u128() as u64 % STORM_MAX;
+        eventually("so many acknowledgements", || async { all() >= until }).await;
         running.kill().await;
         for storm in storms {
             storm.await.unwrap();

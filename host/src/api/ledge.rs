@@ -188,26 +188,23 @@ pub async fn routes(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
     JsonBody(json!(api.routes.list()))
 }
 
-pub async fn add_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Json>, ApiError> {
+pub async fn add_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Report>, ApiError> {
     change_route(api, user.name, body, true).await
 }
 
-pub async fn delete_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Json>, ApiError> {
+pub async fn delete_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Report>, ApiError> {
     change_route(api, user.name, body, false).await
 }
 
 /// The body is the route, as `routes` lists them.
-async fn change_route(api: Arc<Api>, user: String, body: Body, is_added: bool) -> Result<JsonBody<Json>, ApiError> {
+async fn change_route(api: Arc<Api>, user: String, body: Body, is_added: bool) -> Result<JsonBody<Report>, ApiError> {
     let body = body::read(body).await?;
     let route: Route = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a route: {error}")))?;
     // Not on the request's own task, as for a whole deployment.
     let changed = tokio::spawn(async move { api.deploy.change_route(route, is_added, &format!("user {user}")).await }).await;
-    match changed.map_err(|error| ApiError::internal("changing a route", &error.into()))? {
-        Ok(Some(report)) => Ok(JsonBody(json!(report))),
-        Ok(None) => Err(ApiError::new(StatusCode::NOT_FOUND, "there is no such route; `ledge list routes` shows those that there are")),
-        Err(DeployError::Refused(problems)) => Err(ApiError::bad_request(problems.join("\n"))),
-        Err(DeployError::Failed(error)) => Err(ApiError::internal("changing a route", &error)),
-    }
+    let changed = changed.map_err(|error| ApiError::internal("changing a route", &error.into()))?.map_err(not_deployed)?;
+    let none = || ApiError::new(StatusCode::NOT_FOUND, "there is no such route; `ledge list routes` shows those that there are");
+    changed.map(JsonBody).ok_or_else(none)
 }
 
 pub async fn has_component(
@@ -273,9 +270,13 @@ pub async fn deploy(
     };
     // Not on the request's own task: a client that goes away must not stop a deployment half way.
     let applied = tokio::spawn(work).await.map_err(|error| ApiError::internal("deploying", &error.into()))?;
-    let report: Report = applied.map_err(|error| match error {
+    let report: Report = applied.map_err(not_deployed)?;
+    Ok(JsonBody(report))
+}
+
+fn not_deployed(error: DeployError) -> ApiError {
+    match error {
         DeployError::Refused(problems) => ApiError::bad_request(problems.join("\n")).with_data(json!({"problems": problems})),
         DeployError::Failed(error) => ApiError::internal("deploying", &error),
-    })?;
-    Ok(JsonBody(report))
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Only through WASI 0.2, which the standard libraries speak: in 0.3 a guest has no directory at all.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
@@ -56,32 +57,31 @@ pub fn link_0_2<T: WasiView + 'static>(linker: &mut Linker<T>, guest: fn(&mut T)
             })
         },
     )?;
-    let refuse = move |guest: &Guest, deed: &str, path: &str| audited::<()>(guest, deed, path, Err(ErrorCode::NotPermitted.into()));
     for deed in ["create-directory", "remove-directory", "unlink-file"] {
         let name = format!("[method]descriptor.{deed}-at");
         types.func_wrap(&name, move |mut store: StoreContextMut<'_, T>, (_, path): (Dir, String)| {
-            Ok((refuse(guest(store.data_mut()), deed, &path)?,))
+            Ok((refused::<()>(guest(store.data_mut()), deed, inside(&path)),))
         })?;
     }
     types.func_wrap("[method]descriptor.symlink-at", move |mut store: StoreContextMut<'_, T>, (_, _, path): (Dir, String, String)| {
-        Ok((refuse(guest(store.data_mut()), "symlink", &path)?,))
+        Ok((refused::<()>(guest(store.data_mut()), "symlink", inside(&path)),))
     })?;
     types.func_wrap(
         "[method]descriptor.rename-at",
         move |mut store: StoreContextMut<'_, T>, (_, path, _, _): (Dir, String, Dir, String)| {
-            Ok((refuse(guest(store.data_mut()), "rename", &path)?,))
+            Ok((refused::<()>(guest(store.data_mut()), "rename", inside(&path)),))
         },
     )?;
     types.func_wrap(
         "[method]descriptor.link-at",
         move |mut store: StoreContextMut<'_, T>, (_, _, path, _, _): (Dir, PathFlags, String, Dir, String)| {
-            Ok((refuse(guest(store.data_mut()), "link", &path)?,))
+            Ok((refused::<()>(guest(store.data_mut()), "link", inside(&path)),))
         },
     )?;
     types.func_wrap(
         "[method]descriptor.set-times-at",
         move |mut store: StoreContextMut<'_, T>, (_, _, path, _, _): (Dir, PathFlags, String, NewTimestamp, NewTimestamp)| {
-            Ok((refuse(guest(store.data_mut()), "set-times", &path)?,))
+            Ok((refused::<()>(guest(store.data_mut()), "set-times", inside(&path)),))
         },
     )?;
     types.func_wrap_async("[method]descriptor.readlink-at", move |mut store: StoreContextMut<'_, T>, (dir, path): (Dir, String)| {
@@ -101,28 +101,36 @@ pub fn link_0_2<T: WasiView + 'static>(linker: &mut Linker<T>, guest: fn(&mut T)
     )?;
     // Of what is open already, which is open for reading alone.
     types.func_wrap("[method]descriptor.set-size", move |mut store: StoreContextMut<'_, T>, _: (Dir, u64)| {
-        Ok((refused::<()>(guest(store.data_mut()), "set-size")?,))
+        Ok((refused::<()>(guest(store.data_mut()), "set-size", OPEN),))
     })?;
     types.func_wrap("[method]descriptor.set-times", move |mut store: StoreContextMut<'_, T>, _: (Dir, NewTimestamp, NewTimestamp)| {
-        Ok((refused::<()>(guest(store.data_mut()), "set-times")?,))
+        Ok((refused::<()>(guest(store.data_mut()), "set-times", OPEN),))
     })?;
     types.func_wrap("[method]descriptor.write", move |mut store: StoreContextMut<'_, T>, _: (Dir, Vec<u8>, u64)| {
-        Ok((refused::<u64>(guest(store.data_mut()), "write")?,))
+        Ok((refused::<u64>(guest(store.data_mut()), "write", OPEN),))
     })?;
     types.func_wrap("[method]descriptor.write-via-stream", move |mut store: StoreContextMut<'_, T>, _: (Dir, u64)| {
-        Ok((refused::<Resource<DynOutputStream>>(guest(store.data_mut()), "write")?,))
+        Ok((refused::<Resource<DynOutputStream>>(guest(store.data_mut()), "write", OPEN),))
     })?;
     types.func_wrap("[method]descriptor.append-via-stream", move |mut store: StoreContextMut<'_, T>, _: (Dir,)| {
-        Ok((refused::<Resource<DynOutputStream>>(guest(store.data_mut()), "append")?,))
+        Ok((refused::<Resource<DynOutputStream>>(guest(store.data_mut()), "append", OPEN),))
     })?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
-/// The answer to a change of a file that is open.
-fn refused<R>(guest: &Guest, deed: &str) -> wasmtime::Result<Result<R, ErrorCode>> {
-    let _ = guest.denied("dirs", format_args!("{deed} of an open file"));
-    Ok(Err(ErrorCode::NotPermitted))
+/// How the audit names a file that is open.
+const OPEN: &str = "of an open file";
+
+/// How the audit names what lies in a directory.
+fn inside(path: &str) -> String {
+    format!("`{path}`")
+}
+
+/// A refusal, after a line in the audit.
+fn refused<R>(guest: &Guest, deed: &str, what: impl Display) -> Result<R, ErrorCode> {
+    let _ = guest.denied("dirs", format_args!("{deed} {what}"));
+    Err(ErrorCode::NotPermitted)
 }
 
 async fn open_at(
@@ -149,10 +157,7 @@ fn audited<R>(guest: &Guest, deed: &str, path: &str, result: FsResult<R>) -> was
         Ok(done) => return Ok(Ok(done)),
         Err(error) => error.downcast()?,
     };
-    if matches!(code, ErrorCode::NotPermitted) {
-        let _ = guest.denied("dirs", format_args!("{deed} `{path}`"));
-    }
-    Ok(Err(code))
+    Ok(if matches!(code, ErrorCode::NotPermitted) { refused(guest, deed, inside(path)) } else { Err(code) })
 }
 
 /// No directories in WASI 0.3.

@@ -112,7 +112,7 @@ impl State {
             return Err(QueueError::Bytes);
         }
         if job.key.is_some() && (self.keys.len() >= KEYED_MAX || self.results_bytes >= RESULTS_BYTES_MAX) {
-            return Err(QueueError::Results(self.keys.len().to_string()));
+            return Err(QueueError::Results(self.keys.len()));
         }
         if self.dead_of.get(&job.target).is_some_and(|dead| *dead >= DEAD_LETTERS_MAX) {
             return Err(QueueError::DeadLetters(job.target.clone()));
@@ -123,11 +123,6 @@ impl State {
     pub(super) fn count(&mut self, job: &Job) {
         self.rows += 1;
         self.bytes += job.bytes();
-    }
-
-    pub(super) fn uncount(&mut self, job: &Job) {
-        self.rows -= 1;
-        self.bytes -= job.bytes();
     }
 
     /// A job that is on disk.
@@ -151,10 +146,11 @@ impl State {
     }
 
     /// A job whose row is gone.
-    pub(super) fn leave(&mut self, number: u64) -> Option<Arc<Job>> {
-        let entry = self.jobs.remove(&number)?;
-        self.uncount(&entry.job);
-        Some(entry.job)
+    pub(super) fn leave(&mut self, number: u64) {
+        if let Some(entry) = self.jobs.remove(&number) {
+            self.rows -= 1;
+            self.bytes -= entry.job.bytes();
+        }
     }
 
     pub(super) fn bury(&mut self, number: u64, letter: &DeadLetter) {
