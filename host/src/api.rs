@@ -11,6 +11,7 @@ mod invocation;
 mod invoke;
 mod ledge;
 mod login;
+mod rule;
 mod spaced_json;
 mod thing;
 mod v1;
@@ -35,6 +36,7 @@ use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::thing::Things;
 use crate::trigger::route::Routes;
+use crate::trigger::rule::Rules;
 use crate::trigger::timer::Timers;
 
 /// What the handlers work with.
@@ -45,6 +47,7 @@ pub struct Api {
     pub drivers: Arc<Drivers>,
     pub routes: Arc<Routes>,
     pub timers: Arc<Timers>,
+    pub rules: Arc<Rules>,
     pub queue: Arc<Queue>,
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
@@ -81,6 +84,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/ledge/v1/things", get(ledge::things))
         .route("/ledge/v1/products", get(ledge::products))
         .route("/ledge/v1/timers", get(ledge::timers))
+        .route("/ledge/v1/rules", get(rule::list))
+        .route("/ledge/v1/rules/{name}", get(rule::show).put(rule::put).delete(rule::delete))
+        .route("/ledge/v1/rules/{name}/enable", post(rule::enable))
+        .route("/ledge/v1/rules/{name}/disable", post(rule::disable))
+        .route("/ledge/v1/rules/{name}/trigger", post(rule::trigger))
+        .route("/ledge/v1/rules/{name}/runs", get(rule::runs))
+        .route("/ledge/v1/rule-events", get(rule::events))
+        .route("/ledge/v1/rule-tests", post(rule::test))
         .route("/ledge/v1/routes", get(ledge::routes).post(ledge::add_route).delete(ledge::delete_route))
         .route("/ledge/v1/components/{digest}", get(ledge::has_component).put(ledge::put_component))
         .route("/ledge/v1/deployments", post(ledge::deploy))

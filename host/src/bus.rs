@@ -26,6 +26,8 @@ pub struct Message {
 pub enum Source {
     Thing(ThingId),
     Function(FunctionName),
+    /// An automation rule, by its name.
+    Rule(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +36,9 @@ pub enum Kind {
     Properties,
     /// An event of the TSL; the payload is `{"params": {"value": {...}, "time": ms}}`.
     Event(String),
-    /// Anything that a function published.
+    /// A thing came online, or went offline; the payload is `{"status": "online"}`, with the thing and the time.
+    Status { is_online: bool },
+    /// Anything that a function or a rule published.
     Message,
 }
 

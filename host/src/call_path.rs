@@ -1,27 +1,25 @@
-//! The path of nested calls, which limits their depth and names it when it is too deep.
+//! The path of nested calls, of functions and of rules, which limits their depth and names it when it is too deep.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::name::FunctionName;
-
-/// The functions that are under way because of one first call, the first one first. Cheap to clone and to extend.
+/// The functions and rules that are under way because of one first call, the first one first. Cheap to clone and to extend.
 #[derive(Clone, Debug, Default)]
 pub struct CallPath(Option<Arc<Step>>);
 
 #[derive(Debug)]
 struct Step {
-    name: FunctionName,
+    name: String,
     depth: u32,
     before: CallPath,
 }
 
 impl CallPath {
     #[must_use]
-    pub fn then(&self, name: FunctionName) -> Self {
-        Self(Some(Arc::new(Step { name, depth: self.depth() + 1, before: self.clone() })))
+    pub fn then(&self, name: impl Into<String>) -> Self {
+        Self(Some(Arc::new(Step { name: name.into(), depth: self.depth() + 1, before: self.clone() })))
     }
 
     pub fn depth(&self) -> u32 {
@@ -40,7 +38,7 @@ impl Serialize for CallPath {
 
 impl<'de> Deserialize<'de> for CallPath {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let names = Vec::<FunctionName>::deserialize(deserializer)?;
+        let names = Vec::<String>::deserialize(deserializer)?;
         Ok(names.into_iter().fold(Self::default(), |path, name| path.then(name)))
     }
 }

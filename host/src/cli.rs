@@ -14,6 +14,7 @@ pub mod new;
 pub mod output;
 mod release;
 mod route;
+mod rule;
 mod up;
 
 use std::io::{IsTerminal, Write};
@@ -83,6 +84,9 @@ enum Command {
     /// Change the routes of messages on a running gateway.
     #[command(subcommand)]
     Route(route::Command),
+    /// Automation rules on a running gateway: change them, run them, ask what they did and why.
+    #[command(subcommand)]
+    Rule(rule::Command),
     /// Async invocations that failed at every attempt: look at them, try them again, delete them.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -192,6 +196,7 @@ enum Listing {
     Products,
     Routes,
     Timers,
+    Rules,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -240,6 +245,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status { id, target } => wait(dead_letters::status(id, target)),
         Command::Route(command) => wait(route::run(command)),
+        Command::Rule(command) => wait(rule::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),
         Command::List { what, json, target } => wait(list::run(what, json, target)),
         Command::Release { driver, target } => wait(release::run(&driver, target)),

@@ -2,6 +2,7 @@
 //! through here, and so does the start, which switches to what the store holds.
 
 mod check;
+mod check_rules;
 mod components;
 mod env;
 mod report;
@@ -35,6 +36,7 @@ use crate::thing::tsl::Tsl;
 use crate::thing::{Product, Things};
 use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
+use crate::trigger::rule::Rules;
 use crate::trigger::timer::Timers;
 pub use components::{Components, PutError};
 pub use report::{Change, Report};
@@ -54,6 +56,7 @@ pub struct Parts {
     pub routes: Arc<Routes>,
     pub http: Arc<HttpTriggers>,
     pub timers: Arc<Timers>,
+    pub rules: Arc<Rules>,
     pub audit: Audit,
     pub metrics: Metrics,
 }
@@ -97,7 +100,7 @@ struct Ready {
 
 impl Deploy {
     pub fn new(parts: Parts) -> Self {
-        let empty = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
+        let empty = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] };
         Self { parts, turn: tokio::sync::Mutex::default(), current: Mutex::new(empty), is_incomplete: AtomicBool::new(false) }
     }
 
@@ -120,6 +123,7 @@ impl Deploy {
             drivers: rows(store, Table::Drivers)?,
             functions: rows(store, Table::Functions)?,
             routes: rows(store, Table::Routes)?,
+            rules: rows(store, Table::Rules)?,
         };
         for (who, grants) in guests(&mut set) {
             grants.env = env::unsealed(&self.parts.seal, &who, &grants.env)?;
@@ -147,6 +151,20 @@ impl Deploy {
             if is_added {
                 after.routes.push(route);
             }
+            after
+        };
+        self.change(change, &[], who).await.map(Some)
+    }
+
+    /// Adds a rule to what is there or changes it, or with `None` takes it away. `None`: there is no such rule.
+    pub async fn change_rule(&self, name: &str, rule: Option<set::Rule>, who: &str) -> Result<Option<Report>, DeployError> {
+        if rule.is_none() && !self.current.lock().rules.iter().any(|row| row.name == name) {
+            return Ok(None);
+        }
+        let change = |before: &Set| {
+            let mut after = before.clone();
+            after.rules.retain(|row| row.name != name);
+            after.rules.extend(rule);
             after
         };
         self.change(change, &[], who).await.map(Some)
@@ -287,7 +305,7 @@ impl Deploy {
             grants.env = env::sealed(&self.parts.seal, &who, &grants.env);
         }
         let mut batch = Batch::default();
-        for table in [Table::Products, Table::Things, Table::Drivers, Table::Functions, Table::Routes] {
+        for table in [Table::Products, Table::Things, Table::Drivers, Table::Functions, Table::Routes, Table::Rules] {
             batch.clear(table);
         }
         for row in &set.products {
@@ -304,6 +322,9 @@ impl Deploy {
         }
         for (at, row) in set.routes.iter().enumerate() {
             batch.put_json(Table::Routes, format!("{at:06}"), row)?;
+        }
+        for row in &set.rules {
+            batch.put_json(Table::Rules, &row.name, row)?;
         }
         self.parts.store.commit(batch).context("committing the deployment")
     }
@@ -322,6 +343,7 @@ impl Deploy {
         self.parts.functions.replace(ready.functions);
         self.parts.routes.replace(set.routes.clone());
         self.parts.timers.replace(set.functions.iter());
+        self.parts.rules.replace(set.rules.clone());
         self.parts.drivers.replace(ready.drivers).await;
         for broken in &ready.left_out {
             tracing::error!("{broken}; it is left out until it is deployed again");
@@ -365,6 +387,7 @@ fn merge(old: Set, new: Set) -> Set {
         drivers: overlay(old.drivers, new.drivers, |row| row.name.clone()),
         functions: overlay(old.functions, new.functions, |row| row.name.clone()),
         routes: overlay(old.routes, new.routes, |row| format!("{:?} {:?} {}", row.source, row.topic, row.target)),
+        rules: overlay(old.rules, new.rules, |row| row.name.clone()),
     }
 }
 

@@ -203,6 +203,17 @@ impl Function {
         self.refused("call_depth", InvokeError::CallDepth { limit: self.limits.call_depth, path: path.to_string() })
     }
 
+    /// Why an async call that others led to is not made, if they are too many; that is told.
+    pub fn cut(&self, path: &CallPath) -> Option<String> {
+        let limit = self.limits.call_depth;
+        let is_too_deep = path.depth() >= limit;
+        is_too_deep.then(|| {
+            let cut = format!("is not called: a loop is cut, since {path} -> {} is nested deeper than {limit}", self.name);
+            self.code.tell(Some("call_depth"), &cut);
+            format!("function `{}` {cut}", self.name)
+        })
+    }
+
     /// A limit that was met before anything ran.
     fn refused(&self, limit: &'static str, error: InvokeError) -> InvokeError {
         self.code.tell(Some(limit), &format!("is not called: {error}"));

@@ -39,6 +39,7 @@ use crate::thing::Things;
 use crate::tls::Identity;
 use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
+use crate::trigger::rule::{self, Rules};
 use crate::trigger::timer::Timers;
 use crate::trigger::worker;
 use data_dir::DataDir;
@@ -94,7 +95,7 @@ pub struct Gateway {
     /// What goes on until the end, and may end at any time.
     upkeep: Vec<JoinHandle<()>>,
     guests: GuestRuntime,
-    _routes: Arc<dyn Sink>,
+    _sinks: [Arc<dyn Sink>; 2],
     _data: DataDir,
 }
 
@@ -139,8 +140,19 @@ impl Gateway {
         let routes = Arc::new(Routes::new(functions.clone(), queue.clone()));
         let http_triggers = Arc::new(HttpTriggers::default());
         let timers = Arc::new(Timers::new(store.clone(), writer.handle(), clock.clone(), functions.clone(), queue.clone()));
-        let sink: Arc<dyn Sink> = routes.clone();
-        bus.attach(&sink);
+        let rules = Rules::open(rule::Parts {
+            store: store.clone(),
+            writer: writer.handle(),
+            clock: clock.clone(),
+            things: things.clone(),
+            functions: functions.clone(),
+            queue: queue.clone(),
+            bus: bus.clone(),
+            audit: audit.clone(),
+        })
+        .context("opening what automation rules keep")?;
+        let sinks: [Arc<dyn Sink>; 2] = [routes.clone(), rules.clone()];
+        sinks.iter().for_each(|sink| bus.attach(sink));
         let iot_data = Arc::new(IotDataParts { things: things.clone(), bus: bus.clone() });
         let fc = Arc::new(FcParts { functions: functions.clone(), queue: queue.clone() });
         let components = Components::open(&data.path("components"))?;
@@ -169,6 +181,7 @@ impl Gateway {
             routes: routes.clone(),
             http: http_triggers.clone(),
             timers: timers.clone(),
+            rules: rules.clone(),
             audit: audit.clone(),
             metrics: metrics.clone(),
         }));
@@ -183,6 +196,7 @@ impl Gateway {
             drivers: drivers.clone(),
             routes,
             timers: timers.clone(),
+            rules: rules.clone(),
             queue: queue.clone(),
             bus: bus.clone(),
             deploy: deploy.clone(),
@@ -196,6 +210,7 @@ impl Gateway {
         let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone(), bus.clone(), clock));
         let upkeep = vec![
             tokio::spawn(timers.run()),
+            tokio::spawn(rules.run()),
             tokio::spawn(function::rest_idle(functions.clone(), options.idle)),
             tokio::spawn(deploy::compile_missing(deploy.clone())),
         ];
@@ -228,7 +243,7 @@ impl Gateway {
             workers,
             upkeep,
             guests,
-            _routes: sink,
+            _sinks: sinks,
             _data: data,
         })
     }

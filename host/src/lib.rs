@@ -14,6 +14,7 @@ pub mod capability;
 pub mod driver;
 pub mod function;
 pub mod queue;
+pub mod rule;
 pub mod runtime;
 pub mod state;
 pub mod thing;

@@ -86,6 +86,10 @@ pub const ATTEMPTS: RangeInclusive<u32> = 1..=20;
 pub const BACKOFF_S: RangeInclusive<u32> = 0..=3_600;
 /// Seconds for which an async invocation is tried.
 pub const AGE_S: RangeInclusive<u32> = 1..=604_800;
+/// Runs of an automation rule in a second.
+pub const RUNS_PER_S: RangeInclusive<u32> = 1..=10_000;
+/// Where its manifest does not say.
+pub const RUNS_PER_S_USUAL: u32 = 100;
 pub const CPU_MS: RangeInclusive<u64> = 1..=300_000;
 pub const DEADLINE_MS: RangeInclusive<u64> = 1..=300_000;
 pub const KV_BYTES: RangeInclusive<usize> = 0..=256 << 20;

@@ -28,6 +28,7 @@ const FUNCTION_RULE: &str = "expected `service/function`, each a letter and then
 const ARN_RULE: &str = "expected `service:SERVICE:function:FUNCTION`, or `acs:fc:REGION:ACCOUNT:` before it";
 const DRIVER_RULE: &str = "expected a letter and then letters, digits and `_`, 20 at most";
 const TIMER_RULE: &str = "expected a letter and then letters, digits, `_` and `-`, 128 at most";
+const RULE_RULE: &str = "expected 1 to 30 letters, digits, `_` and `-`";
 const THING_RULE: &str = "expected 1 to 64 letters, digits and `_ - . @ :`";
 
 impl FunctionName {
@@ -72,6 +73,12 @@ pub fn check_driver(name: &str) -> Result<(), NameError> {
 /// Checks the name of a timer.
 pub fn check_timer(name: &str) -> Result<(), NameError> {
     if is_fc_name(name) { Ok(()) } else { Err(NameError(name.to_owned(), TIMER_RULE)) }
+}
+
+/// Checks the name of an automation rule (FACTS 6.7), which may be Chinese.
+pub fn check_rule(name: &str) -> Result<(), NameError> {
+    let allowed = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    if (1..=30).contains(&name.chars().count()) && name.chars().all(allowed) { Ok(()) } else { Err(NameError(name.to_owned(), RULE_RULE)) }
 }
 
 /// Checks a product key, a device name or a local name.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
+pub use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 /// As a manifest and the store have it. What is taken from outside is checked by [`Schedule::parse`] before it is used.
@@ -65,6 +65,39 @@ pub fn next_tick(cron: &Cron, zone: &TimeZone, after_ms: u64) -> Option<u64> {
     let after = Timestamp::from_millisecond(i64::try_from(after_ms).ok()?).ok()?.to_zoned(zone.clone());
     let next = cron.find_next_occurrence(&after, false).ok()?;
     u64::try_from(next.timestamp().as_millisecond()).ok()
+}
+
+/// What a clock on the wall shows.
+pub struct Local {
+    /// Days after Monday.
+    pub weekday: usize,
+    /// Minutes after midnight.
+    pub minute: u16,
+    /// As in `Wed 08:30`.
+    pub text: String,
+}
+
+/// The local time of a moment. `None`: it is out of all calendars.
+pub fn local(unix_ms: u64, zone: &TimeZone) -> Option<Local> {
+    let local = Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?.to_zoned(zone.clone());
+    Some(Local {
+        weekday: local.weekday().to_monday_zero_offset().unsigned_abs().into(),
+        minute: u16::from(local.hour().unsigned_abs()) * 60 + u16::from(local.minute().unsigned_abs()),
+        text: local.strftime("%a %H:%M").to_string(),
+    })
+}
+
+/// Whether a moment lies in a minute at whose beginning the schedule ticks. An interval has no such minutes.
+pub fn is_minute_of(schedule: &Parsed, unix_ms: u64) -> bool {
+    let Parsed::Cron(cron) = schedule else { return false };
+    let minute_ms = unix_ms - unix_ms % 60_000;
+    next_tick(&cron.0, &cron.1, minute_ms.saturating_sub(1)) == Some(minute_ms)
+}
+
+/// The moment that a text in ISO 8601 with a zone names, in milliseconds since 1970.
+pub fn moment(text: &str) -> Result<u64, String> {
+    let parsed = text.parse::<Timestamp>().ok().and_then(|moment| u64::try_from(moment.as_millisecond()).ok());
+    parsed.ok_or_else(|| format!("`{text}` is no moment; expected one like 2026-11-25T08:00:00+08:00"))
 }
 
 /// As ISO 8601, in UTC.

@@ -22,6 +22,8 @@ pub struct Set<C = Digest> {
     pub drivers: Vec<Driver<C>>,
     pub functions: Vec<Function<C>>,
     pub routes: Vec<Route>,
+    #[serde(default = "Vec::new")]
+    pub rules: Vec<Rule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,6 +208,8 @@ pub enum RouteSource {
     /// `/product/thing`, `/product/+` or `#` (FACTS 4).
     Device(TopicFilter),
     Function(FunctionName),
+    /// What an automation rule publishes, by the rule's name.
+    Rule(String),
 }
 
 impl fmt::Display for RouteSource {
@@ -213,8 +217,39 @@ impl fmt::Display for RouteSource {
         match self {
             Self::Device(filter) => write!(f, "device {filter}"),
             Self::Function(name) => write!(f, "function {name}"),
+            Self::Rule(name) => write!(f, "rule {name}"),
         }
     }
+}
+
+/// An automation rule (规则计算, FACTS 6.7).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// 1 to 30 letters, digits, `_` and `-`.
+    pub name: String,
+    /// 100 characters at most.
+    #[serde(default)]
+    pub description: String,
+    /// `{"type": "IFTTT", "trigger", "condition", "action"}`.
+    pub rule: serde_json::Value,
+    /// Whether it is on when it is deployed first, or when this changes. After that `ledge rule enable` and `disable` say.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// What happens to its actions when the gateway ends before they ran. Those with a delay are on disk in any case.
+    #[serde(default)]
+    pub qos: Qos,
+    /// How often it may run in a second. What is more does not run. Within [`RUNS_PER_S`](crate::limit::RUNS_PER_S).
+    #[serde(default = "runs_per_s")]
+    pub runs_per_s: u32,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn runs_per_s() -> u32 {
+    crate::limit::RUNS_PER_S_USUAL
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,6 +51,13 @@ pub enum Table {
     Kv,
     /// Up to when the ticks of a timer were looked at.
     Timers,
+    Rules,
+    /// Rules that somebody switched on or off.
+    RulesSwitched,
+    /// Actions of rules that are to run still.
+    RuleActions,
+    /// The log of rules.
+    RuleRuns,
 }
 
 /// Changes that happen together. Within a table they are applied in the order in which they were added.
@@ -253,6 +260,10 @@ impl Table {
             Self::DeadLetters => "dead_letters",
             Self::Kv => "kv",
             Self::Timers => "timers",
+            Self::Rules => "rules",
+            Self::RulesSwitched => "rules_switched",
+            Self::RuleActions => "rule_actions",
+            Self::RuleRuns => "rule_runs",
         }
     }
 

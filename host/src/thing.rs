@@ -164,23 +164,29 @@ impl Things {
             let message = format!("thing `{}` is declared for driver `{}`, not for `{driver}`", thing.id, thing.row.driver);
             return Err(Fault::new(fault::DEVICE_UNREGISTER, message));
         }
-        let mut state = thing.state.lock();
-        state.device = Some(device);
-        state.come_online(self.clock.unix_ms());
+        let was_online = {
+            let mut state = thing.state.lock();
+            state.device = Some(device);
+            state.come_online(self.clock.unix_ms())
+        };
+        if !was_online {
+            self.tell_status(&thing.id, true);
+        }
         Ok(())
     }
 
     /// Brings a registered thing online, or takes it offline. A device that no longer owns the thing changes nothing.
     pub fn set_online(&self, id: &ThingId, device: &Arc<dyn Device>, online: bool) -> Result<(), Fault> {
         let thing = self.get(id)?;
-        let mut state = thing.state.lock();
-        if !state.is_owned_by(device) {
-            return Err(not_registered(id));
-        }
-        if online {
-            state.come_online(self.clock.unix_ms())
-        } else {
-            state.online = false
+        let was_online = {
+            let mut state = thing.state.lock();
+            if !state.is_owned_by(device) {
+                return Err(not_registered(id));
+            }
+            if online { state.come_online(self.clock.unix_ms()) } else { std::mem::replace(&mut state.online, false) }
+        };
+        if was_online != online {
+            self.tell_status(id, online);
         }
         Ok(())
     }
@@ -196,11 +202,17 @@ impl Things {
     pub fn device_gone(&self, device: &Arc<dyn Device>) -> usize {
         let mut gone = 0;
         for thing in self.table.load().things.values() {
-            let mut state = thing.state.lock();
-            if state.is_owned_by(device) {
+            let was_online = {
+                let mut state = thing.state.lock();
+                if !state.is_owned_by(device) {
+                    continue;
+                }
                 state.device = None;
-                state.online = false;
-                gone += 1;
+                std::mem::replace(&mut state.online, false)
+            };
+            gone += 1;
+            if was_online {
+                self.tell_status(&thing.id, false);
             }
         }
         gone
@@ -283,6 +295,16 @@ impl Thing {
         self.state.lock().values.clone()
     }
 
+    /// The last reported value of one property.
+    pub fn value(&self, property: &str) -> Option<Reported> {
+        self.state.lock().values.get(property).cloned()
+    }
+
+    /// Whether somebody answers for it now.
+    pub fn check_online(&self) -> Result<(), Fault> {
+        self.device().map(drop)
+    }
+
     fn device(&self) -> Result<Arc<dyn Device>, Fault> {
         let state = self.state.lock();
         match &state.device {
@@ -315,8 +337,9 @@ impl State {
         self.device.as_ref().is_some_and(|own| std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(device)))
     }
 
-    fn come_online(&mut self, now_ms: u64) {
-        self.online = true;
+    /// Whether it was online.
+    fn come_online(&mut self, now_ms: u64) -> bool {
         self.online_at_ms = Some(now_ms);
+        std::mem::replace(&mut self.online, true)
     }
 }

@@ -70,7 +70,7 @@ pub fn key_dir() -> PathBuf {
 }
 
 pub fn gateway() -> Setup {
-    let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![] };
+    let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] };
     Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None, compiler: None, idle: IDLE }
 }
 

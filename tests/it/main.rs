@@ -24,6 +24,7 @@ mod mutant;
 mod openapi;
 mod reuse;
 mod route;
+mod rule;
 mod sample;
 mod small_machine;
 mod socket;

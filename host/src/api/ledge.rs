@@ -274,7 +274,7 @@ pub async fn deploy(
     Ok(JsonBody(report))
 }
 
-fn not_deployed(error: DeployError) -> ApiError {
+pub(super) fn not_deployed(error: DeployError) -> ApiError {
     match error {
         DeployError::Refused(problems) => ApiError::bad_request(problems.join("\n")).with_data(json!({"problems": problems})),
         DeployError::Failed(error) => ApiError::internal("deploying", &error),

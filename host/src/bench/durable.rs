@@ -82,7 +82,14 @@ impl Gateway {
         let invoke = InvokeGrants { sync: vec![], asynchronous: vec![format!("{}/{}", count.service, count.function).parse()?] };
         let limits = Limits { concurrency: INSIDE as u32, ..guests.repeat.limits };
         let repeat = set::Function { grants: Grants { invoke, ..Grants::default() }.into(), limits, ..guests.repeat.clone() };
-        let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![guests.count.clone(), repeat], routes: vec![] };
+        let set = Set {
+            products: vec![],
+            things: vec![],
+            drivers: vec![],
+            functions: vec![guests.count.clone(), repeat],
+            routes: vec![],
+            rules: vec![],
+        };
         let components = guests.components.0.iter().map(|(digest, component)| (digest, component.as_slice()));
         let prepared = prepare_set(scratch, "durable", set, components, count.clone()).await?;
         let server = Self::serve(&prepared).await?;

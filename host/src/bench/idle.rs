@@ -84,7 +84,7 @@ async fn prepare(guests: &Guests, scratch: &Scratch, name: &str, count: usize) -
         Ok(set::Function { name: format!("bench/{}", named(at)).parse()?, component: digest.clone(), ..guests.count.clone() })
     };
     let functions = components.iter().enumerate().map(function).collect::<anyhow::Result<_>>()?;
-    let set = Set { products: vec![], things: vec![], drivers: vec![], functions, routes: vec![] };
+    let set = Set { products: vec![], things: vec![], drivers: vec![], functions, routes: vec![], rules: vec![] };
     let components = components.iter().map(|(digest, bytes)| (digest, bytes.as_slice()));
     process::prepare_set(scratch, name, set, components, format!("bench/{}", named(0)).parse()?).await
 }

@@ -217,7 +217,7 @@ async fn deploy(guests: &Guests, data: &Path) -> anyhow::Result<()> {
         Ok(set::Function { name: name.parse()?, http: Some(http), reuse, ..guests.hello.clone() })
     };
     let functions = vec![answers("bench/hello", FRESH, 0)?, answers("bench/kept", KEPT, *REUSE.end())?];
-    let set = Set { products: vec![], things: vec![], drivers: vec![], functions, routes: vec![] };
+    let set = Set { products: vec![], things: vec![], drivers: vec![], functions, routes: vec![], rules: vec![] };
     gateway.deploy.apply(set, false, "ledge bench").await.context("deploying hello")?;
     gateway.stop().await;
     Ok(())

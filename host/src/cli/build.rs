@@ -88,6 +88,7 @@ impl Components {
             drivers: set.drivers.into_iter().map(driver).collect::<Result<_>>()?,
             functions: set.functions.into_iter().map(function).collect::<Result<_>>()?,
             routes: set.routes,
+            rules: set.rules,
         };
         Ok(Built { set, components: self.files, from_crates: self.from_crates })
     }

@@ -59,6 +59,6 @@ fn line(message: &Message) -> Option<String> {
             Some(format!("{thing} reports {}", values.collect::<Vec<_>>().join(", ")))
         }
         Kind::Event(event) => Some(format!("{thing} says `{event}`: {}", payload["params"]["value"])),
-        Kind::Message => None,
+        Kind::Status { .. } | Kind::Message => None,
     }
 }

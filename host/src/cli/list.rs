@@ -14,6 +14,7 @@ pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Resul
         Listing::Things => ("things", &["product", "name", "driver", "state", "values", "tags"]),
         Listing::Routes => ("routes", &["source", "topic", "target", "qos"]),
         Listing::Timers => ("timers", &["function", "name", "schedule", "missed", "last", "next"]),
+        Listing::Rules => ("rules", &["name", "enabled", "runs", "last", "next", "waiting", "description"]),
         Listing::Products => ("products", &["key", "name", "properties", "events", "services", "things"]),
     };
     let rows = Client::of(&target)?.get_json(&format!("/ledge/v1/{path}")).await?;

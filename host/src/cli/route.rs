@@ -44,6 +44,9 @@ struct Source {
     /// Messages that a function publishes, as SERVICE/FUNCTION.
     #[arg(long)]
     function: Option<FunctionName>,
+    /// Messages that an automation rule publishes, by the rule's name.
+    #[arg(long)]
+    rule: Option<String>,
 }
 
 pub async fn run(command: Command) -> anyhow::Result<()> {
@@ -55,7 +58,8 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     let source = match source {
         Source { device: Some(filter), .. } => RouteSource::Device(filter),
         Source { function: Some(name), .. } => RouteSource::Function(name),
-        Source { .. } => anyhow::bail!("a route has a source: --device or --function"),
+        Source { rule: Some(name), .. } => RouteSource::Rule(name),
+        Source { .. } => anyhow::bail!("a route has a source: --device, --function or --rule"),
     };
     let route = Route { source, topic, target: to, qos };
     let body = serde_json::to_vec(&route)?;

@@ -12,6 +12,7 @@ mod place;
 mod products;
 mod reader;
 mod routes;
+mod rules;
 mod sandbox;
 mod things;
 
@@ -62,7 +63,7 @@ pub fn load(dir: &Path) -> Result<Project, ManifestErrors> {
     report.finish()?;
 
     let root = reader::root(&report, document.get_ref());
-    let project = root.table(&["project", "products", "things", "drivers", "functions", "routes"]).map(|root| read(dir, &root));
+    let project = root.table(&["project", "products", "things", "drivers", "functions", "routes", "rules"]).map(|root| read(dir, &root));
     report.finish()?;
     // `root` is a table by its type, so it was read.
     Ok(project.expect("the document is a table"))
@@ -79,6 +80,7 @@ fn read(dir: &Path, root: &Table<'_>) -> Project {
             drivers: root.entries("drivers").iter().filter_map(components::driver).collect(),
             functions: root.entries("functions").iter().filter_map(components::function).collect(),
             routes: root.optional("routes").map(|list| routes::read(&list)).unwrap_or_default(),
+            rules: root.entries("rules").iter().filter_map(rules::read).collect(),
         },
     }
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+use super::check_rules;
 use crate::grant::{self, ClosedDirs, Grants};
 use crate::limit::{self, CONFIG_JSON_BYTES_MAX, Limits};
 use crate::name;
@@ -45,11 +46,13 @@ pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
     }
     duplicates("HTTP prefix", set.functions.iter().filter_map(|row| Some(row.http.as_ref()?.prefix.clone())), &mut problems);
     routes(set, &mut problems);
+    check_rules::rules(set, &mut problems);
     duplicates("product", set.products.iter().map(|row| row.key.clone()), &mut problems);
     duplicates("thing", set.things.iter().map(|row| format!("{}/{}", row.product_key, row.device_name)), &mut problems);
     let local_names = set.things.iter().filter_map(|row| Some(format!("{}/{}", row.product_key, row.local_name.as_ref()?)));
     duplicates("local name", local_names, &mut problems);
     duplicates("driver", set.drivers.iter().map(|row| row.name.clone()), &mut problems);
+    duplicates("rule", set.rules.iter().map(|row| row.name.clone()), &mut problems);
     duplicates("function", set.functions.iter().map(|row| row.name.to_string()), &mut problems);
     problems
 }
@@ -180,7 +183,7 @@ fn limits(who: &str, limits: &Limits, problems: &mut Vec<String>) {
     check("call_depth", outside(limits.call_depth, limit::CALL_DEPTH));
 }
 
-fn outside<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>) -> Option<String> {
+pub(super) fn outside<T: PartialOrd + Display>(value: T, range: RangeInclusive<T>) -> Option<String> {
     (!range.contains(&value)).then(|| format!("{value}, and may be {} to {}", range.start(), range.end()))
 }
 

@@ -37,6 +37,7 @@ impl Report {
         compare("driver", &before.drivers, &after.drivers, |row| row.name.clone(), &mut entries);
         compare("function", &before.functions, &after.functions, |row| row.name.to_string(), &mut entries);
         compare("route", &before.routes, &after.routes, |row| format!("{} -> {}", row.source, row.target), &mut entries);
+        compare("rule", &before.rules, &after.rules, |row| row.name.clone(), &mut entries);
         Self { entries, compiled: 0 }
     }
 

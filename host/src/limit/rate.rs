@@ -29,7 +29,8 @@ impl Rate {
         self.take_at(START.elapsed().as_secs())
     }
 
-    fn take_at(&self, second: u64) -> bool {
+    /// The same by another clock, whose seconds these are.
+    pub fn take_at(&self, second: u64) -> bool {
         let now = second << COUNT_BITS;
         let next = |window: u64| {
             let window = if window >> COUNT_BITS == second { window } else { now };

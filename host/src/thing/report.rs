@@ -41,9 +41,23 @@ impl Things {
         kept(id, published).await
     }
 
+    /// Says on the bus that a thing came online, or went offline.
+    pub(super) fn tell_status(&self, id: &ThingId, is_online: bool) {
+        let ThingId { product_key, device_name } = id;
+        let status = if is_online { "online" } else { "offline" };
+        let payload = json!({"status": status, "productKey": product_key, "deviceName": device_name, "time": self.clock.unix_ms()});
+        let topic = format!("/as/mqtt/status/{product_key}/{device_name}");
+        // Nobody waits for it: the thing is where it is.
+        drop(self.message(id, topic, Kind::Status { is_online }, payload));
+    }
+
     fn publish(&self, id: &ThingId, what: &str, kind: Kind, payload: Json) -> Published {
+        self.message(id, format!("/sys/{}/{}/thing/event/{what}/post", id.product_key, id.device_name), kind, payload)
+    }
+
+    fn message(&self, id: &ThingId, topic: String, kind: Kind, payload: Json) -> Published {
         self.bus.publish(Message {
-            topic: format!("/sys/{}/{}/thing/event/{what}/post", id.product_key, id.device_name),
+            topic,
             payload: payload.to_string().into(),
             source: Source::Thing(id.clone()),
             kind,

@@ -62,13 +62,8 @@ impl Routes {
             function.code.denied_topic(&message.topic);
             return Err(format!("function `{target}` is not granted `subscribe` of it"));
         }
-        if message.path.depth() >= function.limits.call_depth {
-            let cut = format!(
-                "is not called: a loop is cut, since {} -> {target} is nested deeper than {}",
-                message.path, function.limits.call_depth
-            );
-            function.code.tell(Some("call_depth"), &cut);
-            return Err(format!("function `{target}` {cut}"));
+        if let Some(cut) = function.cut(&message.path) {
+            return Err(cut);
         }
         Ok(Job { path: message.path.clone(), ..Job::new(target.clone(), event, function.limits.concurrency) })
     }
@@ -95,10 +90,12 @@ fn matches(route: &Route, message: &Message) -> bool {
     let from = match (&route.source, &message.source) {
         (RouteSource::Device(filter), Source::Thing(id)) => filter.matches(&format!("/{}/{}", id.product_key, id.device_name)),
         (RouteSource::Function(wanted), Source::Function(name)) => wanted == name,
+        (RouteSource::Rule(wanted), Source::Rule(name)) => wanted == name,
         _ => false,
     };
     from && match &route.topic {
-        RouteTopic::All => true,
+        // All that the device says itself: whether it is online, its gateway does, and only a filter asks for that.
+        RouteTopic::All => !matches!(message.kind, Kind::Status { .. }),
         RouteTopic::Property => message.kind == Kind::Properties,
         RouteTopic::Filter(filter) => filter.matches(&message.topic),
     }

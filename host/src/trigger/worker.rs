@@ -132,16 +132,12 @@ impl Worker {
                 None
             }
             Destination::Function(name) => {
-                let (depth, target) = (path.depth(), self.functions.get(name));
-                let (concurrency, depth_max) =
-                    target.map_or((1, u32::MAX), |function| (function.limits.concurrency, function.limits.call_depth));
-                if depth >= depth_max {
-                    self.tell(
-                        job,
-                        &format!("its destination is not called: a loop is cut, since {path} -> {name} is nested deeper than {depth_max}"),
-                    );
+                let target = self.functions.get(name);
+                if let Some(cut) = target.as_ref().and_then(|function| function.cut(&path)) {
+                    self.tell(job, &format!("has a destination that is not told: {cut}"));
                     return None;
                 }
+                let concurrency = target.map_or(1, |function| function.limits.concurrency);
                 Some(Job { path, ..Job::new(name.clone(), message, concurrency) })
             }
         }

@@ -36,7 +36,7 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         http: None,
     };
     let functions = crates.iter().enumerate().map(function).collect();
-    let set = Set { products: vec![], things: vec![], drivers: vec![], functions, routes: vec![] };
+    let set = Set { products: vec![], things: vec![], drivers: vec![], functions, routes: vec![], rules: vec![] };
     let built = build(Project { dir: repository(), name: "guests".into(), set }, Progress::Lines).unwrap();
     let name = |dir: &PathBuf| dir.file_name().unwrap().to_str().unwrap().to_owned();
     crates.iter().zip(&built.set.functions).map(|(dir, row)| (name(dir), built.components[&row.component].clone())).collect()

@@ -27,7 +27,7 @@ pub fn read(entry: &Entry<'_>) -> Option<Product> {
 }
 
 /// The text of the JSON file that `value` names.
-fn json_file(value: &Value<'_>) -> Option<String> {
+pub(super) fn json_file(value: &Value<'_>) -> Option<String> {
     let file = value.dir().join(value.text()?);
     let text = read_text(&file).map_err(|err| value.error(format_args!("`{}` cannot be read: {err}", shown(&file).display()))).ok()?;
     // Some editors put a byte order mark before JSON, which no JSON parser takes.

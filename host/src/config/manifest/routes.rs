@@ -3,6 +3,7 @@
 //! Functions need not be declared here: a route may join what an earlier deployment brought.
 
 use super::reader::Value;
+use crate::name::check_rule;
 use crate::set::{Qos, Route, RouteSource, RouteTopic, check_device_source};
 use crate::topic::TopicFilter;
 
@@ -29,10 +30,12 @@ fn route(item: &Value<'_>) -> Option<Route> {
 }
 
 fn source(value: &Value<'_>) -> Option<RouteSource> {
-    let keys = ["device", "function"];
+    let keys = ["device", "function", "rule"];
     let (key, value) = value.table(&keys)?.exactly_one(&keys)?;
-    if key == "function" {
-        return value.parsed().map(RouteSource::Function);
+    match key {
+        "function" => return value.parsed().map(RouteSource::Function),
+        "rule" => return value.checked(check_rule).map(|name| RouteSource::Rule(name.to_owned())),
+        _ => {}
     }
     let text = value.checked(check_device_source)?;
     text.parse().map_err(|err| value.error(err)).ok().map(RouteSource::Device)

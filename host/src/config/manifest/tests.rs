@@ -191,7 +191,7 @@ ledge.toml:33:99: functions."EdgeFC/hello".grants.credentials: expected true or 
 ledge.toml:35:21: routes[0].source.device: `a1Light/lamp-1` names no devices; expected `/product/thing`, `/product/+` or `#`
 ledge.toml:36:9: routes[0].topic: `+` must stand alone between slashes
 ledge.toml:37:23: routes[0].target.function: `hello` is not a name of this kind: expected `service/function`, each a letter and then letters, digits, `_` and `-`, 128 at most
-ledge.toml:38:2: functoins: unknown key; expected one of `project`, `products`, `things`, `drivers`, `functions`, `routes` (did you mean `functions`?)
+ledge.toml:38:2: functoins: unknown key; expected one of `project`, `products`, `things`, `drivers`, `functions`, `routes`, `rules` (did you mean `functions`?)
 tsl/broken.json:3:1: not valid JSON: expected value
 "##;
 
@@ -255,5 +255,30 @@ proptest::proptest! {
                 proptest::prop_assert!((1..=lines).contains(&mistake.line) && mistake.column >= 1, "{}", mistake);
             }
         }
+    }
+}
+
+#[test]
+fn a_rule_is_a_file_or_a_table_and_its_mistakes_are_told_with_their_place() {
+    let dir = project(
+        r#"
+[rules.night]
+file = "night.json"
+qos = 1
+[rules."夜间"]
+rule = { type = "IFTTT", action = [{ uri = "action/mq/send", params = { topic = "/a" } }] }
+enabled = false
+"#,
+    );
+    let json = r#"{"type": "IFTTT", "trigger": {}, "action": [{"uri": "action/mq/send", "params": {"topic": "/a"}}]}"#;
+    fs::write(dir.path().join("night.json"), json).unwrap();
+    let rules = load(dir.path()).unwrap().set.rules;
+    assert_eq!((rules[0].name.as_str(), rules[0].enabled, rules[0].qos), ("night", true, crate::set::Qos::AtLeastOnce));
+    assert_eq!((rules[1].name.as_str(), rules[1].enabled, rules[1].runs_per_s), ("夜间", false, 100));
+    let dir = project("[rules.\"a b\"]\nrule = { type = \"CA\", action = [] }\nqos = 2\n");
+    let errors = load(dir.path()).unwrap_err().to_string();
+    for said in ["`a b` is not a name", "`type`: expected `IFTTT`", "`action`: a rule needs at least one action", "qos: 2 is out of range"]
+    {
+        assert!(errors.contains(said), "{said}\n{errors}");
     }
 }

@@ -1,0 +1,147 @@
+//! What a rule does: its actions, one at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value as Json, json};
+
+use super::waiting::Waiting;
+use super::{Live, Outcome, Rules};
+use crate::bus::{Kind, Message, Source};
+use crate::function::Function;
+use crate::name::{FunctionName, ThingId};
+use crate::queue::job::Job;
+use crate::rule::Deed;
+use crate::store::{Batch, Table};
+use crate::thing::Thing;
+use crate::thing::fault::Fault;
+use crate::thing::value::{Property, properties_to_json};
+
+impl Rules {
+    /// Runs an action, and notes what came of it.
+    pub(super) async fn perform(&self, live: &Live, waiting: Waiting) {
+        let name = &live.row.name;
+        let result = self.act(name, &waiting).await;
+        if let Err(error) = &result
+            && let Some(others) = self.refusals.turn()
+        {
+            let (what, trace) = (&waiting.deed, waiting.place.trace);
+            tracing::warn!("rule `{name}`, run {trace}: {what}: {error} (and {others} more such lines)");
+        }
+        let mut state = live.state.lock();
+        state.running -= 1;
+        state.log.ended(&waiting.place, result, self.parts.clock.unix_ms());
+        drop(state);
+        if waiting.is_on_disk {
+            let mut batch = Batch::new();
+            batch.delete(Table::RuleActions, waiting.key(name));
+            // A crash before that repeats the action.
+            drop(self.parts.writer.commit(batch));
+        }
+        self.changed.notify_one();
+    }
+
+    /// What came of it, in words.
+    async fn act(&self, name: &str, waiting: &Waiting) -> Result<String, String> {
+        match &waiting.deed {
+            Deed::SetProperties { thing, properties } => {
+                let properties = self.properties(thing, properties)?;
+                let set = self.parts.things.set_properties(thing, properties).await;
+                set.map(|()| "set".to_owned()).map_err(|fault| told(&fault))
+            }
+            Deed::CallService { thing, service, arguments } => {
+                let arguments = self.arguments(thing, service, arguments)?;
+                let answer = self.parts.things.call_service(thing, service, arguments).await.map_err(|fault| told(&fault))?;
+                Ok(format!("answered {}", Json::from(properties_to_json(&answer))))
+            }
+            Deed::InvokeFunction { function, event } => self.invoke(name, waiting, function, event.as_ref()).await,
+            Deed::TriggerRule(other) => {
+                let told = self.trigger(other, &format!("rule {name}"), &waiting.path).map_err(|none| none.to_string())?;
+                match told.outcome {
+                    Outcome::Ran(trace) => Ok(format!("it runs, as {trace}")),
+                    Outcome::NotMet => Ok("its conditions do not hold".to_owned()),
+                    Outcome::Off => Err("it is disabled".to_owned()),
+                    Outcome::Refused(reason) => Err(reason),
+                }
+            }
+            Deed::Publish { topic, payload } => {
+                let payload = payload.as_ref().map_or_else(|| account(name, waiting), bytes);
+                let published = self.parts.bus.publish(Message {
+                    topic: topic.clone(),
+                    payload,
+                    source: Source::Rule(name.to_owned()),
+                    kind: Kind::Message,
+                    path: waiting.path.clone(),
+                });
+                published.kept().await.map(|()| "published".to_owned())
+            }
+        }
+    }
+
+    async fn invoke(&self, name: &str, waiting: &Waiting, target: &FunctionName, event: Option<&Json>) -> Result<String, String> {
+        let function = self.function(target)?;
+        if let Some(cut) = function.cut(&waiting.path) {
+            return Err(cut);
+        }
+        let event = event.map_or_else(|| account(name, waiting), bytes);
+        let job = Job { path: waiting.path.clone(), ..Job::new(target.clone(), event, function.limits.concurrency) };
+        // The row goes in the commit that accepts the job: it is there once, whenever the gateway ends.
+        let mut rows = Batch::new();
+        if waiting.is_on_disk {
+            rows.delete(Table::RuleActions, waiting.key(name));
+        }
+        let accepted = self.parts.queue.submit_with(job, rows).map_err(|full| full.to_string())?;
+        accepted.await.map(|accepted| format!("accepted as {}", accepted.id)).map_err(|lost| lost.to_string())
+    }
+
+    /// Why an action would fail now.
+    pub(super) fn foreseen(&self, deed: &Deed) -> Option<String> {
+        let online = |id: &ThingId| self.thing(id).and_then(|thing| thing.check_online().map_err(|fault| told(&fault)));
+        let checked = match deed {
+            Deed::SetProperties { thing, properties } => self.properties(thing, properties).map(drop).and_then(|()| online(thing)),
+            Deed::CallService { thing, service, arguments } => {
+                self.arguments(thing, service, arguments).map(drop).and_then(|()| online(thing))
+            }
+            Deed::InvokeFunction { function, .. } => self.function(function).map(drop),
+            Deed::TriggerRule(other) => self
+                .find(other)
+                .map_err(|none| none.to_string())
+                .and_then(|live| if live.state.lock().is_on { Ok(()) } else { Err("it is disabled".to_owned()) }),
+            Deed::Publish { .. } => Ok(()),
+        };
+        checked.err()
+    }
+
+    fn thing(&self, id: &ThingId) -> Result<Arc<Thing>, String> {
+        self.parts.things.get(id).map_err(|fault| told(&fault))
+    }
+
+    fn function(&self, name: &FunctionName) -> Result<Arc<Function>, String> {
+        self.parts.functions.get(name).ok_or_else(|| format!("function `{name}` is not deployed"))
+    }
+
+    fn properties(&self, id: &ThingId, properties: &Map<String, Json>) -> Result<Vec<Property>, String> {
+        self.thing(id)?.product.tsl.properties_from_json(properties).map_err(|fault| told(&fault))
+    }
+
+    fn arguments(&self, id: &ThingId, service: &str, arguments: &Map<String, Json>) -> Result<Vec<Property>, String> {
+        self.thing(id)?.product.tsl.arguments_from_json(service, arguments).map_err(|fault| told(&fault))
+    }
+}
+
+fn told(fault: &Fault) -> String {
+    format!("{} ({})", fault.message, fault.code)
+}
+
+/// Text as it is, and anything else as JSON.
+fn bytes(json: &Json) -> Bytes {
+    match json {
+        Json::String(text) => text.clone().into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// What a function is told, or a topic, where the rule does not say.
+fn account(name: &str, waiting: &Waiting) -> Bytes {
+    json!({"rule": name, "traceId": waiting.place.trace, "time": waiting.at_ms, "cause": waiting.cause}).to_string().into()
+}
