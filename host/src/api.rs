@@ -15,11 +15,12 @@ mod rule;
 mod spaced_json;
 mod thing;
 mod v1;
+mod version;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 
 pub use caller::Peer;
 pub use front::Front;
@@ -32,6 +33,7 @@ use crate::deploy::Deploy;
 use crate::driver::Drivers;
 use crate::function::Functions;
 use crate::metric::Metrics;
+use crate::persistent::Persistents;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::thing::Things;
@@ -45,6 +47,7 @@ pub struct Api {
     pub things: Arc<Things>,
     pub functions: Arc<Functions>,
     pub drivers: Arc<Drivers>,
+    pub persistents: Arc<Persistents>,
     pub routes: Arc<Routes>,
     pub timers: Arc<Timers>,
     pub rules: Arc<Rules>,
@@ -78,6 +81,13 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/ledge/v1/functions", get(ledge::functions))
         .route("/ledge/v1/drivers", get(ledge::drivers))
         .route("/ledge/v1/drivers/{name}/release", post(ledge::release))
+        .route("/ledge/v1/functions/{service}/{function}/rollback", post(version::roll_back))
+        .route("/ledge/v1/versions", get(version::list))
+        .route("/ledge/v1/versions/{service}", post(version::publish))
+        .route("/ledge/v1/versions/{service}/{number}", delete(version::delete))
+        .route("/ledge/v1/aliases", get(version::aliases))
+        .route("/ledge/v1/aliases/{service}/{name}", put(version::set_alias).delete(version::delete_alias))
+        .route("/ledge/v1/functions/{service}/{function}/release", post(ledge::release_function))
         .route("/ledge/v1/invocations/{id}", get(invocation::show))
         .route("/ledge/v1/dead-letters", get(invocation::dead_letters).post(invocation::requeue_all).delete(invocation::purge_all))
         .route("/ledge/v1/dead-letters/{id}", get(invocation::dead_letter).post(invocation::requeue).delete(invocation::purge))

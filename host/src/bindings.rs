@@ -10,6 +10,24 @@ pub mod function {
     });
 }
 
+/// The world of persistent functions: as that of functions, on an engine with component-model async.
+pub mod persistent {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "persistent-function",
+        imports: { default: async },
+        exports: { default: async | store },
+        with: {
+            "ledge:edge/types": super::function::ledge::edge::types,
+            "ledge:edge/iot-data": super::function::ledge::edge::iot_data,
+            "ledge:edge/fc": super::function::ledge::edge::fc,
+            "ledge:edge/credentials": super::function::ledge::edge::credentials,
+            "ledge:edge/kv": super::function::ledge::edge::kv,
+            "wasi": wasmtime_wasi::p3::bindings,
+        },
+    });
+}
+
 /// The world of drivers: component-model async on both sides.
 pub mod driver {
     wasmtime::component::bindgen!({

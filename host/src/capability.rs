@@ -14,6 +14,7 @@ pub mod wasi;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -25,6 +26,23 @@ use crate::limit::Rate;
 use crate::metric::Metrics;
 use crate::telemetry::{OncePerSecond, printable};
 use crate::thing::fault::{self, Fault};
+
+/// Until when something that a guest asks for may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    Moment(Instant),
+    /// So long after it was asked for.
+    After(Duration),
+}
+
+impl Until {
+    pub fn moment(self) -> Instant {
+        match self {
+            Self::Moment(moment) => moment,
+            Self::After(duration) => Instant::now() + duration,
+        }
+    }
+}
 
 /// Who calls: the identity and the grants of one deployed function or driver.
 pub struct Guest {

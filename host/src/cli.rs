@@ -16,6 +16,7 @@ mod release;
 mod route;
 mod rule;
 mod up;
+mod version;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
@@ -84,6 +85,14 @@ enum Command {
     /// Change the routes of messages on a running gateway.
     #[command(subcommand)]
     Route(route::Command),
+    /// Keep what is deployed of a service, as a version that never changes.
+    #[command(subcommand)]
+    Version(version::VersionCommand),
+    /// Names that lead to versions, or to two of them by weight.
+    #[command(subcommand)]
+    Alias(version::AliasCommand),
+    /// Put what was deployed before in a function's place again. The last two are kept.
+    Rollback(version::RollbackArgs),
     /// Automation rules on a running gateway: change them, run them, ask what they did and why.
     #[command(subcommand)]
     Rule(rule::Command),
@@ -99,10 +108,10 @@ enum Command {
         #[command(flatten)]
         target: TargetArgs,
     },
-    /// Start a driver again that was quarantined because it failed too often.
+    /// Start a driver or a persistent function again that was quarantined because it failed too often.
     Release {
-        /// The driver, by its name in `ledge list drivers`.
-        driver: String,
+        /// The driver, by its name in `ledge list drivers`, or the function, as SERVICE/FUNCTION.
+        name: String,
         #[command(flatten)]
         target: TargetArgs,
     },
@@ -197,6 +206,8 @@ enum Listing {
     Routes,
     Timers,
     Rules,
+    Versions,
+    Aliases,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -245,10 +256,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Status { id, target } => wait(dead_letters::status(id, target)),
         Command::Route(command) => wait(route::run(command)),
+        Command::Version(command) => wait(version::version(command)),
+        Command::Alias(command) => wait(version::alias(command)),
+        Command::Rollback(args) => wait(version::roll_back(args)),
         Command::Rule(command) => wait(rule::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),
         Command::List { what, json, target } => wait(list::run(what, json, target)),
-        Command::Release { driver, target } => wait(release::run(&driver, target)),
+        Command::Release { name, target } => wait(release::run(&name, target)),
         Command::New { kind, name } => new_project(kind, &name),
         Command::Bench(args) => bench::run(&args),
         Command::CompileComponent(args) => Ok(compile_component::run(&args)),

@@ -6,6 +6,7 @@ mod check_rules;
 mod components;
 mod env;
 mod report;
+mod versions;
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -16,22 +17,26 @@ use anyhow::Context;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::audit::Audit;
 use crate::capability::Guest;
 use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
+use crate::clock::Clock;
 use crate::driver::{Deployed, Drivers};
-use crate::function::{Function, Functions};
+use crate::function::{Aliases, Failing, Function, Functions, Probation};
 use crate::grant::{ClosedDirs, Grants};
 use crate::limit::Limits;
 use crate::memory;
-use crate::metric::Metrics;
-use crate::runtime::{BoundCode, DriverCode, Kind, Loaded, Runtime};
+use crate::metric::{FunctionMetrics, Metrics};
+use crate::name::FunctionName;
+use crate::persistent::{Persistent, PersistentHandle, Persistents};
+use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
 use crate::seal::Seal;
-use crate::set::{self, Digest, Set};
+use crate::set::{self, Digest, Health, Mode, Set};
 use crate::store::{Batch, Store, Table};
+use crate::telemetry::printable;
 use crate::thing::tsl::Tsl;
 use crate::thing::{Product, Things};
 use crate::trigger::http::HttpTriggers;
@@ -40,10 +45,14 @@ use crate::trigger::rule::Rules;
 use crate::trigger::timer::Timers;
 pub use components::{Components, PutError};
 pub use report::{Change, Report};
+pub use versions::{Alias, Past, Version, VersionError, Versions};
 
 /// What a deployment changes.
 #[derive(Clone)]
 pub struct Parts {
+    pub clock: Clock,
+    /// Where guests run.
+    pub guests: tokio::runtime::Handle,
     pub store: Arc<Store>,
     /// Seals the environment of components at rest.
     pub seal: Arc<Seal>,
@@ -52,6 +61,7 @@ pub struct Parts {
     pub runtime: Arc<Runtime>,
     pub functions: Arc<Functions>,
     pub drivers: Arc<Drivers>,
+    pub persistents: Arc<Persistents>,
     pub things: Arc<Things>,
     pub routes: Arc<Routes>,
     pub http: Arc<HttpTriggers>,
@@ -66,13 +76,22 @@ pub struct Deploy {
     /// One deployment at a time, from the first look at the store to the switch.
     turn: tokio::sync::Mutex<()>,
     /// What is deployed now.
-    current: Mutex<Set>,
+    current: Mutex<State>,
+    /// Who is told by functions whose first calls all fail.
+    failing: mpsc::UnboundedSender<Failing>,
     /// Whether something of it cannot run, and so does not.
     is_incomplete: AtomicBool,
 }
 
 /// A function that is ready, or why it cannot be.
-type Made = Result<(Arc<Function>, Loaded), String>;
+type Made = Result<MadeFunction, String>;
+
+struct MadeFunction {
+    function: Arc<Function>,
+    /// Where it is a persistent one: what is to be supervised.
+    persistent: Option<Arc<Persistent>>,
+    how: Loaded,
+}
 
 /// Functions that are made ready at once. There are as many compilers as processors; the others wait for one.
 const SIDE_BY_SIDE: usize = 16;
@@ -87,10 +106,42 @@ pub enum DeployError {
     Failed(#[from] anyhow::Error),
 }
 
+/// All that a gateway knows of what runs on it.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    set: Set,
+    versions: Versions,
+}
+
+/// Whether a function has to show that it works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Care {
+    /// By its health check, and its first calls.
+    Checked,
+    /// It was deployed before: whoever goes back to it has his reasons.
+    Trusted,
+}
+
+/// Why versions, aliases or a function are left as they are.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error("{0}")]
+    Version(#[from] VersionError),
+    #[error("{0}")]
+    Deploy(#[from] DeployError),
+}
+
+impl From<anyhow::Error> for ChangeError {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Deploy(error.into())
+    }
+}
+
 /// A set that is ready to run.
 struct Ready {
     products: Vec<Arc<Product>>,
     functions: Vec<Arc<Function>>,
+    persistents: Vec<Arc<Persistent>>,
     drivers: Vec<Arc<Deployed>>,
     /// Components that had to be compiled.
     compiled: usize,
@@ -99,9 +150,12 @@ struct Ready {
 }
 
 impl Deploy {
-    pub fn new(parts: Parts) -> Self {
+    /// With what [`watch`] waits for.
+    pub fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<Failing>) {
         let empty = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] };
-        Self { parts, turn: tokio::sync::Mutex::default(), current: Mutex::new(empty), is_incomplete: AtomicBool::new(false) }
+        let current = Mutex::new(State { set: empty, versions: Versions::default() });
+        let (failing, failed) = mpsc::unbounded_channel();
+        (Self { parts, turn: tokio::sync::Mutex::default(), current, failing, is_incomplete: AtomicBool::new(false) }, failed)
     }
 
     pub fn components(&self) -> &Components {
@@ -110,7 +164,12 @@ impl Deploy {
 
     /// What is deployed now.
     pub fn current(&self) -> Set {
-        self.current.lock().clone()
+        self.current.lock().set.clone()
+    }
+
+    /// What is kept besides.
+    pub fn versions(&self) -> Versions {
+        self.current.lock().versions.clone()
     }
 
     /// Switches to what the store holds. What cannot run any more is left out, loudly.
@@ -125,61 +184,125 @@ impl Deploy {
             routes: rows(store, Table::Routes)?,
             rules: rows(store, Table::Rules)?,
         };
-        for (who, grants) in guests(&mut set) {
+        let mut versions = Versions::read(store).context("reading versions")?;
+        for (who, grants) in guests(&mut set).chain(versions.grants()) {
             grants.env = env::unsealed(&self.parts.seal, &who, &grants.env)?;
         }
-        let ready = self.make_ready(&set, &set).await.map_err(|error| anyhow::anyhow!("{error}"))?;
-        self.switch(set, ready).await;
+        let state = State { set, versions };
+        let ready = self.make_ready(&state, &state, Care::Checked).await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        self.switch(state, ready).await;
         Ok(())
     }
 
     /// Deploys `set` beside what is there; with `prune`, instead of what is there.
     pub async fn apply(&self, set: Set, prune: bool, who: &str) -> Result<Report, DeployError> {
-        let named: Vec<String> = set.drivers.iter().map(|row| row.name.clone()).collect();
-        let change = |before: &Set| if prune { set } else { merge(before.clone(), set) };
-        self.change(change, &named, who).await
+        let drivers = set.drivers.iter().map(|row| row.name.clone());
+        let named: Vec<String> = drivers.chain(set.functions.iter().map(|row| row.name.to_string())).collect();
+        let now_ms = self.parts.clock.unix_ms();
+        let change = |before: &State| {
+            let set = if prune { set } else { merge(before.set.clone(), set) };
+            let mut versions = before.versions.clone();
+            versions.remember(&before.set, &set, now_ms);
+            State { set, versions }
+        };
+        self.change(change, Care::Checked, &named, who).await
+    }
+
+    /// Publishes the functions of a service as they are deployed. The number of the version.
+    pub async fn publish(&self, service: &str, description: &str, who: &str) -> Result<u32, ChangeError> {
+        let now_ms = self.parts.clock.unix_ms();
+        let publish = |state: &mut State| state.versions.publish(&state.set, service, description, now_ms);
+        self.change_versions(publish, who).await
+    }
+
+    pub async fn delete_version(&self, service: &str, number: u32, who: &str) -> Result<(), ChangeError> {
+        self.change_versions(|state| state.versions.delete(service, number), who).await
+    }
+
+    /// Adds an alias, or changes the one of that name.
+    pub async fn set_alias(&self, alias: Alias, who: &str) -> Result<(), ChangeError> {
+        self.change_versions(|state| state.versions.set_alias(alias), who).await
+    }
+
+    pub async fn delete_alias(&self, service: &str, name: &str, who: &str) -> Result<(), ChangeError> {
+        self.change_versions(|state| state.versions.delete_alias(service, name), who).await
+    }
+
+    /// Puts what was deployed before in a function's place again.
+    pub async fn roll_back(&self, name: &FunctionName, who: &str) -> Result<(), ChangeError> {
+        self.roll_back_from(name, None, who).await
+    }
+
+    /// `from`: only if that is what is deployed still.
+    async fn roll_back_from(&self, name: &FunctionName, from: Option<&Digest>, who: &str) -> Result<(), ChangeError> {
+        let roll_back = |state: &mut State| {
+            let nothing = || VersionError::NothingBefore(name.clone());
+            let row = state.set.functions.iter_mut().find(|row| row.name == *name).ok_or_else(nothing)?;
+            if from.is_some_and(|from| *from != row.component) {
+                return Err(nothing());
+            }
+            *row = state.versions.take_past(name)?;
+            Ok(())
+        };
+        self.change_versions(roll_back, who).await
+    }
+
+    async fn change_versions<T>(&self, change: impl FnOnce(&mut State) -> Result<T, VersionError>, who: &str) -> Result<T, ChangeError> {
+        let mut changed = None;
+        let try_change = |before: &State| {
+            let mut after = before.clone();
+            changed = Some(change(&mut after));
+            // What is refused changes nothing.
+            if changed.as_ref().is_some_and(Result::is_ok) { after } else { before.clone() }
+        };
+        let applied = self.change(try_change, Care::Trusted, &[], who).await;
+        match changed {
+            Some(Err(refused)) => Err(refused.into()),
+            Some(Ok(done)) => applied.map(|_| done).map_err(Into::into),
+            None => Err(anyhow::anyhow!("nothing was changed").into()),
+        }
     }
 
     /// Adds a route to what is there, or takes one away. `None`: there is no such route.
     pub async fn change_route(&self, route: set::Route, is_added: bool, who: &str) -> Result<Option<Report>, DeployError> {
-        if !is_added && !self.current.lock().routes.iter().any(|row| row.is_between_the_same(&route)) {
+        if !is_added && !self.current.lock().set.routes.iter().any(|row| row.is_between_the_same(&route)) {
             return Ok(None);
         }
-        let change = |before: &Set| {
+        let change = |before: &State| {
             let mut after = before.clone();
-            after.routes.retain(|row| !row.is_between_the_same(&route));
+            after.set.routes.retain(|row| !row.is_between_the_same(&route));
             if is_added {
-                after.routes.push(route);
+                after.set.routes.push(route);
             }
             after
         };
-        self.change(change, &[], who).await.map(Some)
+        self.change(change, Care::Checked, &[], who).await.map(Some)
     }
 
     /// Adds a rule to what is there or changes it, or with `None` takes it away. `None`: there is no such rule.
     pub async fn change_rule(&self, name: &str, rule: Option<set::Rule>, who: &str) -> Result<Option<Report>, DeployError> {
-        if rule.is_none() && !self.current.lock().rules.iter().any(|row| row.name == name) {
+        if rule.is_none() && !self.current.lock().set.rules.iter().any(|row| row.name == name) {
             return Ok(None);
         }
-        let change = |before: &Set| {
+        let change = |before: &State| {
             let mut after = before.clone();
-            after.rules.retain(|row| row.name != name);
-            after.rules.extend(rule);
+            after.set.rules.retain(|row| row.name != name);
+            after.set.rules.extend(rule);
             after
         };
-        self.change(change, &[], who).await.map(Some)
+        self.change(change, Care::Checked, &[], who).await.map(Some)
     }
 
-    async fn change(&self, change: impl FnOnce(&Set) -> Set, named: &[String], who: &str) -> Result<Report, DeployError> {
+    async fn change(&self, change: impl FnOnce(&State) -> State, care: Care, named: &[String], who: &str) -> Result<Report, DeployError> {
         let _turn = self.turn.lock().await;
-        let before = self.current();
+        let before = self.current.lock().clone();
         let after = change(&before);
         let report = self.compare(&before, &after)?;
-        if report.is_unchanged() && !self.is_incomplete.load(Ordering::Relaxed) {
+        if report.is_unchanged() && before.versions == after.versions && !self.is_incomplete.load(Ordering::Relaxed) {
             self.release(named, who);
             return Ok(report);
         }
-        let ready = self.make_ready(&after, &before).await?;
+        let ready = self.make_ready(&after, &before, care).await?;
         let report = Report { compiled: ready.compiled, ..report };
         tokio::task::block_in_place(|| self.commit(&after))?;
         self.switch(after, ready).await;
@@ -194,25 +317,28 @@ impl Deploy {
         for name in named {
             // Most are not quarantined, and those that were changed have started anew already.
             let _ = self.parts.drivers.release(name, who);
+            let _ = self.parts.persistents.release(name, who);
         }
     }
 
     /// What [`Deploy::apply`] would change. Components are not looked at, and nothing is stored.
     pub fn plan(&self, set: Set, prune: bool) -> Result<Report, DeployError> {
-        let before = self.current();
-        let after = if prune { set } else { merge(before.clone(), set) };
-        self.compare(&before, &after)
+        let before = self.current.lock().clone();
+        let set = if prune { set } else { merge(before.set.clone(), set) };
+        self.compare(&before, &State { set, versions: before.versions.clone() })
     }
 
-    fn compare(&self, before: &Set, after: &Set) -> Result<Report, DeployError> {
-        let problems = tokio::task::block_in_place(|| check::set(before, after, &self.parts.closed_dirs));
+    fn compare(&self, before: &State, after: &State) -> Result<Report, DeployError> {
+        let has = |name: &FunctionName| after.versions.has(name);
+        let problems = tokio::task::block_in_place(|| check::set(&before.set, &after.set, &has, &self.parts.closed_dirs));
         if problems.is_empty() { Ok(Report::between(before, after)) } else { Err(DeployError::Refused(problems)) }
     }
 
     /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run
     /// any more (its file is damaged, say) is left out, and stays deployed, so that it does not hold up the rest.
-    async fn make_ready(&self, set: &Set, old: &Set) -> Result<Ready, DeployError> {
-        let mut ready = Ready { products: vec![], functions: vec![], drivers: vec![], compiled: 0, left_out: vec![] };
+    async fn make_ready(&self, state: &State, old: &State, care: Care) -> Result<Ready, DeployError> {
+        let (set, versions, old_versions, old) = (&state.set, state.versions.rows(), old.versions.rows(), &old.set);
+        let mut ready = Ready { products: vec![], functions: vec![], persistents: vec![], drivers: vec![], compiled: 0, left_out: vec![] };
         let mut problems = Vec::new();
         let mut broken = |is_old: bool, problem: String| if is_old { ready.left_out.push(problem) } else { problems.push(problem) };
         for row in &set.products {
@@ -222,14 +348,30 @@ impl Deploy {
             }
         }
         let places = Semaphore::new(SIDE_BY_SIDE);
-        let mut made: FuturesOrdered<_> = set.functions.iter().map(|row| self.made(row, old, &places)).collect();
+        let mut made: FuturesOrdered<_> = set.functions.iter().map(|row| self.made(row, old, care, &places)).collect();
         while let Some((row, is_old, made)) = made.next().await {
             match made {
-                Ok((function, how)) => {
+                Ok(MadeFunction { function, persistent, how }) => {
+                    if !is_old {
+                        function.probation.iter().for_each(Probation::begin);
+                    }
                     ready.compiled += usize::from(how == Loaded::Compiled);
                     ready.functions.push(function);
+                    ready.persistents.extend(persistent);
                 }
                 Err(reason) => broken(is_old, format!("function `{}`: {reason}", row.name)),
+            }
+        }
+        drop(made);
+        // Each of them was started once, under another name.
+        let old_versions: Vec<_> = old_versions.collect();
+        for row in versions {
+            match self.restored(&row, old_versions.contains(&row)).await {
+                Ok(MadeFunction { function, persistent, .. }) => {
+                    ready.functions.push(function);
+                    ready.persistents.extend(persistent);
+                }
+                Err(reason) => broken(true, format!("function `{}`: {reason}", row.name)),
             }
         }
         for row in &set.drivers {
@@ -242,56 +384,102 @@ impl Deploy {
     }
 
     /// A function with its row, and whether that was there before.
-    async fn made<'r>(&self, row: &'r set::Function, old: &Set, places: &Semaphore) -> (&'r set::Function, bool, Made) {
+    async fn made<'r>(&self, row: &'r set::Function, old: &Set, care: Care, places: &Semaphore) -> (&'r set::Function, bool, Made) {
         if old.functions.contains(row) {
-            return (row, true, self.restored(row));
+            return (row, true, self.restored(row, true).await);
         }
         let _place = places.acquire().await;
-        (row, false, self.started(row).await)
+        (row, false, self.started(row, care).await)
     }
 
     /// A function that was deployed before: the one that runs, or one that is loaded when it is called.
-    fn restored(&self, row: &set::Function) -> Made {
-        if let Some(same) = self.parts.functions.get(&row.name) {
-            return Ok((same, Loaded::AlreadyLoaded));
+    async fn restored(&self, row: &set::Function, is_same: bool) -> Made {
+        if is_same && let Some(same) = self.parts.functions.get(&row.name) {
+            let persistent = self.parts.persistents.find(&row.name.to_string());
+            return Ok(MadeFunction { function: same, persistent, how: Loaded::AlreadyLoaded });
+        }
+        if row.mode == Mode::Persistent {
+            return self.persistent(row, None).await;
         }
         self.parts.components.find(&row.component).map_err(|error| format!("{error:#}"))?;
-        Ok((Arc::new(self.function(row).0), Loaded::Not))
+        Ok(MadeFunction { function: Arc::new(self.function(row).0), persistent: None, how: Loaded::Not })
     }
 
     /// A new one, which was started once.
-    async fn started(&self, row: &set::Function) -> Made {
+    async fn started(&self, row: &set::Function, care: Care) -> Made {
+        let health = row.health.as_ref().filter(|_| care == Care::Checked);
+        if row.mode == Mode::Persistent {
+            let made = self.persistent(row, health).await?;
+            if let Some(persistent) = &made.persistent {
+                persistent.try_start().await.map_err(|reason| format!("it does not start: {reason}"))?;
+                if let Some(health) = health {
+                    persistent.check(made.function.clone(), health).await.map_err(unhealthy)?;
+                }
+            }
+            return Ok(made);
+        }
         let (function, code) = self.function(row);
         let how = code.try_start(&function).await?;
-        Ok((Arc::new(function), how))
+        let function = Arc::new(self.on_probation(function, health));
+        if let Some(health) = health {
+            // Where guests run: a busy one does not hold up the API.
+            let (function, health) = (function.clone(), health.clone());
+            let checked = self.parts.guests.spawn(async move { function.check(&health).await }).await;
+            checked.map_err(|error| error.to_string())?.map_err(unhealthy)?;
+        }
+        Ok(MadeFunction { function, persistent: None, how })
+    }
+
+    async fn persistent(&self, row: &set::Function, health: Option<&Health>) -> Made {
+        let (digest, stack_bytes) = (row.component.clone(), row.limits.stack_bytes);
+        let (code, how) = self.load(move |runtime| runtime.load_persistent(&digest, stack_bytes)).await?;
+        let guest = self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits);
+        let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
+        let persistent = Arc::new(Persistent::new(row.clone(), code, guest, log, self.parts.runtime.clone()));
+        let function = Function::new(row, Arc::new(PersistentHandle(persistent.clone())), self.counted(row));
+        Ok(MadeFunction { function: Arc::new(self.on_probation(function, health)), persistent: Some(persistent), how })
     }
 
     fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {
         let guest = self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let code = Arc::new(BoundCode::new(self.parts.runtime.clone(), guest, log, row.reuse));
-        // What was counted of an earlier version goes on.
-        let metrics = self.parts.functions.get(&row.name).map(|earlier| earlier.metrics.clone()).unwrap_or_default();
-        (Function::new(row, code.clone(), metrics), code)
+        (Function::new(row, code.clone(), self.counted(row)), code)
+    }
+
+    /// A function that was not there before is watched for its first calls, where its manifest says so.
+    fn on_probation(&self, function: Function, health: Option<&Health>) -> Function {
+        let calls = health.map_or(0, |health| health.first_calls);
+        let probation = (calls > 0).then(|| Probation::new(calls, self.failing.clone()));
+        Function { probation, ..function }
+    }
+
+    /// What was counted of an earlier version goes on.
+    fn counted(&self, row: &set::Function) -> Arc<FunctionMetrics> {
+        self.parts.functions.get(&row.name).map(|earlier| earlier.metrics.clone()).unwrap_or_default()
     }
 
     async fn driver(&self, row: &set::Driver, set: &Set, is_old: bool, compiled: &mut usize) -> Result<Arc<Deployed>, String> {
-        let (code, how) = self.load_driver(row).await?;
+        let (digest, stack_bytes) = (row.component.clone(), row.limits.stack_bytes);
+        let (code, how) = self.load(move |runtime| runtime.load_driver(&digest, stack_bytes)).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("driver {}", row.name), Arc::new(row.grants.clone()), &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(row.config.as_ref(), set.things.iter().filter(|thing| thing.driver == row.name)));
-        let driver = Deployed { row: row.clone(), code, guest, log, config };
+        let driver = Deployed { row: row.clone(), code, guest, log, config, things: self.parts.things.clone() };
         if !is_old {
-            driver.try_start(self.parts.things.clone()).await.map_err(|reason| format!("it does not start: {reason}"))?;
+            driver.try_start().await.map_err(|reason| format!("it does not start: {reason}"))?;
         }
         Ok(Arc::new(driver))
     }
 
     /// Away from the threads that serve others: it takes a while.
-    async fn load_driver(&self, row: &set::Driver) -> Result<(Arc<DriverCode>, Loaded), String> {
-        let (runtime, digest, stack_bytes) = (self.parts.runtime.clone(), row.component.clone(), row.limits.stack_bytes);
-        let loaded = tokio::task::spawn_blocking(move || runtime.load_driver(&digest, stack_bytes)).await;
+    async fn load<C: Send + Sync + 'static>(
+        &self,
+        load: impl FnOnce(&Runtime) -> anyhow::Result<(Arc<C>, Loaded)> + Send + 'static,
+    ) -> Result<(Arc<C>, Loaded), String> {
+        let runtime = self.parts.runtime.clone();
+        let loaded = tokio::task::spawn_blocking(move || load(&runtime)).await;
         loaded.map_err(|error| error.to_string())?.map_err(|error| format!("{error:#}"))
     }
 
@@ -299,9 +487,9 @@ impl Deploy {
         Arc::new(Guest::new(who, grants, self.parts.closed_dirs.clone(), limits, self.parts.audit.clone(), self.parts.metrics.clone()))
     }
 
-    fn commit(&self, set: &Set) -> anyhow::Result<()> {
-        let mut set = set.clone();
-        for (who, grants) in guests(&mut set) {
+    fn commit(&self, state: &State) -> anyhow::Result<()> {
+        let State { mut set, mut versions } = state.clone();
+        for (who, grants) in guests(&mut set).chain(versions.grants()) {
             grants.env = env::sealed(&self.parts.seal, &who, &grants.env);
         }
         let mut batch = Batch::default();
@@ -326,38 +514,73 @@ impl Deploy {
         for row in &set.rules {
             batch.put_json(Table::Rules, &row.name, row)?;
         }
+        versions.write(&mut batch)?;
         self.parts.store.commit(batch).context("committing the deployment")
     }
 
     fn prune(&self) {
-        let set = self.current();
-        let used = set.functions.iter().map(|row| &row.component).chain(set.drivers.iter().map(|row| &row.component));
+        let State { set, versions } = self.current.lock().clone();
+        let used =
+            set.functions.iter().chain(versions.kept()).map(|row| &row.component).chain(set.drivers.iter().map(|row| &row.component));
         let used: HashSet<&str> = used.map(Digest::as_str).collect();
         self.parts.components.prune(|digest| used.contains(digest));
         self.parts.runtime.prune(|digest| used.contains(digest));
     }
 
-    async fn switch(&self, set: Set, ready: Ready) {
+    async fn switch(&self, state: State, ready: Ready) {
+        let State { set, versions } = &state;
         self.parts.things.replace(ready.products, set.things.clone());
         self.parts.http.replace(&ready.functions);
         self.parts.functions.replace(ready.functions);
+        let mut aliases = Aliases::default();
+        for Alias { service, name, version, also } in &versions.aliases {
+            aliases.add(service, name, *version, *also);
+        }
+        self.parts.functions.replace_aliases(aliases);
         self.parts.routes.replace(set.routes.clone());
         self.parts.timers.replace(set.functions.iter());
         self.parts.rules.replace(set.rules.clone());
         self.parts.drivers.replace(ready.drivers).await;
+        self.parts.persistents.replace(ready.persistents).await;
         for broken in &ready.left_out {
             tracing::error!("{broken}; it is left out until it is deployed again");
         }
         self.is_incomplete.store(!ready.left_out.is_empty(), Ordering::Relaxed);
-        *self.current.lock() = set;
+        *self.current.lock() = state;
+    }
+}
+
+fn unhealthy(reason: String) -> String {
+    format!("it fails its health check, and is not deployed: {reason}")
+}
+
+/// Puts what was there before in the place of each function whose first calls all fail.
+pub async fn watch(deploy: Arc<Deploy>, mut failed: mpsc::UnboundedReceiver<Failing>) {
+    while let Some(Failing { name, digest, calls, reason }) = failed.recv().await {
+        let reason = printable(&reason);
+        match deploy.roll_back_from(&name, Some(&digest), "health check").await {
+            Ok(()) => {
+                tracing::error!(
+                    "function `{name}` went back to what was deployed before: its first {calls} calls failed, the last one so: {reason}"
+                );
+                deploy.parts.audit.record(
+                    "health check",
+                    "rolled back",
+                    &format!("function {name}: its first {calls} calls failed: {reason}"),
+                );
+            }
+            Err(error) => {
+                tracing::error!("function `{name}`: its first {calls} calls failed, the last one so: {reason}; it stays as it is: {error}");
+            }
+        }
     }
 }
 
 /// Compiles what is deployed and in no cache, as after an update of the gateway, so that no call has to wait for it. Calls that
 /// come sooner compile it themselves.
 pub async fn compile_missing(deploy: Arc<Deploy>) {
-    let wanted = |row: &set::Function| (row.name.clone(), row.component.clone(), Kind::of_function(row.http.as_ref()));
-    let all: Vec<_> = deploy.current.lock().functions.iter().map(wanted).collect();
+    let wanted = |row: &set::Function| (row.name.clone(), row.component.clone(), Kind::of_function(row));
+    let all: Vec<_> = deploy.current.lock().set.functions.iter().map(wanted).collect();
     for (name, component, kind) in all {
         let runtime = deploy.parts.runtime.clone();
         let compiled = tokio::task::spawn_blocking(move || runtime.compile_missing(&component, kind)).await;

@@ -2,10 +2,12 @@
 //!
 //! How a guest runs is not here: `runtime` implements [`Code`].
 
+mod alias;
 mod breaker;
 mod gate;
 pub mod http;
 mod invocation;
+mod probation;
 mod rest;
 
 use std::collections::HashMap;
@@ -16,9 +18,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
+pub use alias::Aliases;
 pub use breaker::Breaker;
 pub use gate::Gate;
 pub use invocation::{Failure, Invocation, InvokeError, Outcome};
+pub use probation::{Failing, Probation};
 pub use rest::{IDLE, REST_TURNS, rest_idle};
 
 use crate::call_path::CallPath;
@@ -27,14 +31,17 @@ use crate::limit::Limits;
 use crate::metric::FunctionMetrics;
 use crate::name::FunctionName;
 use crate::set;
-use crate::set::{Asynchronous, Digest, HttpTrigger};
+use crate::set::{Asynchronous, Digest, HttpTrigger, Mode};
 use http::Exchange;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// A deployed function. It never changes: a new deployment makes a new one, and running calls finish on theirs.
 pub struct Function {
+    /// As it is called, with the number of its version if it is one.
     pub name: FunctionName,
+    /// The name under which it acts, which all of its versions share.
+    pub base: FunctionName,
     pub digest: Digest,
     pub limits: Limits,
     /// The same that its code runs under.
@@ -44,10 +51,13 @@ pub struct Function {
     /// The defaults hold where there is none.
     pub asynchronous: Option<Arc<Asynchronous>>,
     pub http: Option<HttpTrigger>,
+    pub mode: Mode,
     /// The path of a call that comes from outside.
     pub path: CallPath,
     pub gate: Gate,
     pub breaker: Breaker,
+    /// While it is not known yet whether it works.
+    pub probation: Option<Probation>,
     pub code: Arc<dyn Code>,
     pub metrics: Arc<FunctionMetrics>,
 }
@@ -55,22 +65,33 @@ pub struct Function {
 impl Function {
     /// What a deployment's row says, with the code that it names.
     pub fn new(row: &set::Function, code: Arc<dyn Code>, metrics: Arc<FunctionMetrics>) -> Self {
+        let mut limits = row.limits;
+        if row.mode == Mode::Persistent {
+            // It has one instance, which takes one call at a time.
+            limits.concurrency = 1;
+        }
         Self {
             metrics,
+            mode: row.mode,
             name: row.name.clone(),
+            base: row.name.base(),
+            probation: None,
             digest: row.component.clone(),
-            limits: row.limits,
+            limits,
             grants: row.grants.clone(),
             reuse: row.reuse,
             asynchronous: row.asynchronous.clone(),
             http: row.http.clone(),
             path: CallPath::default().then(row.name.clone()),
             breaker: Breaker::new(row.limits.breaker_failures),
-            gate: Gate::new(row.limits.concurrency),
+            gate: Gate::new(limits.concurrency),
             code,
         }
     }
 }
+
+/// Of a result, in the error that says that another one was expected.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// The code of a function, ready to run.
 pub trait Code: Send + Sync {
@@ -128,11 +149,20 @@ impl Call {
 #[derive(Default)]
 pub struct Functions {
     table: ArcSwap<HashMap<FunctionName, Arc<Function>>>,
+    aliases: ArcSwap<Aliases>,
 }
 
 impl Functions {
     pub fn get(&self, name: &FunctionName) -> Option<Arc<Function>> {
-        self.table.load().get(name).cloned()
+        let table = self.table.load();
+        let found = table.get(name).cloned();
+        // Only a name with a qualifier can be an alias.
+        found.or_else(|| table.get(&self.aliases.load().next(name)?).cloned())
+    }
+
+    /// Replaces all aliases.
+    pub fn replace_aliases(&self, aliases: Aliases) {
+        self.aliases.store(Arc::new(aliases));
     }
 
     /// All functions, in the order of their names.
@@ -192,10 +222,45 @@ impl Function {
         match &outcome {
             // It had less time than it asks for, which says nothing of it.
             Outcome::Unhandled(Failure { limit: Some("deadline_ms"), .. }) if deadline < own => {}
-            Outcome::Unhandled(failure) => attempt.failed(&self.name, &failure.message),
-            Outcome::Done(_) | Outcome::Handled(_) => attempt.succeeded(&self.name),
+            Outcome::Unhandled(failure) => {
+                attempt.failed(&self.name, &failure.message);
+                self.note(Some(&failure.message));
+            }
+            Outcome::Done(_) | Outcome::Handled(_) => {
+                attempt.succeeded(&self.name);
+                self.note(None);
+            }
         }
         Ok(outcome)
+    }
+
+    /// How a call went, for as long as it is not known whether the function works.
+    fn note(&self, failure: Option<&str>) {
+        match (&self.probation, failure) {
+            (None, _) => {}
+            (Some(probation), None) => probation.succeeded(),
+            (Some(probation), Some(reason)) => probation.failed(&self.name, &self.digest, reason),
+        }
+    }
+
+    /// One call before anybody else can make one: how it went, in words where it did not.
+    pub async fn check(self: Arc<Self>, health: &set::Health) -> Result<(), String> {
+        let Some(event) = &health.event else { return Ok(()) };
+        let name = self.name.clone();
+        let ended = self.admit_and_run(Invocation::new(name, event.clone())).await;
+        let result = match ended {
+            Ok(Outcome::Done(result)) => result,
+            Ok(Outcome::Handled(message)) => return Err(format!("its handler answers with an error: {message}")),
+            Ok(Outcome::Unhandled(failure)) => return Err(failure.message),
+            Err(error) => return Err(error.to_string()),
+        };
+        match &health.expect {
+            Some(expected) if result != expected.as_bytes() => {
+                let shown: String = String::from_utf8_lossy(&result).chars().take(SHOWN_CHARS_MAX).collect();
+                Err(format!("its result is `{}`, and `{expected}` was expected", shown.escape_debug()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A call that is not made because too many others led to it.

@@ -24,10 +24,10 @@ use crate::capability::iot_data::IotDataParts;
 use crate::clock::Clock;
 use crate::deploy::{self, Components, Deploy};
 use crate::driver::Drivers;
-pub use crate::driver::RestartPolicy;
 use crate::function::{self, Functions};
 use crate::grant::ClosedDirs;
 use crate::metric::Metrics;
+use crate::persistent::Persistents;
 use crate::queue::Queue;
 use crate::runtime::{self, Runtime};
 use crate::seal::Seal;
@@ -35,6 +35,7 @@ use crate::shutdown::Shutdown;
 use crate::state::State;
 use crate::store::Store;
 use crate::store::writer::Writer;
+pub use crate::supervisor::RestartPolicy;
 use crate::thing::Things;
 use crate::tls::Identity;
 use crate::trigger::http::HttpTriggers;
@@ -88,6 +89,7 @@ pub struct Gateway {
     store: Arc<Store>,
     writer: Option<Writer>,
     pub drivers: Arc<Drivers>,
+    persistents: Arc<Persistents>,
     audit: Audit,
     shutdown: Shutdown,
     serving: Vec<JoinHandle<()>>,
@@ -102,6 +104,9 @@ pub struct Gateway {
 /// How long running calls may take to finish once the gateway is told to stop.
 /// Drivers then have [`crate::driver`]'s second, so that all is over within ten.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(9);
+
+/// How long what lives as long as it is deployed may then take to let go.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Gateway {
     /// Starts everything, and deploys what was deployed before.
@@ -168,8 +173,11 @@ impl Gateway {
         tracing::info!("the pool of functions: {}", runtime.sizes);
         let sizes = runtime.sizes.to_string();
         let metrics = Metrics::default();
-        let drivers = Arc::new(Drivers::new(things.clone(), guests.handle(), options.restarts));
-        let deploy = Arc::new(Deploy::new(deploy::Parts {
+        let drivers = Arc::new(Drivers::new(guests.handle(), options.restarts));
+        let persistents = Arc::new(Persistents::new(guests.handle(), options.restarts));
+        let (deploy, failing) = Deploy::new(deploy::Parts {
+            clock: clock.clone(),
+            guests: guests.handle(),
             store: store.clone(),
             seal,
             closed_dirs,
@@ -177,6 +185,7 @@ impl Gateway {
             runtime,
             functions: functions.clone(),
             drivers: drivers.clone(),
+            persistents: persistents.clone(),
             things: things.clone(),
             routes: routes.clone(),
             http: http_triggers.clone(),
@@ -184,7 +193,8 @@ impl Gateway {
             rules: rules.clone(),
             audit: audit.clone(),
             metrics: metrics.clone(),
-        }));
+        });
+        let deploy = Arc::new(deploy);
         deploy.restore().await.context("starting what was deployed before")?;
 
         let shutdown = Shutdown::default();
@@ -194,6 +204,7 @@ impl Gateway {
             things: things.clone(),
             functions: functions.clone(),
             drivers: drivers.clone(),
+            persistents: persistents.clone(),
             routes,
             timers: timers.clone(),
             rules: rules.clone(),
@@ -213,6 +224,7 @@ impl Gateway {
             tokio::spawn(rules.run()),
             tokio::spawn(function::rest_idle(functions.clone(), options.idle)),
             tokio::spawn(deploy::compile_missing(deploy.clone())),
+            tokio::spawn(deploy::watch(deploy.clone(), failing)),
         ];
         let mut serving = vec![
             tokio::spawn(listen::serve_tls(tcp, identity.server_config(), router.clone(), shutdown.clone())),
@@ -237,6 +249,7 @@ impl Gateway {
             store,
             writer: Some(writer),
             drivers,
+            persistents,
             audit,
             shutdown,
             serving,
@@ -277,7 +290,9 @@ impl Gateway {
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             tracing::warn!("some calls did not end within {} s and are stopped", DRAIN_TIMEOUT.as_secs());
         }
-        self.drivers.stop().await;
+        // A persistent function may wait for a thing, and so for a driver: it had its time to end above.
+        self.persistents.stop(STOP_TIMEOUT).await;
+        self.drivers.stop(STOP_TIMEOUT).await;
         for task in &mut self.upkeep {
             task.abort();
             // What it held of the store is let go of by then.

@@ -13,10 +13,12 @@ pub mod bus;
 pub mod capability;
 pub mod driver;
 pub mod function;
+pub mod persistent;
 pub mod queue;
 pub mod rule;
 pub mod runtime;
 pub mod state;
+pub mod supervisor;
 pub mod thing;
 pub mod trigger;
 

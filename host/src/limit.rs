@@ -86,6 +86,10 @@ pub const ATTEMPTS: RangeInclusive<u32> = 1..=20;
 pub const BACKOFF_S: RangeInclusive<u32> = 0..=3_600;
 /// Seconds for which an async invocation is tried.
 pub const AGE_S: RangeInclusive<u32> = 1..=604_800;
+/// First calls of a function that decide whether it stays.
+pub const FIRST_CALLS_MAX: u32 = 1_000;
+/// Where a health check does not say.
+pub const FIRST_CALLS_USUAL: u32 = 3;
 /// Runs of an automation rule in a second.
 pub const RUNS_PER_S: RangeInclusive<u32> = 1..=10_000;
 /// Where its manifest does not say.

@@ -101,6 +101,8 @@ pub struct Readings {
     pub functions: Vec<FunctionReading>,
     /// Each driver with its restarts, and whether it runs.
     pub drivers: Vec<(String, u64, bool)>,
+    /// Each persistent function with its restarts, and whether it runs.
+    pub persistents: Vec<(String, u64, bool)>,
     pub queued: usize,
 }
 
@@ -139,6 +141,11 @@ impl Metrics {
         registry.register("ledge_driver_restarts", "How often a driver was started again since it was deployed", restarts.clone());
         let drivers_up = Family::<DriverLabels, Gauge>::default();
         registry.register("ledge_driver_up", "Whether a driver runs now", drivers_up.clone());
+        let persistent_restarts = Family::<FunctionLabels, Gauge>::default();
+        let text = "How often a persistent function was started again since it was deployed";
+        registry.register("ledge_persistent_restarts", text, persistent_restarts.clone());
+        let persistents_up = Family::<FunctionLabels, Gauge>::default();
+        registry.register("ledge_persistent_up", "Whether a persistent function runs now", persistents_up.clone());
         let queued: Gauge = Gauge::default();
         registry.register("ledge_queued_invocations", "Async invocations that were accepted and have not ended", queued.clone());
 
@@ -162,6 +169,11 @@ impl Metrics {
             restarts.get_or_create(&labels).set(i64::try_from(times).unwrap_or(i64::MAX));
             drivers_up.get_or_create(&labels).set(i64::from(is_up));
         }
+        for (function, times, is_up) in readings.persistents {
+            let labels = FunctionLabels { function };
+            persistent_restarts.get_or_create(&labels).set(i64::try_from(times).unwrap_or(i64::MAX));
+            persistents_up.get_or_create(&labels).set(i64::from(is_up));
+        }
         queued.set(i64::try_from(readings.queued).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &registry).expect("a String takes every write");
@@ -183,7 +195,12 @@ mod tests {
         metrics.limit_hit("function a/b", "cpu_ms");
         metrics.denied("driver x", "tcp");
         let function = FunctionReading { name: "a/b".into(), running: 3, is_open: true, counted };
-        let text = metrics.text(Readings { functions: vec![function], drivers: vec![("x".into(), 2, false)], queued: 7 });
+        let text = metrics.text(Readings {
+            functions: vec![function],
+            drivers: vec![("x".into(), 2, false)],
+            persistents: vec![("a/c".into(), 1, true)],
+            queued: 7,
+        });
         for line in [
             r#"ledge_invocations_total{function="a/b",outcome="done"} 2"#,
             r#"ledge_invocation_seconds_total{function="a/b"} 1.5"#,
@@ -193,6 +210,8 @@ mod tests {
             r#"ledge_breaker_open{function="a/b"} 1"#,
             r#"ledge_driver_restarts{driver="x"} 2"#,
             r#"ledge_driver_up{driver="x"} 0"#,
+            r#"ledge_persistent_restarts{function="a/c"} 1"#,
+            r#"ledge_persistent_up{function="a/c"} 1"#,
             "ledge_queued_invocations 7",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");

@@ -25,6 +25,7 @@ pub struct ThingId {
 pub struct NameError(pub String, pub &'static str);
 
 const FUNCTION_RULE: &str = "expected `service/function`, each a letter and then letters, digits, `_` and `-`, 128 at most";
+const ALIAS_RULE: &str = "expected a letter and then letters, digits, `_` and `-`, 128 at most, and not `LATEST`";
 const ARN_RULE: &str = "expected `service:SERVICE:function:FUNCTION`, or `acs:fc:REGION:ACCOUNT:` before it";
 const DRIVER_RULE: &str = "expected a letter and then letters, digits and `_`, 20 at most";
 const TIMER_RULE: &str = "expected a letter and then letters, digits, `_` and `-`, 128 at most";
@@ -32,11 +33,38 @@ const RULE_RULE: &str = "expected 1 to 30 letters, digits, `_` and `-`";
 const THING_RULE: &str = "expected 1 to 64 letters, digits and `_ - . @ :`";
 
 impl FunctionName {
+    /// `service` may have a qualifier, a version's number or an alias, as in `EdgeFC.2` and `EdgeFC.live`.
     pub fn new(service: &str, function: &str) -> Result<Self, NameError> {
-        if !is_fc_name(service) || !is_fc_name(function) {
+        let (base, qualifier) = service.split_once('.').map_or((service, None), |(base, qualifier)| (base, Some(qualifier)));
+        let (service, qualifier) = if qualifier == Some(LATEST) { (base, None) } else { (service, qualifier) };
+        let is_known = qualifier.is_none_or(|qualifier| is_fc_name(qualifier) || is_version(qualifier));
+        if !is_fc_name(base) || !is_known || !is_fc_name(function) {
             return Err(NameError(format!("{service}/{function}"), FUNCTION_RULE));
         }
         Ok(Self { service: service.to_owned(), function: function.to_owned() })
+    }
+
+    /// The number of a version, or an alias, if there is one.
+    pub fn qualifier(&self) -> Option<&str> {
+        self.service.split_once('.').map(|(_, qualifier)| qualifier)
+    }
+
+    /// The service without a qualifier.
+    pub fn service_name(&self) -> &str {
+        self.service.split_once('.').map_or(self.service.as_str(), |(base, _)| base)
+    }
+
+    /// The name without its qualifier.
+    #[must_use]
+    pub fn base(&self) -> Self {
+        Self { service: self.service_name().to_owned(), function: self.function.clone() }
+    }
+
+    /// The name with this qualifier in place of its own.
+    #[must_use]
+    pub fn qualified(&self, qualifier: &str) -> Self {
+        let Self { service, function } = self.base();
+        Self { service: format!("{service}.{qualifier}"), function }
     }
 
     /// Parses an ARN of the manual's Function Compute (FACTS 2.4), with or without its prefix.
@@ -85,6 +113,18 @@ pub fn check_rule(name: &str) -> Result<(), NameError> {
 pub fn check_thing(name: &str) -> Result<(), NameError> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-.@:".contains(&b);
     if (1..=64).contains(&name.len()) && name.bytes().all(allowed) { Ok(()) } else { Err(NameError(name.to_owned(), THING_RULE)) }
+}
+
+/// Checks the name of an alias: as a function's, and no number, which would be a version's.
+pub fn check_alias(name: &str) -> Result<(), NameError> {
+    if is_fc_name(name) && name != LATEST { Ok(()) } else { Err(NameError(name.to_owned(), ALIAS_RULE)) }
+}
+
+/// What Function Compute calls the version that is deployed and not published.
+pub const LATEST: &str = "LATEST";
+
+fn is_version(text: &str) -> bool {
+    (1..=9).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0')
 }
 
 fn is_fc_name(name: &str) -> bool {

@@ -16,6 +16,7 @@ mod http_code;
 mod inspect;
 mod kept;
 mod meter;
+mod persistent_code;
 mod resident;
 mod state;
 mod ticker;
@@ -46,8 +47,9 @@ use function_code::FunctionCode;
 pub use function_code::{BoundCode, FunctionParts};
 pub use inspect::Kind;
 use kept::Hoards;
-use state::DriverState;
+pub use persistent_code::{PersistentCall, PersistentCode, PersistentSpec};
 pub use state::FunctionState;
+use state::{DriverState, PersistentState};
 use ticker::Ticker;
 
 pub struct Runtime {
@@ -56,6 +58,8 @@ pub struct Runtime {
     functions: Mutex<HashMap<Class, Arc<World<FunctionState, FunctionCode>>>>,
     /// One for each size of stack that there is.
     drivers: Mutex<HashMap<usize, Arc<World<DriverState, DriverCode>>>>,
+    /// Of persistent functions, which run on the engines of drivers.
+    persistent: Mutex<HashMap<usize, Arc<World<PersistentState, PersistentCode>>>>,
     cache: Cache,
     components: Arc<dyn ComponentSource>,
     ticker: Arc<Ticker>,
@@ -107,6 +111,7 @@ impl Runtime {
             sizes,
             functions: Mutex::new(HashMap::from([(Class::USUAL, Arc::new(functions))])),
             drivers: Mutex::default(),
+            persistent: Mutex::default(),
             cache: Cache::open(&parts.cache_dir, parts.seal, Compiler::new(parts.program, sizes.layout))?,
             components: parts.components,
             ticker,
@@ -150,6 +155,10 @@ impl Runtime {
 
     /// Compiles a function's component, if there is no compiled code of it.
     pub fn compile_missing(&self, digest: &Digest, kind: Kind) -> anyhow::Result<()> {
+        // What lives as long as it is deployed was loaded when it was started.
+        if let Kind::Driver | Kind::Persistent = kind {
+            return Ok(());
+        }
         let world = self.world(Class::USUAL)?;
         if !self.cache.has(&world.engine, kind, digest) {
             self.cache.component(&world.engine, kind, digest, || self.components.read(digest))?;
@@ -166,6 +175,13 @@ impl Runtime {
         let world = found_or_made(&self.drivers, stack_bytes, || drivers(stack_bytes, &self.sizes, &self.ticker))?;
         let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone());
         world.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
+    }
+
+    /// The same for a persistent function's.
+    pub fn load_persistent(&self, digest: &Digest, stack_bytes: usize) -> anyhow::Result<(Arc<PersistentCode>, Loaded)> {
+        let world = found_or_made(&self.persistent, stack_bytes, || persistent(stack_bytes, &self.sizes, &self.ticker))?;
+        let make = |component: &Component| PersistentCode::new(&world.linker, component, self.ticker.clone());
+        world.load(digest, Kind::Persistent, &self.cache, || self.components.read(digest), make)
     }
 }
 
@@ -193,6 +209,13 @@ fn functions(class: Class, sizes: &Sizes, ticker: &Ticker) -> anyhow::Result<Wor
 fn drivers(stack_bytes: usize, sizes: &Sizes, ticker: &Ticker) -> anyhow::Result<World<DriverState, DriverCode>> {
     let engine = engine::drivers(stack_bytes, &sizes.layout).map_err(plain).context("starting the engine of drivers")?;
     let linker = state::driver_linker(&engine).map_err(plain).context("linking the world of drivers")?;
+    ticker.add(&engine);
+    Ok(World { engine, linker, loaded: Mutex::default() })
+}
+
+fn persistent(stack_bytes: usize, sizes: &Sizes, ticker: &Ticker) -> anyhow::Result<World<PersistentState, PersistentCode>> {
+    let engine = engine::drivers(stack_bytes, &sizes.layout).map_err(plain).context("starting the engine of persistent functions")?;
+    let linker = state::persistent_linker(&engine).map_err(plain).context("linking the world of persistent functions")?;
     ticker.add(&engine);
     Ok(World { engine, linker, loaded: Mutex::default() })
 }

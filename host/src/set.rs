@@ -72,15 +72,32 @@ pub struct Function<C = Digest> {
     /// Calls that one instance may take, one after another. 0: each call has a fresh one.
     #[serde(default)]
     pub reuse: u32,
+    /// Whether calls have instances of their own, or all one that lives as long as the function is deployed.
+    #[serde(default)]
+    pub mode: Mode,
     /// What becomes of its async invocations, where the manifest says so.
     #[serde(default, rename = "async")]
     pub asynchronous: Option<Arc<Asynchronous>>,
     /// What invokes it by the clock.
     #[serde(default)]
     pub timers: Vec<Timer>,
+    /// How it is seen, when it is deployed, that it works.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// What makes it answer HTTP requests, for a component that exports `wasi:http/incoming-handler`.
     #[serde(default)]
     pub http: Option<HttpTrigger>,
+}
+
+/// How a function runs (manual 2.3, 运行模式).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// An instance for each call, or for some (`reuse`).
+    #[default]
+    OnDemand,
+    /// One instance, which is started with the gateway and takes one call at a time.
+    Persistent,
 }
 
 /// What becomes of async invocations of a function that fail, and who is told how they end.
@@ -101,6 +118,18 @@ impl Default for Asynchronous {
     fn default() -> Self {
         Self { attempts: 5, backoff_s: vec![1, 5, 30, 120], age_max_s: 6 * 60 * 60, on_success: None, on_failure: None }
     }
+}
+
+/// How it is seen that a function which was just deployed works. One that does not goes back to what was there before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Health {
+    /// What it is called with before it takes the place of the old one.
+    pub event: Option<String>,
+    /// The result that it must then have; without it any result does.
+    pub expect: Option<String>,
+    /// If all of its first calls fail, so many, it goes back. 0: it does not. At most [`FIRST_CALLS_MAX`](crate::limit::FIRST_CALLS_MAX).
+    pub first_calls: u32,
 }
 
 /// Invokes a function by the clock. Its ticks are async invocations.

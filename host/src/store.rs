@@ -51,6 +51,11 @@ pub enum Table {
     Kv,
     /// Up to when the ticks of a timer were looked at.
     Timers,
+    /// Published versions of services, aliases of them, what was deployed before, and the last number of each service.
+    Versions,
+    Aliases,
+    Past,
+    VersionNumbers,
     Rules,
     /// Rules that somebody switched on or off.
     RulesSwitched,
@@ -260,6 +265,10 @@ impl Table {
             Self::DeadLetters => "dead_letters",
             Self::Kv => "kv",
             Self::Timers => "timers",
+            Self::Versions => "versions",
+            Self::Aliases => "aliases",
+            Self::Past => "past",
+            Self::VersionNumbers => "version_numbers",
             Self::Rules => "rules",
             Self::RulesSwitched => "rules_switched",
             Self::RuleActions => "rule_actions",

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ledge::driver::RestartPolicy;
 use ledge::function::{Invocation, Outcome};
 use ledge::gateway::{Gateway, Options};
+use ledge::supervisor::RestartPolicy;
 
 use crate::harness::{Setup, component, gateway};
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::Method;
 use hyper::header::HeaderName;
@@ -13,9 +13,11 @@ use ledge::cli::client::{Client, Connection};
 use tempfile::TempDir;
 
 use crate::harness::command::{Process, command};
-use crate::harness::{PASSWORD, data_dir, eventually, gateway, shared_key};
+use crate::harness::{PASSWORD, Setup, component, data_dir, eventually, gateway, shared_key};
 
 const KILLS_IN_CI: u32 = 30;
+/// Each takes a compilation or two.
+const KILLS_OF_DEPLOYMENTS_IN_CI: u32 = 12;
 const CLIENTS: usize = 8;
 /// Requests that one client has under way.
 const AT_ONCE: usize = 4;
@@ -35,21 +37,15 @@ struct Running {
 }
 
 impl Killable {
-    /// With the counter on it.
-    async fn new() -> Self {
+    /// With that on it.
+    async fn new(setup: Setup) -> Self {
         let data = data_dir();
         let project = data.path().join("project");
         std::fs::create_dir(&project).unwrap();
         std::fs::write(project.join("ledge.toml"), "[project]\nname = \"crash\"\n").unwrap();
         let new = Self { data, project };
         let running = new.start().await;
-        let setup = gateway().function("counter").limits(|limits| (limits.concurrency, limits.invocations_per_s) = (16, 1_000_000));
-        for (digest, component) in &setup.components {
-            let path = format!("/ledge/v1/components/{digest}");
-            running.client.send(Method::PUT, &path, &[], component.clone().into()).await.unwrap().ok().unwrap();
-        }
-        let set = serde_json::to_vec(&setup.set).unwrap();
-        running.client.send(Method::POST, "/ledge/v1/deployments", &[], set.into()).await.unwrap().ok().unwrap();
+        deploy(&running.client, setup).await.unwrap();
         running.kill().await;
         new
     }
@@ -77,6 +73,16 @@ impl Running {
     }
 }
 
+/// As `ledge deploy` does it.
+async fn deploy(client: &Client, setup: Setup) -> anyhow::Result<()> {
+    for (digest, component) in &setup.components {
+        client.send(Method::PUT, &format!("/ledge/v1/components/{digest}"), &[], component.clone().into()).await?.ok()?;
+    }
+    let set = serde_json::to_vec(&setup.set)?;
+    client.send(Method::POST, "/ledge/v1/deployments", &[], set.into()).await?.ok()?;
+    Ok(())
+}
+
 /// One invocation of the counter. Whether it was acknowledged.
 async fn submit(connection: &mut Connection, key: &str) -> bool {
     let path = "/2020-04-30/functions/service:test:function:counter/invocations";
@@ -95,10 +101,15 @@ async fn storm(client: &Client, key: String, acknowledged: &AtomicU64) {
     futures_util::future::join_all((0..AT_ONCE).map(|_| one())).await;
 }
 
+fn kills(in_ci: u32) -> u32 {
+    std::env::var("LEDGE_KILLS").map_or(in_ci, |text| text.parse().expect("LEDGE_KILLS is a number"))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_before_a_kill_runs_after_it() {
-    let kills = std::env::var("LEDGE_KILLS").map_or(KILLS_IN_CI, |text| text.parse().expect("LEDGE_KILLS is a number"));
-    let killable = Killable::new().await;
+    let kills = kills(KILLS_IN_CI);
+    let counter = gateway().function("counter").limits(|limits| (limits.concurrency, limits.invocations_per_s) = (16, 1_000_000));
+    let killable = Killable::new(counter).await;
     let acknowledged: Arc<Vec<AtomicU64>> = Arc::new((0..CLIENTS).map(|_| AtomicU64::new(0)).collect());
     let began = Instant::now();
     for kill in 0..kills {
@@ -140,4 +151,55 @@ async fn what_was_acknowledged_before_a_kill_runs_after_it() {
     }
     println!("{kills} kills: {all} invocations were acknowledged and {ran} ran, in {} s", began.elapsed().as_secs());
     assert!(all > u64::from(kills), "the storm was none: {all}");
+}
+
+/// Two functions that say which version they are, of components that no gateway has compiled yet.
+fn two_of(version: u64) -> Setup {
+    let mut bytes = component("look");
+    // A custom section: another digest, and the same code.
+    let text = format!("version {version}");
+    bytes.extend([0, u8::try_from(text.len()).unwrap() + 2, 1, b'v']);
+    bytes.extend(text.as_bytes());
+    let mut setup = gateway().function_of("test/first", "look").function_of("test/second", "look");
+    setup.components.clear();
+    let digest = setup.component(bytes);
+    for function in &mut setup.set.functions {
+        function.component = digest.clone();
+        Arc::make_mut(&mut function.grants).env.0.insert("VERSION".into(), version.to_string());
+    }
+    setup
+}
+
+async fn version_of(client: &Client, function: &str) -> u64 {
+    let path = format!("/2020-04-30/functions/service:test:function:{function}/invocations");
+    let answer = client.send(Method::POST, &path, &[], "env".into()).await.unwrap().ok().unwrap();
+    let vars: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    vars["VERSION"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_that_a_kill_cuts_off_is_there_as_a_whole_or_not_at_all() {
+    let kills = kills(KILLS_OF_DEPLOYMENTS_IN_CI);
+    let killable = Killable::new(two_of(0)).await;
+    let (mut now, mut whole, mut longest) = (0, 0, Duration::from_millis(500));
+    for kill in 0..kills {
+        let running = killable.start().await;
+        assert_eq!(version_of(&running.client, "first").await, now);
+        let next = u64::from(kill) + 1;
+        // Any moment of it, or just after it.
+        let moment = longest * (uuid::Uuid::new_v4().as_u128() as u32 % 120) / 100;
+        let began = Instant::now();
+        let is_acknowledged = tokio::time::timeout(moment, deploy(&running.client, two_of(next))).await.is_ok_and(|done| done.is_ok());
+        if is_acknowledged {
+            longest = (longest + began.elapsed()) / 2;
+        }
+        running.kill().await;
+        let running = killable.start().await;
+        let (first, second) = (version_of(&running.client, "first").await, version_of(&running.client, "second").await);
+        assert!(first == second && (first == next || first == now && !is_acknowledged), "{now} to {next}: {first} and {second}");
+        whole += u32::from(first == next);
+        now = first;
+        running.kill().await;
+    }
+    println!("{kills} kills during deployments: {whole} were there as a whole, the others not at all");
 }

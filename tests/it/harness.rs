@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
-use ledge::driver::RestartPolicy;
 use ledge::function::{IDLE, Invocation, InvokeError, Outcome};
 use ledge::gateway::{Gateway, HttpListen, Options};
 use ledge::grant::{Grants, InvokeGrants};
 use ledge::limit::Limits;
 use ledge::name::ThingId;
 use ledge::set::{self, Digest, RouteSource, RouteTopic, Set};
+use ledge::supervisor::RestartPolicy;
 use ledge::thing::Presence;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -89,6 +89,8 @@ impl Setup {
             limits,
             grants,
             reuse: 0,
+            mode: set::Mode::OnDemand,
+            health: None,
             asynchronous: None,
             timers: vec![],
             http: None,
@@ -273,7 +275,12 @@ impl TestGateway {
 
     /// Calls `test/NAME` where its callers are: on the runtime of guests.
     pub async fn invoke(&self, name: &str, event: &str) -> Result<Outcome, InvokeError> {
-        let invocation = Invocation::new(format!("test/{name}").parse().unwrap(), event.to_owned());
+        self.invoke_named(&format!("test/{name}"), event).await
+    }
+
+    /// The same by a whole name, which may have a version or an alias.
+    pub async fn invoke_named(&self, name: &str, event: &str) -> Result<Outcome, InvokeError> {
+        let invocation = Invocation::new(name.parse().unwrap(), event.to_owned());
         let functions = self.gateway.functions.clone();
         self.gateway.guests().spawn(async move { functions.invoke(invocation).await }).await.unwrap()
     }

@@ -88,6 +88,8 @@ fn add(set: &mut Set, name: &str, component: Digest, base: usize) {
             limits,
             grants: Default::default(),
             reuse: 0,
+            mode: set::Mode::OnDemand,
+            health: None,
             asynchronous: None,
             timers: vec![],
             http,

@@ -15,6 +15,26 @@ pub mod function {
     });
 }
 
+/// A persistent function's world. What it imports besides its clock is what functions import.
+#[cfg(feature = "driver")]
+pub mod persistent {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "ledge:edge/persistent-function",
+        pub_export_macro: true,
+        default_bindings_module: "::ledge_sdk::bindings::persistent",
+        runtime_path: "::ledge_sdk::bindings::wit_bindgen::rt",
+        with: {
+            "ledge:edge/types@0.1.0": ledge_sdk::bindings::types,
+            "ledge:edge/iot-data@0.1.0": ledge_sdk::bindings::function::ledge::edge::iot_data,
+            "ledge:edge/fc@0.1.0": ledge_sdk::bindings::function::ledge::edge::fc,
+            "ledge:edge/credentials@0.1.0": ledge_sdk::bindings::function::ledge::edge::credentials,
+            "ledge:edge/kv@0.1.0": ledge_sdk::bindings::function::ledge::edge::kv,
+        },
+        generate_all,
+    });
+}
+
 /// A driver's world.
 #[cfg(feature = "driver")]
 pub mod driver {
@@ -31,7 +51,7 @@ pub mod driver {
 
 /// The interface `types`, by hand: one set of types for both worlds.
 pub mod types {
-    pub use crate::types::{Fault, ThingId};
+    pub use crate::types::{Context, Fault, ThingId};
     pub use crate::value::{Property, Value};
 }
 

@@ -2,9 +2,7 @@
 
 mod routed_message;
 
-/// Which call this is: `request_id`, a UUID; `invoker_context`, what the caller gave; `service` and `function`, the names
-/// that were called; `deadline_ms`, how many milliseconds the call may still take, nested calls included.
-pub use crate::bindings::function::exports::ledge::edge::handler::Context;
+pub use crate::types::Context;
 
 pub use routed_message::RoutedMessage;
 

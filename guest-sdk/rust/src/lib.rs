@@ -10,7 +10,8 @@
 //!     Ok(format!("{} was called with {} bytes", context.function, event.len()))
 //! }
 //! ```
-//! A driver is one type that implements `device::Driver`, made known with `driver!` (feature `driver`, on by default).
+//! A function that stays is one type that implements `persistent::Persistent`, made known with `persistent!`; a driver is one that implements
+//! `device::Driver`, made known with `driver!` (both with the feature `driver`, on by default).
 //!
 //! Each module carries the name of the WIT interface that it wraps. Build with
 //! `cargo build --release --target wasm32-wasip2` and `crate-type = ["cdylib"]`: the `.wasm` is the component.
@@ -31,6 +32,8 @@ pub mod kv;
 pub mod clock;
 #[cfg(feature = "driver")]
 pub mod device;
+#[cfg(feature = "driver")]
+pub mod persistent;
 #[cfg(feature = "driver")]
 pub mod thing_access;
 

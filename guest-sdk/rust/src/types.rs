@@ -2,6 +2,21 @@
 
 use std::fmt;
 
+/// Which call of a function this is.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Unique to this invocation, a UUID.
+    pub request_id: String,
+    /// What the caller gave, empty if nothing.
+    pub invoker_context: String,
+    /// The service under whose name this function was called.
+    pub service: String,
+    /// The name under which this function was called.
+    pub function: String,
+    /// Milliseconds that this call may still take, nested calls included.
+    pub deadline_ms: u64,
+}
+
 /// Any error, for code whose caller only reads it. `?` takes a [`Fault`], a text and every other error type;
 /// `downcast_ref::<Fault>()` gets the number back.
 pub type Error = Box<dyn std::error::Error>;

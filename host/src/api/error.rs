@@ -74,9 +74,11 @@ impl From<InvokeError> for ApiError {
     fn from(error: InvokeError) -> Self {
         let status = match error {
             InvokeError::UnknownFunction(_) => StatusCode::NOT_FOUND,
-            InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::Loading(_) | InvokeError::NoSlot => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            InvokeError::Busy { .. }
+            | InvokeError::Broken { .. }
+            | InvokeError::Loading(_)
+            | InvokeError::Away { .. }
+            | InvokeError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
             InvokeError::NotLoaded { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             InvokeError::CallDepth { .. } | InvokeError::OnlyHttp(_) => StatusCode::BAD_REQUEST,
         };

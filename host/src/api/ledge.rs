@@ -15,14 +15,14 @@ use serde_json::{Map, Value as Json, json};
 use super::caller::Caller;
 use super::error::ApiError;
 use super::{Api, body};
-use crate::deploy::{DeployError, PutError, Report};
-use crate::driver::{Condition, ReleaseError};
+use crate::deploy::{DeployError, Past, PutError, Report};
 use crate::function::Function;
 use crate::grant::Grants;
 use crate::limit::COMPONENT_BYTES_MAX;
 use crate::metric::{FunctionReading, Readings};
 use crate::schedule;
 use crate::set::{Digest, Route, Set};
+use crate::supervisor::{Condition, ReleaseError};
 use crate::thing::Presence;
 use crate::trigger::timer::TimerState;
 
@@ -51,6 +51,12 @@ pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoRespons
             .iter()
             .map(|(row, condition, restarts)| (row.row.name.clone(), *restarts, *condition == Condition::Running))
             .collect(),
+        persistents: api
+            .persistents
+            .list()
+            .iter()
+            .map(|(it, condition, restarts)| (it.row.name.to_string(), *restarts, *condition == Condition::Running))
+            .collect(),
         queued: api.queue.rows(),
     };
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.metrics.text(readings))
@@ -74,15 +80,23 @@ fn shown(grants: &Grants) -> Json {
 }
 
 pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let (residents, versions) = (api.persistents.list(), api.deploy.versions());
     let row = |function: &Arc<Function>| {
+        let resident = residents.iter().find(|(resident, ..)| resident.row.name == function.name);
+        let (state, reason) = resident.map(|(_, condition, _)| said(condition)).unzip();
         json!({
             "name": function.name.to_string(),
+            "mode": function.mode,
+            "state": state,
+            "reason": reason.flatten(),
+            "restarts": resident.map(|(.., restarts)| restarts),
             "component": function.digest.as_str(),
             "running": function.gate.running(),
             "loaded": function.code.is_loaded(),
             "limits": function.limits,
             "grants": shown(&function.grants),
             "reuse": function.reuse,
+            "past": versions.past.get(&function.name).map(|past| past.iter().map(past_shown).collect::<Vec<_>>()),
             "breaker": if function.breaker.is_open() { "open" } else { "closed" },
             "http": function.http,
         })
@@ -90,16 +104,25 @@ pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<J
     JsonBody(api.functions.list().iter().map(row).collect())
 }
 
+fn past_shown(past: &Past) -> Json {
+    json!({"component": past.row.component.as_str(), "until": schedule::iso(past.until_ms)})
+}
+
+/// How one that is supervised is doing, in words.
+fn said(condition: &Condition) -> (&'static str, Option<&str>) {
+    match condition {
+        Condition::Running => ("running", None),
+        Condition::Waiting { reason } => ("waiting to start again", Some(reason)),
+        Condition::Quarantined { reason } => ("quarantined", Some(reason)),
+        Condition::Stopped => ("stopped", None),
+    }
+}
+
 pub async fn drivers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
     let things = api.things.list();
     let row = |(driver, condition, restarts): &(Arc<crate::driver::Deployed>, Condition, u64)| {
         let own = || things.iter().filter(|thing| thing.row.driver == driver.row.name);
-        let (state, reason) = match condition {
-            Condition::Running => ("running", None),
-            Condition::Waiting { reason } => ("waiting to start again", Some(reason)),
-            Condition::Quarantined { reason } => ("quarantined", Some(reason)),
-            Condition::Stopped => ("stopped", None),
-        };
+        let (state, reason) = said(condition);
         json!({
             "name": driver.row.name,
             "component": driver.row.component.as_str(),
@@ -119,16 +142,26 @@ pub async fn release(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<JsonBody<Json>, ApiError> {
     let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
-    match api.drivers.release(&name, &format!("user {}", user.name)) {
-        Ok(()) => Ok(JsonBody(json!({}))),
-        Err(refused) => {
-            let status = match refused {
-                ReleaseError::Unknown => StatusCode::NOT_FOUND,
-                ReleaseError::NotQuarantined => StatusCode::CONFLICT,
-            };
-            Err(ApiError::new(status, format!("driver `{name}`: {refused}")))
-        }
-    }
+    released(api.drivers.release(&name, &format!("user {}", user.name)), &format!("driver `{name}`"))
+}
+
+pub async fn release_function(
+    State(api): State<Arc<Api>>,
+    Caller(user): Caller,
+    name: Result<Path<(String, String)>, PathRejection>,
+) -> Result<JsonBody<Json>, ApiError> {
+    let Path((service, function)) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let name = format!("{service}/{function}");
+    released(api.persistents.release(&name, &format!("user {}", user.name)), &format!("persistent function `{name}`"))
+}
+
+fn released(released: Result<(), ReleaseError>, who: &str) -> Result<JsonBody<Json>, ApiError> {
+    let status = match released {
+        Ok(()) => return Ok(JsonBody(json!({}))),
+        Err(ReleaseError::Unknown) => StatusCode::NOT_FOUND,
+        Err(ReleaseError::NotQuarantined) => StatusCode::CONFLICT,
+    };
+    Err(ApiError::new(status, format!("{who}: {}", released.err().map_or_else(String::new, |refused| refused.to_string()))))
 }
 
 pub async fn things(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {

@@ -5,6 +5,7 @@
 //! comes back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::runtime::Handle;
@@ -24,7 +25,7 @@ use crate::capability::Guest;
 use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
-use crate::driver::{Deployed, Drivers, RestartPolicy};
+use crate::driver::{Deployed, Drivers};
 use crate::function::Functions;
 use crate::gateway::GuestRuntime;
 use crate::grant::ClosedDirs;
@@ -34,6 +35,7 @@ use crate::metric::Metrics;
 use crate::name::ThingId;
 use crate::runtime::{DriverCode, DriverSpec};
 use crate::set;
+use crate::supervisor::RestartPolicy;
 use crate::thing::fault::Fault;
 use crate::thing::tsl::Tsl;
 use crate::thing::value::Property;
@@ -52,8 +54,8 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let read = ThingGrants { read: vec![pattern.parse()?], ..ThingGrants::default() };
     let repeat = set::Function { grants: Arc::new(Grants { things: read, ..Grants::default() }), ..guests.repeat.clone() };
     functions.replace([load(&runtime, &repeat).await?.1]);
-    let drivers = Drivers::new(things.clone(), workers.handle(), RestartPolicy::default());
-    drivers.replace(vec![lamp.deployed.clone()]).await;
+    let drivers = Drivers::new(workers.handle(), RestartPolicy::default());
+    drivers.replace(vec![lamp.deployed_on(things.clone())]).await;
     online(&things, &lamp.id).await;
 
     let (mut bare_call, mut property_get) = (Samples::default(), Samples::default());
@@ -66,7 +68,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
             property_get.extend(ledge);
         }
     }
-    drivers.stop().await;
+    drivers.stop(Duration::from_secs(1)).await;
     let bare_call = Row::of_samples(Name::BareDriverCall, &bare_call);
     let property_get = Row::of_samples(Name::PropertyGet, &property_get).note("asked by a function, its own start spread over 50 calls");
     Ok(vec![property_get.beside(&bare_call).at_most_over_baseline(OVERHEAD_US_MAX), bare_call])
@@ -107,7 +109,7 @@ impl Lamp {
         let row = guests.demo.things.iter().find(|thing| thing.driver == driver.name).context("the demo has no lamp")?.clone();
         let product = guests.demo.products.iter().find(|product| product.key == row.product_key).context("a lamp of no product")?.clone();
         let nothing = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
-        let runtime = runtime(guests, scratch, Arc::new(Functions::default()), nothing)?;
+        let runtime = runtime(guests, scratch, Arc::new(Functions::default()), nothing.clone())?;
         let (code, _) = runtime.load_driver(&driver.component, driver.limits.stack_bytes)?;
         let who = format!("driver {}", driver.name);
         let guest = Arc::new(Guest::new(
@@ -120,8 +122,15 @@ impl Lamp {
         ));
         let log = Arc::new(GuestLog::new(guest.clone(), driver.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(driver.config.as_ref(), [&row].into_iter()));
-        let deployed = Deployed { row: driver, code, guest, log, config };
+        let deployed = Deployed { row: driver, code, guest, log, config, things: nothing };
         Ok(Self { id: ThingId::new(&row.product_key, &row.device_name), row, product, deployed: Arc::new(deployed) })
+    }
+
+    /// The driver, where it answers for these things.
+    fn deployed_on(&self, things: Arc<Things>) -> Arc<Deployed> {
+        let Deployed { row, code, guest, log, config, .. } = &*self.deployed;
+        let (row, code, guest, log, config) = (row.clone(), code.clone(), guest.clone(), log.clone(), config.clone());
+        Arc::new(Deployed { row, code, guest, log, config, things })
     }
 
     fn things(&self) -> anyhow::Result<Arc<Things>> {

@@ -11,7 +11,7 @@ use crate::cli::build::{Progress, build};
 use crate::config::manifest::{self, Source};
 use crate::limit::Limits;
 use crate::runtime::ComponentSource;
-use crate::set::{Digest, Driver, Function, Set};
+use crate::set::{Digest, Driver, Function, Mode, Set};
 
 pub struct Guests {
     /// The demo as `ledge demo` deploys it.
@@ -41,6 +41,8 @@ impl Guests {
                 limits,
                 grants: Arc::default(),
                 reuse: 0,
+                mode: Mode::OnDemand,
+                health: None,
                 asynchronous: None,
                 timers: vec![],
                 http: None,

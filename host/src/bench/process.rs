@@ -24,11 +24,11 @@ use super::scratch::Scratch;
 use super::{Effort, Name};
 use crate::cli::client::Client;
 use crate::config::manifest;
-use crate::driver::RestartPolicy;
 use crate::function::IDLE;
 use crate::gateway::{Gateway, Options, this_program};
 use crate::name::FunctionName;
 use crate::set::{Digest, Set};
+use crate::supervisor::RestartPolicy;
 
 const IDLE_RSS_MB_MAX: f64 = 40.0;
 const START_MS_MAX: f64 = 300.0;

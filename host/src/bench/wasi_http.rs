@@ -23,11 +23,11 @@ use super::scratch::Scratch;
 use super::stand_in::Pool;
 use super::{Effort, Name};
 use crate::config::manifest;
-use crate::driver::RestartPolicy;
 use crate::function::IDLE;
 use crate::gateway::{Gateway, Options, this_program};
 use crate::limit::REUSE;
 use crate::set::{self, HttpAuth, HttpTrigger, Set};
+use crate::supervisor::RestartPolicy;
 
 /// How many times as many requests as `wasmtime serve` answers as it comes, and with a pool like ours.
 const FRESH_TIMES_DEFAULT: f64 = 3.5;

@@ -1,13 +1,12 @@
 //! `fc`: calls of other functions (manual 2.2.6, `FCClient.invokeFunction`).
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde_json::json;
 use uuid::Uuid;
 use wasmtime::component::{HasData, Linker};
 
-use super::Guest;
+use super::{Guest, Until};
 use crate::bindings::fc::{self, Accepted, Fault, FunctionError, Request};
 use crate::call_path::CallPath;
 use crate::function::{Failure, Functions, Invocation, InvokeError, Outcome};
@@ -26,7 +25,7 @@ pub struct FcParts {
 pub struct Fc {
     pub guest: Arc<Guest>,
     pub parts: Arc<FcParts>,
-    pub deadline: Instant,
+    pub deadline: Until,
     pub path: CallPath,
 }
 
@@ -65,7 +64,7 @@ impl fc::Host for Fc {
         self.guest.may_invoke_now()?;
         let invocation = Invocation {
             invoker_context: request.invoker_context,
-            deadline: Some(self.deadline),
+            deadline: Some(self.deadline.moment()),
             path: self.path.clone(),
             ..Invocation::new(name.clone(), request.payload)
         };
@@ -118,7 +117,11 @@ fn not_queued(error: QueueError) -> Fault {
 fn refused(error: InvokeError) -> Fault {
     let code = match &error {
         InvokeError::UnknownFunction(_) => fault::FUNCTION_NOT_EXIST,
-        InvokeError::Busy { .. } | InvokeError::Broken { .. } | InvokeError::Loading(_) | InvokeError::NoSlot => fault::TOO_MANY,
+        InvokeError::Busy { .. }
+        | InvokeError::Broken { .. }
+        | InvokeError::Loading(_)
+        | InvokeError::Away { .. }
+        | InvokeError::NoSlot => fault::TOO_MANY,
         InvokeError::NotLoaded { .. } => fault::SERVICE_UNREACHABLE,
         InvokeError::CallDepth { .. } => fault::CALL_DEPTH,
         InvokeError::OnlyHttp(_) => fault::INVALID_PARAM,

@@ -17,14 +17,14 @@ use tokio::sync::Semaphore;
 use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks};
 
-use super::Guest;
+use super::{Guest, Until};
 use connection::{Sent, Timeouts};
 
 /// The interface's part of a Store.
 pub struct Http {
     pub guest: Arc<Guest>,
     pub outgoing: Arc<Outgoing>,
-    pub deadline: Instant,
+    pub deadline: Until,
 }
 
 /// The connections of one function, all its instances together.
@@ -109,7 +109,7 @@ impl WasiHttpHooks for Http {
         let Ok(place) = self.outgoing.places.clone().try_acquire_owned() else {
             return Box::new(std::future::ready(Err(Error::ConnectionLimitReached)));
         };
-        let timeouts = Timeouts::new(options, self.deadline.saturating_duration_since(Instant::now()));
+        let timeouts = Timeouts::new(options, self.deadline.moment().saturating_duration_since(Instant::now()));
         let guest = self.guest.clone();
         Box::new(async move {
             let addresses = target.addresses(&guest, timeouts.connect).await?;

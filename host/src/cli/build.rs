@@ -79,8 +79,8 @@ impl Components {
             Ok(Driver { name, component: digest(&component)?, config, limits, grants })
         };
         let function = |function: Function<Source>| {
-            let Function { name, component, limits, grants, reuse, asynchronous, timers, http } = function;
-            Ok(Function { name, component: digest(&component)?, limits, grants, reuse, asynchronous, timers, http })
+            let Function { name, component, limits, grants, reuse, mode, asynchronous, timers, health, http } = function;
+            Ok(Function { name, component: digest(&component)?, limits, grants, reuse, mode, asynchronous, timers, health, http })
         };
         let set = Set {
             products: set.products,

@@ -9,12 +9,16 @@ use super::{Listing, TargetArgs};
 
 pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Result<()> {
     let (path, columns): (_, &[&str]) = match what {
-        Listing::Functions => ("functions", &["name", "running", "deadline_ms", "memory_mib", "http", "component"]),
+        Listing::Functions => {
+            ("functions", &["name", "mode", "state", "running", "deadline_ms", "memory_mib", "http", "component", "reason"])
+        }
         Listing::Drivers => ("drivers", &["name", "state", "restarts", "things", "things_online", "reason"]),
         Listing::Things => ("things", &["product", "name", "driver", "state", "values", "tags"]),
         Listing::Routes => ("routes", &["source", "topic", "target", "qos"]),
         Listing::Timers => ("timers", &["function", "name", "schedule", "missed", "last", "next"]),
         Listing::Rules => ("rules", &["name", "enabled", "runs", "last", "next", "waiting", "description"]),
+        Listing::Versions => ("versions", &["service", "version", "published", "functions", "description"]),
+        Listing::Aliases => ("aliases", &["service", "alias", "version", "also"]),
         Listing::Products => ("products", &["key", "name", "properties", "events", "services", "things"]),
     };
     let rows = Client::of(&target)?.get_json(&format!("/ledge/v1/{path}")).await?;

@@ -6,12 +6,17 @@ use hyper::Method;
 use super::TargetArgs;
 use super::client::Client;
 use super::output::say;
-use crate::name;
+use crate::name::{self, FunctionName};
 
-pub async fn run(driver: &str, target: TargetArgs) -> anyhow::Result<()> {
-    name::check_driver(driver)?;
-    let path = format!("/ledge/v1/drivers/{driver}/release");
-    let answer = Client::of(&target)?.send(Method::POST, &path, &[], Bytes::new()).await?;
+pub async fn run(name: &str, target: TargetArgs) -> anyhow::Result<()> {
+    let (path, list) = if name.contains('/') {
+        let function: FunctionName = name.parse()?;
+        (format!("functions/{function}"), "functions")
+    } else {
+        name::check_driver(name)?;
+        (format!("drivers/{name}"), "drivers")
+    };
+    let answer = Client::of(&target)?.send(Method::POST, &format!("/ledge/v1/{path}/release"), &[], Bytes::new()).await?;
     answer.ok()?;
-    Ok(say(format_args!("driver `{driver}` starts again; `ledge list drivers` shows how it does"))?)
+    Ok(say(format_args!("`{name}` starts again; `ledge list {list}` shows how it does"))?)
 }

@@ -8,13 +8,13 @@ use std::ops::RangeInclusive;
 use super::check_rules;
 use crate::grant::{self, ClosedDirs, Grants};
 use crate::limit::{self, CONFIG_JSON_BYTES_MAX, Limits};
-use crate::name;
-use crate::set::{self, Asynchronous, Destination, RouteSource, Set, Timer};
+use crate::name::{self, FunctionName};
+use crate::set::{self, Asynchronous, Destination, Mode, RouteSource, Set, Timer};
 use crate::thing::tsl::Tsl;
 use crate::topic;
 
 /// Names, references, limits and models. What stands in `before` as it is was checked then.
-pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
+pub fn set(before: &Set, set: &Set, has_version: &dyn Fn(&FunctionName) -> bool, closed_dirs: &ClosedDirs) -> Vec<String> {
     let mut problems = Vec::new();
     products(set.products.iter().filter(|row| !before.products.contains(row)), &mut problems);
     things(set, &mut problems);
@@ -31,8 +31,24 @@ pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
     for function in &set.functions {
         let who = format!("function `{}`", function.name);
         limits(&who, &function.limits, &mut problems);
+        if function.name.qualifier().is_some() {
+            problems.push(format!("{who}: a function is deployed without a version or an alias in its name"));
+        }
+        if let Some(health) = &function.health {
+            let outside = outside(health.first_calls, 0..=limit::FIRST_CALLS_MAX);
+            problems.extend(outside.map(|outside| format!("{who}: `health.first_calls` is {outside}")));
+            if health.event.is_none() && health.expect.is_some() {
+                problems.push(format!("{who}: `health.expect` is the result of an event, and there is no `health.event`"));
+            }
+        }
         if !before.functions.contains(function) {
             surroundings(&who, &function.grants, closed_dirs, &mut problems);
+        }
+        if function.mode == Mode::Persistent {
+            let clash = [("reuse", function.reuse > 0), ("http", function.http.is_some())];
+            problems.extend(clash.iter().filter(|(_, is_there)| *is_there).map(|(key, _)| {
+                format!("{who}: it is persistent, and has `{key}`, which is for functions whose calls have instances of their own")
+            }));
         }
         problems.extend(outside(function.reuse, limit::REUSE).map(|outside| format!("{who}: `reuse` is {outside}")));
         problems.extend(socket_grants(&function.grants).map(|grant| {
@@ -45,8 +61,8 @@ pub fn set(before: &Set, set: &Set, closed_dirs: &ClosedDirs) -> Vec<String> {
         problems.extend(prefix.and_then(Result::err).map(|wrong| format!("{who}: `http.prefix`: {wrong}")));
     }
     duplicates("HTTP prefix", set.functions.iter().filter_map(|row| Some(row.http.as_ref()?.prefix.clone())), &mut problems);
-    routes(set, &mut problems);
-    check_rules::rules(set, &mut problems);
+    routes(set, has_version, &mut problems);
+    check_rules::rules(set, has_version, &mut problems);
     duplicates("product", set.products.iter().map(|row| row.key.clone()), &mut problems);
     duplicates("thing", set.things.iter().map(|row| format!("{}/{}", row.product_key, row.device_name)), &mut problems);
     let local_names = set.things.iter().filter_map(|row| Some(format!("{}/{}", row.product_key, row.local_name.as_ref()?)));
@@ -125,9 +141,12 @@ fn products<'a>(products: impl Iterator<Item = &'a set::Product>, problems: &mut
     }
 }
 
-fn routes(set: &Set, problems: &mut Vec<String>) {
+fn routes(set: &Set, has_version: &dyn Fn(&FunctionName) -> bool, problems: &mut Vec<String>) {
     for route in &set.routes {
         let target = &route.target;
+        if target.qualifier().is_some() && has_version(target) {
+            continue;
+        }
         match set.functions.iter().find(|function| function.name == *target) {
             None => problems.push(format!("a route leads to function `{target}`, which is neither in the project nor on the gateway")),
             Some(function) if function.grants.subscribe.is_empty() => problems.push(format!(

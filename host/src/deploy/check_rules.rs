@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value as Json;
 
 use crate::limit;
-use crate::name;
-use crate::name::ThingId;
+use crate::name::{self, FunctionName, ThingId};
 use crate::rule::{self, Comparison, Deed, Devices, Fact, Rule, Trigger};
 use crate::set::{self, Set};
 use crate::thing::tsl::{AccessMode, DataType, Tsl};
@@ -15,12 +14,12 @@ use crate::thing::tsl::{AccessMode, DataType, Tsl};
 const DESCRIPTION_CHARS_MAX: usize = 100;
 
 /// What is wrong with the rules of a set, or with what they name: a thing that goes takes no rule with it unnoticed.
-pub fn rules(set: &Set, problems: &mut Vec<String>) {
+pub fn rules(set: &Set, has_version: &dyn Fn(&FunctionName) -> bool, problems: &mut Vec<String>) {
     if set.rules.is_empty() {
         return;
     }
     let models = set.products.iter().filter_map(|row| Some((row.key.as_str(), Tsl::parse(&row.tsl).ok()?))).collect();
-    let surroundings = Surroundings { set, models };
+    let surroundings = Surroundings { set, has_version, models };
     for row in &set.rules {
         let who = format!("rule `{}`", row.name);
         problems.extend(name::check_rule(&row.name).err().map(|wrong| format!("{who}: {wrong}")));
@@ -39,6 +38,7 @@ pub fn rules(set: &Set, problems: &mut Vec<String>) {
 
 struct Surroundings<'s> {
     set: &'s Set,
+    has_version: &'s dyn Fn(&FunctionName) -> bool,
     models: HashMap<&'s str, Tsl>,
 }
 
@@ -92,10 +92,12 @@ impl Surroundings<'_> {
                 let arguments = tsl.arguments_from_json(service, arguments).map_err(|fault| fault.message)?;
                 tsl.check_call(service, arguments).map(drop).map_err(|fault| fault.message)
             }
-            Deed::InvokeFunction { function, .. } => match self.set.functions.iter().any(|row| row.name == *function) {
-                true => Ok(()),
-                false => Err(format!("function `{function}` is neither in the project nor on the gateway")),
-            },
+            Deed::InvokeFunction { function, .. } => {
+                match self.set.functions.iter().any(|row| row.name == *function) || (self.has_version)(function) {
+                    true => Ok(()),
+                    false => Err(format!("function `{function}` is neither in the project nor on the gateway")),
+                }
+            }
             Deed::TriggerRule(name) => match self.set.rules.iter().any(|row: &set::Rule| row.name == *name) {
                 true => Ok(()),
                 false => Err(format!("rule `{name}` is neither in the project nor on the gateway")),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::set::Set;
+use super::State;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -30,7 +30,9 @@ pub enum Change {
 }
 
 impl Report {
-    pub fn between(before: &Set, after: &Set) -> Self {
+    pub(super) fn between(before: &State, after: &State) -> Self {
+        let (old, new) = (&before.versions, &after.versions);
+        let (before, after) = (&before.set, &after.set);
         let mut entries = Vec::new();
         compare("product", &before.products, &after.products, |row| row.key.clone(), &mut entries);
         compare("thing", &before.things, &after.things, |row| format!("{}/{}", row.product_key, row.device_name), &mut entries);
@@ -38,6 +40,11 @@ impl Report {
         compare("function", &before.functions, &after.functions, |row| row.name.to_string(), &mut entries);
         compare("route", &before.routes, &after.routes, |row| format!("{} -> {}", row.source, row.target), &mut entries);
         compare("rule", &before.rules, &after.rules, |row| row.name.clone(), &mut entries);
+        let mut kept = Vec::new();
+        compare("version", &old.published, &new.published, |row| format!("{} {}", row.service, row.number), &mut kept);
+        compare("alias", &old.aliases, &new.aliases, |row| format!("{}.{}", row.service, row.name), &mut kept);
+        // A deployment leaves them alone, and need not say so.
+        entries.extend(kept.into_iter().filter(|entry| entry.change != Change::Unchanged));
         Self { entries, compiled: 0 }
     }
 

@@ -80,10 +80,12 @@ async fn admit_and_run(function: &Arc<Function>, exchange: Exchange) -> Result<(
     match ended {
         Ok(()) => {
             attempt.succeeded(&function.name);
+            function.note(None);
             Ok(())
         }
         Err(failure) => {
             attempt.failed(&function.name, &failure.message);
+            function.note(Some(&failure.message));
             Err(Unanswered::Ended(failure))
         }
     }

@@ -78,6 +78,8 @@ pub enum InvokeError {
     Loading(FunctionName),
     #[error("function `{name}` cannot be loaded: {reason}")]
     NotLoaded { name: FunctionName, reason: String },
+    #[error("function `{name}` is persistent and does not run now: {reason}")]
+    Away { name: FunctionName, reason: String },
     #[error("every instance of this gateway is in use; try again")]
     NoSlot,
 }
@@ -85,6 +87,6 @@ pub enum InvokeError {
 impl InvokeError {
     /// Whether the same call may go well a little later.
     pub fn is_for_now(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Broken { .. } | Self::Loading(_) | Self::NoSlot)
+        matches!(self, Self::Busy { .. } | Self::Broken { .. } | Self::Loading(_) | Self::Away { .. } | Self::NoSlot)
     }
 }

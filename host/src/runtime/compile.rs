@@ -37,7 +37,7 @@ pub fn compile(kind: Kind, layout: &Layout, component: impl Read, mut code: impl
 fn compiling(kind: Kind, layout: &Layout) -> wasmtime::Result<Engine> {
     Engine::new(&match kind {
         Kind::Function | Kind::Http => engine::for_functions(layout),
-        Kind::Driver => engine::for_drivers(layout),
+        Kind::Driver | Kind::Persistent => engine::for_drivers(layout),
     })
 }
 

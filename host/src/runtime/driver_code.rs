@@ -67,7 +67,7 @@ pub struct Busy {
 
 /// Tells a guest that waits from one that was interrupted: both give their thread back.
 #[derive(Default)]
-struct Pauses {
+pub struct Pauses {
     /// In the poll that is under way, or was the last.
     was_interrupted: AtomicBool,
     /// At the end of some poll since somebody last asked.
@@ -75,9 +75,9 @@ struct Pauses {
 }
 
 /// A guest's future that notes how each poll ends.
-struct Noted<F> {
-    guest: F,
-    pauses: Arc<Pauses>,
+pub struct Noted<F> {
+    pub guest: F,
+    pub pauses: Arc<Pauses>,
 }
 
 impl<F: Future + Unpin> Future for Noted<F> {
@@ -94,12 +94,37 @@ impl<F: Future + Unpin> Future for Noted<F> {
 }
 
 impl Busy {
+    pub fn new(ticker: Arc<Ticker>, cpu_ms: u64) -> Self {
+        Self { ticker, meter: Arc::default(), cpu_ms, since: 0, pauses: Arc::default() }
+    }
+
+    pub fn meter(&self) -> Arc<Meter> {
+        self.meter.clone()
+    }
+
+    pub fn pauses(&self) -> Arc<Pauses> {
+        self.pauses.clone()
+    }
+
+    /// The guest computes, and a tick has passed. Whether it gave another sign of life than to wait.
+    pub fn tick(&mut self, is_alive: bool) -> wasmtime::Result<UpdateDeadline> {
+        self.pauses.was_interrupted.store(true, Relaxed);
+        if is_alive || self.pauses.has_waited.swap(false, Relaxed) {
+            self.begin_again();
+        }
+        let spent_ms = self.spent_ms();
+        if spent_ms >= self.cpu_ms {
+            return Err(Exhausted::Cpu { spent_ms, cpu_ms: self.cpu_ms }.into());
+        }
+        Ok(UpdateDeadline::Yield(1))
+    }
+
     fn spent_ms(&self) -> u64 {
         self.meter.spent(self.ticker.ticks()).saturating_sub(self.since)
     }
 
     /// A sign of life.
-    fn begin_again(&mut self) {
+    pub fn begin_again(&mut self) {
         self.since = self.meter.spent(self.ticker.ticks());
     }
 }
@@ -113,8 +138,7 @@ impl DriverCode {
     pub async fn run(&self, spec: DriverSpec, requests: mpsc::Receiver<Request>) -> Result<(), Failure> {
         let (limits, guest) = (spec.limits, spec.guest.clone());
         let mut store = self.store(spec);
-        let Busy { meter, pauses, .. } = &store.data().busy;
-        let (meter, pauses) = (meter.clone(), pauses.clone());
+        let (meter, pauses) = (store.data().busy.meter(), store.data().busy.pauses());
         let life = Noted { guest: Box::pin(self.live(&mut store, &limits, requests)), pauses };
         let ended = self.ticker.watch(life, meter).await;
         let state = store.data();
@@ -132,7 +156,7 @@ impl DriverCode {
     pub async fn try_start(&self, spec: DriverSpec) -> Result<(), Failure> {
         let limits = spec.limits;
         let mut store = self.store(spec);
-        let meter = store.data().busy.meter.clone();
+        let meter = store.data().busy.meter();
         let started = Box::pin(self.pre.instantiate_async(&mut store));
         match tokio::time::timeout(Duration::from_millis(limits.deadline_ms), self.ticker.watch(started, meter)).await {
             Ok(Ok(_)) => Ok(()),
@@ -150,7 +174,7 @@ impl DriverCode {
             limiter: Limiter::new(&spec.limits),
             stderr,
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
-            busy: Busy { ticker: self.ticker.clone(), meter: Arc::default(), cpu_ms: spec.limits.cpu_ms, since: 0, pauses: Arc::default() },
+            busy: Busy::new(self.ticker.clone(), spec.limits.cpu_ms),
         };
         let mut store = Store::new(self.pre.engine(), state);
         limit(&mut store, &spec.limits);
@@ -239,14 +263,5 @@ async fn in_time<G, H>(
 fn on_tick(mut store: StoreContextMut<'_, DriverState>) -> wasmtime::Result<UpdateDeadline> {
     let state = store.data_mut();
     let reported = state.thing_access.take_reported();
-    let busy = &mut state.busy;
-    busy.pauses.was_interrupted.store(true, Relaxed);
-    if reported || busy.pauses.has_waited.swap(false, Relaxed) {
-        busy.begin_again();
-    }
-    let spent_ms = busy.spent_ms();
-    if spent_ms >= busy.cpu_ms {
-        return Err(Exhausted::Cpu { spent_ms, cpu_ms: busy.cpu_ms }.into());
-    }
-    Ok(UpdateDeadline::Yield(1))
+    state.busy.tick(reported)
 }

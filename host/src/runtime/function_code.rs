@@ -20,13 +20,13 @@ use super::state::FunctionState;
 use super::{Loaded, Runtime};
 use crate::bindings::function::exports::ledge::edge::handler::Context;
 use crate::bindings::function::{Function as Handler, FunctionPre};
-use crate::capability::Guest;
 use crate::capability::credentials::Credentials;
 use crate::capability::fc::{Fc, FcParts};
 use crate::capability::http::{self, Http};
 use crate::capability::iot_data::{IotData, IotDataParts};
 use crate::capability::kv::Kv;
 use crate::capability::wasi::{self, GuestLog, Output};
+use crate::capability::{Guest, Until};
 use crate::function::http::Exchange;
 use crate::function::{BoxFuture, Call, Code, Failure, Function, InvokeError, Outcome};
 use crate::limit::Limits;
@@ -167,13 +167,13 @@ impl BoundCode {
             iot_data: IotData {
                 guest: guest.clone(),
                 parts: parts.iot_data.clone(),
-                function: function.name.clone(),
+                function: function.base.clone(),
                 path: call.path.clone(),
             },
-            fc: Fc { guest: guest.clone(), parts: parts.fc.clone(), deadline: call.deadline, path: call.path.clone() },
+            fc: Fc { guest: guest.clone(), parts: parts.fc.clone(), deadline: Until::Moment(call.deadline), path: call.path.clone() },
             credentials: Credentials { guest: guest.clone() },
-            kv: Kv { guest: guest.clone(), state: parts.state.clone(), function: function.name.clone(), bytes_max: limits.kv_bytes },
-            http: Http { guest: guest.clone(), outgoing: self.outgoing.clone(), deadline: call.deadline },
+            kv: Kv { guest: guest.clone(), state: parts.state.clone(), function: function.base.clone(), bytes_max: limits.kv_bytes },
+            http: Http { guest: guest.clone(), outgoing: self.outgoing.clone(), deadline: Until::Moment(call.deadline) },
             http_fields: http::fields(),
         };
         let mut store = Store::new(code.pre.engine(), state);
@@ -230,8 +230,8 @@ impl BoundCode {
         let context = Context {
             request_id: call.request_id,
             invoker_context: call.invoker_context,
-            service: function.name.service.clone(),
-            function: function.name.function.clone(),
+            service: function.base.service.clone(),
+            function: function.base.function.clone(),
             deadline_ms: millis(call.deadline.saturating_duration_since(Instant::now())),
         };
         let handled = live.instance.ledge_edge_handler().call_handle(&mut live.store, &call.event, &context).await;
@@ -272,7 +272,7 @@ fn explain(error: &wasmtime::Error, state: &FunctionState, limits: &Limits) -> F
     failure::explain(error, &state.limiter, limits, &state.stderr.last_words())
 }
 
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

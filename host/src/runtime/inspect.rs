@@ -6,7 +6,7 @@ use std::str::FromStr;
 use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use crate::limit::{MEMORY_BYTES, TABLE_ELEMENTS};
-use crate::set::HttpTrigger;
+use crate::set::{self, Mode};
 
 /// The world that a component is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,12 +14,18 @@ pub enum Kind {
     Function,
     /// A function with an HTTP trigger.
     Http,
+    /// A function of the mode `persistent`.
+    Persistent,
     Driver,
 }
 
 impl Kind {
-    pub fn of_function(http: Option<&HttpTrigger>) -> Self {
-        if http.is_some() { Self::Http } else { Self::Function }
+    pub fn of_function<C>(row: &set::Function<C>) -> Self {
+        match (row.mode, &row.http) {
+            (Mode::Persistent, _) => Self::Persistent,
+            (Mode::OnDemand, Some(_)) => Self::Http,
+            (Mode::OnDemand, None) => Self::Function,
+        }
     }
 }
 
@@ -56,6 +62,14 @@ pub enum Refused {
     MemoryTooLarge { asked: u128 },
     #[error("one of its tables begins with {asked} elements, and no limit allows more than {}", TABLE_ELEMENTS.end())]
     TableTooLarge { asked: u64 },
+    #[error("it lives as long as it is deployed (it exports `{PERSISTENT}`), so say so: add `mode = \"persistent\"` to it in ledge.toml")]
+    NoMode,
+    #[error(
+        "it has `mode = \"persistent\"` in ledge.toml: for that it exports `{PERSISTENT}@{CONTRACT}` (in Rust, with \
+         `ledge_sdk::persistent!`), and this exports {}",
+        list(.0)
+    )]
+    NotPersistent(Vec<String>),
     #[error("it is a {found}, and the project declares it as a {declared}")]
     OtherKind { found: Kind, declared: Kind },
 }
@@ -64,6 +78,7 @@ pub enum Refused {
 pub(super) const CONTRACT: &str = "0.1.0";
 const HANDLER: &str = "ledge:edge/handler";
 const INCOMING: &str = "wasi:http/incoming-handler";
+const PERSISTENT: &str = "ledge:edge/persistent";
 const DEVICE: &str = "ledge:edge/device";
 const OF_FUNCTIONS: [&str; 5] = ["types", "iot-data", "fc", "credentials", "kv"];
 const OF_DRIVERS: [&str; 2] = ["types", "thing-access"];
@@ -92,7 +107,14 @@ pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
     }
     let exports_interface = |wanted: &str| exports.iter().any(|name| split(name).0 == wanted);
     let answers_http = exports.iter().find(|name| split(name).0 == INCOMING);
+    if declared == Kind::Persistent && !exports_interface(PERSISTENT) {
+        return Err(Refused::NotPersistent(exports));
+    }
+    if declared == Kind::Function && exports_interface(PERSISTENT) {
+        return Err(Refused::NoMode);
+    }
     let found = match (exports_interface(HANDLER), exports_interface(DEVICE), answers_http) {
+        _ if declared == Kind::Persistent => Kind::Persistent,
         (_, _, Some(_)) if declared == Kind::Http => Kind::Http,
         (true, _, _) if declared == Kind::Function => Kind::Function,
         (false, false, Some(name)) if declared == Kind::Function => return Err(Refused::NoTrigger(name.clone())),
@@ -116,7 +138,9 @@ fn is_in_contract(import: &str, kind: Kind) -> bool {
     match package {
         "ledge:edge" => ours.contains(&name),
         "wasi:http" => kind != Kind::Driver && OF_HTTP.contains(&name) && version.starts_with("0.2."),
-        wasi if WASI.contains(&wasi) => version.starts_with("0.2.") || (kind == Kind::Driver && version.starts_with("0.3.")),
+        wasi if WASI.contains(&wasi) => {
+            version.starts_with("0.2.") || (matches!(kind, Kind::Driver | Kind::Persistent) && version.starts_with("0.3."))
+        }
         _ => false,
     }
 }
@@ -209,6 +233,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Self::Function => "function",
             Self::Http => "function that answers HTTP requests",
+            Self::Persistent => "persistent function",
             Self::Driver => "driver",
         })
     }
@@ -218,7 +243,7 @@ impl FromStr for Kind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = [Self::Function, Self::Http, Self::Driver];
+        let known = [Self::Function, Self::Http, Self::Persistent, Self::Driver];
         known.into_iter().find(|kind| kind.to_string() == text).ok_or_else(|| format!("`{text}` is no kind of component"))
     }
 }

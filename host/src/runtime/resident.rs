@@ -40,7 +40,7 @@ impl Resident {
         }
         let stacks = if self.has_overflowed.load(Ordering::Relaxed) { Stacks::Deep } else { Stacks::Shallow };
         let class = Class { stack_bytes: function.limits.stack_bytes, image: Image::Small, stacks };
-        let kind = Kind::of_function(function.http.as_ref());
+        let kind = if function.http.is_some() { Kind::Http } else { Kind::Function };
         let (runtime, digest) = (runtime.clone(), function.digest.clone());
         // It reads files, and compiles what is in none of them.
         let loaded = tokio::task::spawn_blocking(move || runtime.load_function(&digest, kind, class)).await?;

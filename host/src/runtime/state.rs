@@ -1,6 +1,7 @@
 //! What a Store holds for each kind of guest, and how the capabilities are linked to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::Engine;
 use wasmtime::component::{Linker, ResourceTable};
@@ -8,8 +9,11 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use super::budget::Budget;
+use super::driver_code::Busy;
 use super::failure::Limiter;
 use super::meter::Meter;
+use crate::call_path::CallPath;
+use crate::capability::Until;
 use crate::capability::credentials::{self, Credentials};
 use crate::capability::dirs;
 use crate::capability::fc::{self, Fc};
@@ -20,6 +24,7 @@ use crate::capability::sockets;
 use crate::capability::thing_access::{self, ThingAccess, View};
 use crate::capability::wasi::Output;
 use crate::function::Call;
+use crate::limit::Limits;
 
 /// A function's Store.
 pub struct FunctionState {
@@ -44,8 +49,44 @@ impl FunctionState {
         self.stderr.forget();
         self.iot_data.path = call.path.clone();
         self.fc.path = call.path.clone();
-        self.fc.deadline = call.deadline;
-        self.http.deadline = call.deadline;
+        self.fc.deadline = Until::Moment(call.deadline);
+        self.http.deadline = Until::Moment(call.deadline);
+    }
+}
+
+/// A persistent function's Store.
+pub struct PersistentState {
+    pub wasi: WasiCtx,
+    pub table: ResourceTable,
+    pub limiter: Limiter,
+    pub stderr: Output,
+    pub iot_data: IotData,
+    pub fc: Fc,
+    pub credentials: Credentials,
+    pub kv: Kv,
+    pub http: Http,
+    pub http_fields: WasiHttpCtx,
+    pub busy: Busy,
+}
+
+impl PersistentState {
+    /// What the instance asks for from now on belongs to this call.
+    pub fn begin(&mut self, call: &Call) {
+        self.busy.begin_again();
+        self.iot_data.path = call.path.clone();
+        self.fc.path = call.path.clone();
+        self.fc.deadline = Until::Moment(call.deadline);
+        self.http.deadline = Until::Moment(call.deadline);
+    }
+
+    /// From now on it is `run`'s own again.
+    pub fn end(&mut self, limits: &Limits) {
+        self.busy.begin_again();
+        let path = CallPath::default().then(self.iot_data.function.clone());
+        self.iot_data.path = path.clone();
+        self.fc.path = path;
+        let deadline = Until::After(Duration::from_millis(limits.deadline_ms));
+        (self.fc.deadline, self.http.deadline) = (deadline, deadline);
     }
 }
 
@@ -56,7 +97,7 @@ pub struct DriverState {
     pub limiter: Limiter,
     pub stderr: Output,
     pub thing_access: ThingAccess,
-    pub busy: super::driver_code::Busy,
+    pub busy: Busy,
 }
 
 impl WasiView for FunctionState {
@@ -66,6 +107,18 @@ impl WasiView for FunctionState {
 }
 
 impl WasiHttpView for FunctionState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http, table: &mut self.table, ctx: &mut self.http_fields }
+    }
+}
+
+impl WasiView for PersistentState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for PersistentState {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         WasiHttpCtxView { hooks: &mut self.http, table: &mut self.table, ctx: &mut self.http_fields }
     }
@@ -84,6 +137,24 @@ pub fn function_linker(engine: &Engine) -> wasmtime::Result<Linker<FunctionState
     dirs::link_0_2(&mut linker, |state: &mut FunctionState| &state.fc.guest)?;
     sockets::refuse_0_2(&mut linker, |state: &mut FunctionState| &state.fc.guest)?;
     iot_data::add_to_linker(&mut linker, |state: &mut FunctionState| &mut state.iot_data)?;
+    fc::add_to_linker(&mut linker, |state| &mut state.fc)?;
+    credentials::add_to_linker(&mut linker, |state| &mut state.credentials)?;
+    kv::add_to_linker(&mut linker, |state| &mut state.kv)?;
+    crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
+    Ok(linker)
+}
+
+pub fn persistent_linker(engine: &Engine) -> wasmtime::Result<Linker<PersistentState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    dirs::link_0_2(&mut linker, |state: &mut PersistentState| &state.fc.guest)?;
+    dirs::close_0_3(&mut linker)?;
+    sockets::refuse_0_2(&mut linker, |state: &mut PersistentState| &state.fc.guest)?;
+    // They go by the grants, of which a function has none for sockets.
+    sockets::link_0_3(&mut linker, |state: &mut PersistentState| &state.fc.guest)?;
+    iot_data::add_to_linker(&mut linker, |state: &mut PersistentState| &mut state.iot_data)?;
     fc::add_to_linker(&mut linker, |state| &mut state.fc)?;
     credentials::add_to_linker(&mut linker, |state| &mut state.credentials)?;
     kv::add_to_linker(&mut linker, |state| &mut state.kv)?;

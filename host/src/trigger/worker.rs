@@ -110,7 +110,7 @@ impl Worker {
             Ok(Outcome::Handled(message)) => Tried::Failed(format!("failed: {message}")),
             Ok(Outcome::Unhandled(failure)) => Tried::Failed(failure.message),
             Err(InvokeError::Busy { .. } | InvokeError::Loading(_) | InvokeError::NoSlot) => Tried::NotNow(BUSY_PAUSE),
-            Err(InvokeError::Broken { .. }) => Tried::NotNow(BROKEN_PAUSE),
+            Err(InvokeError::Broken { .. } | InvokeError::Away { .. }) => Tried::NotNow(BROKEN_PAUSE),
             Err(error @ (InvokeError::CallDepth { .. } | InvokeError::OnlyHttp(_))) => Tried::Hopeless(format!("is not called: {error}")),
             // It may be deployed again, or mended, before the last attempt.
             Err(error @ (InvokeError::UnknownFunction(_) | InvokeError::NotLoaded { .. })) => {

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use ledge::cli::build::{Progress, build};
 use ledge::config::manifest::{Project, Source};
 use ledge::limit::Limits;
-use ledge::set::{Function, Set};
+use ledge::set::{Function, Mode, Set};
 use tempfile::TempDir;
 
 /// The component of a guest, by the name of its crate.
@@ -31,6 +31,8 @@ static BUILT: LazyLock<BTreeMap<String, PathBuf>> = LazyLock::new(|| {
         limits: Limits::default(),
         grants: std::sync::Arc::default(),
         reuse: 0,
+        mode: Mode::OnDemand,
+        health: None,
         asynchronous: None,
         timers: vec![],
         http: None,

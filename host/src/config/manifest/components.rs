@@ -8,10 +8,12 @@ use serde_json::{Map, Value as Json, json};
 use super::reader::{Entry, Table, Value};
 use super::sandbox::{self, Of};
 use super::{Source, json, place};
-use crate::limit::{AGE_S, ATTEMPTS, BACKOFF_S, INTERVAL_S, REUSE};
+use crate::limit::{AGE_S, ATTEMPTS, BACKOFF_S, FIRST_CALLS_MAX, FIRST_CALLS_USUAL, INTERVAL_S, REUSE};
 use crate::name::{FunctionName, check_driver, check_timer};
 use crate::schedule::{parse_cron, parse_zone};
-use crate::set::{Asynchronous, Destination, Driver, Function, HttpAuth, HttpTrigger, Missed, Schedule, Timer, check_http_prefix};
+use crate::set::{
+    Asynchronous, Destination, Driver, Function, Health, HttpAuth, HttpTrigger, Missed, Mode, Schedule, Timer, check_http_prefix,
+};
 use crate::topic::check_topic;
 
 /// The most entries of a driver's `config.kv` (FACTS 3.1).
@@ -29,11 +31,24 @@ pub fn driver(entry: &Entry<'_>) -> Option<Driver<Source>> {
 
 pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
     let name: Result<FunctionName, ()> = entry.key.parse().map_err(|err| entry.error(err));
-    let table = entry.value.table(&["crate", "component", "limits", "grants", "reuse", "async", "timers", "http"])?;
+    if name.as_ref().is_ok_and(|name| name.qualifier().is_some()) {
+        entry.error("a function is deployed without a version or an alias in its name");
+    }
+    let table = entry.value.table(&["crate", "component", "limits", "grants", "reuse", "mode", "async", "timers", "health", "http"])?;
     let component = source(&table);
     let (limits, grants) = (sandbox::limits(&table, Of::Function), sandbox::grants(&table, Of::Function));
     let reuse = table.optional("reuse").and_then(|value| value.integer(REUSE)).unwrap_or_default();
+    let mode = match table.optional("mode").map(|value| (value.text(), value)) {
+        None | Some((Some("on-demand"), _)) => Some(Mode::OnDemand),
+        Some((Some("persistent"), _)) => Some(Mode::Persistent),
+        Some((Some(_), value)) => {
+            value.error("expected `on-demand` (an instance for each call) or `persistent` (one instance that stays)");
+            None
+        }
+        Some((None, _)) => None,
+    };
     let asynchronous = table.optional("async").map(|value| asynchronous(&value).map(Arc::new));
+    let health = table.optional("health").map(|value| health(&value));
     let timers = table.entries("timers").iter().filter_map(timer).collect();
     let http = table.optional("http").map(|http| http_trigger(&http));
     let grants = Arc::new(grants);
@@ -43,10 +58,23 @@ pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
         limits,
         grants,
         reuse,
+        mode: mode?,
         asynchronous: asynchronous.flatten(),
         timers,
+        health: health.flatten(),
         http: http.flatten(),
     })
+}
+
+fn health(value: &Value<'_>) -> Option<Health> {
+    let table = value.table(&["event", "expect", "first_calls"])?;
+    let text = |key| table.optional(key).map_or(Some(None), |value| value.text().map(|text| Some(text.to_owned())));
+    let (event, expect) = (text("event"), text("expect"));
+    if let (Some(None), Some(Some(_))) = (&event, &expect) {
+        value.error("`expect` is the result of an `event`: give that too, which may be empty");
+    }
+    let first_calls = table.optional("first_calls").map_or(Some(FIRST_CALLS_USUAL), |value| value.integer(0..=FIRST_CALLS_MAX));
+    Some(Health { event: event?, expect: expect?, first_calls: first_calls? })
 }
 
 fn asynchronous(value: &Value<'_>) -> Option<Asynchronous> {

@@ -1,11 +1,11 @@
-//! When a driver that ended starts again, and when it does so no more.
+//! When one that ended starts again, and when it does so no more.
 //!
 //! It asks no clock: whoever knows when a driver began and ended says so.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How patient the gateway is with drivers that end.
+/// How patient the gateway is with those that end.
 #[derive(Clone, Copy, Debug)]
 pub struct RestartPolicy {
     /// The wait after the first failure; each one after it doubles the wait.

@@ -1,0 +1,153 @@
+//! Versions of services, aliases that lead to them, and going back to what was deployed before.
+
+use std::sync::Arc;
+
+use axum::Json as JsonBody;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::caller::Caller;
+use super::error::ApiError;
+use super::ledge::not_deployed;
+use super::{Api, body};
+use crate::deploy::{Alias, ChangeError, Deploy, Version, VersionError};
+use crate::name::FunctionName;
+use crate::schedule;
+
+type Pair = Result<Path<(String, String)>, PathRejection>;
+
+pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let row = |version: &Version| {
+        json!({
+            "service": version.service,
+            "version": version.number,
+            "description": version.description,
+            "published": schedule::iso(version.published_ms),
+            "functions": version.functions.iter().map(|row| &row.name.function).collect::<Vec<_>>(),
+        })
+    };
+    JsonBody(api.deploy.versions().published.iter().map(row).collect())
+}
+
+pub async fn aliases(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
+    let row = |alias: &Alias| {
+        let also = alias.also.map(|(version, percent)| json!({"version": version, "percent": percent}));
+        json!({"service": alias.service, "alias": alias.name, "version": alias.version, "also": also})
+    };
+    JsonBody(api.deploy.versions().aliases.iter().map(row).collect())
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Publish {
+    #[serde(default)]
+    description: String,
+}
+
+/// The longest description, in characters.
+const DESCRIPTION_CHARS_MAX: usize = 256;
+
+/// Publishes what is deployed of a service. The body may have a `description`.
+pub async fn publish(
+    State(api): State<Arc<Api>>,
+    Caller(user): Caller,
+    service: Result<Path<String>, PathRejection>,
+    body: Body,
+) -> Result<JsonBody<Json>, ApiError> {
+    let Path(service) = service.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let body = body::read(body).await?;
+    let publish: Publish = if body.is_empty() { Publish::default() } else { parse(&body)? };
+    if publish.description.chars().count() > DESCRIPTION_CHARS_MAX {
+        return Err(ApiError::bad_request(format!("`description` has more than {DESCRIPTION_CHARS_MAX} characters")));
+    }
+    let given = service.clone();
+    let number = changed(&api, user.name, async move |deploy, who| deploy.publish(&given, &publish.description, &who).await).await?;
+    Ok(JsonBody(json!({"service": service, "version": number})))
+}
+
+pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
+    let (service, number) = pair(path)?;
+    let number: u32 = number.parse().map_err(|_| ApiError::bad_request(format!("`{number}` is no number of a version")))?;
+    changed(&api, user.name, async move |deploy, who| deploy.delete_version(&service, number, &who).await).await?;
+    Ok(JsonBody(json!({})))
+}
+
+/// What `set_alias` takes: an alias without its names.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    version: u32,
+    #[serde(default)]
+    also: Option<Also>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Also {
+    version: u32,
+    percent: u8,
+}
+
+pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair, body: Body) -> Result<JsonBody<Json>, ApiError> {
+    let ((service, name), body) = (pair(path)?, body::read(body).await?);
+    let Given { version, also } = parse(&body)?;
+    let alias = Alias { service, name, version, also: also.map(|also| (also.version, also.percent)) };
+    changed(&api, user.name, async move |deploy, who| deploy.set_alias(alias, &who).await).await?;
+    Ok(JsonBody(json!({})))
+}
+
+pub async fn delete_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
+    let (service, name) = pair(path)?;
+    changed(&api, user.name, async move |deploy, who| deploy.delete_alias(&service, &name, &who).await).await?;
+    Ok(JsonBody(json!({})))
+}
+
+/// Puts what was deployed before in a function's place again.
+pub async fn roll_back(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
+    let (service, function) = pair(path)?;
+    let name = FunctionName::new(&service, &function).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
+    let given = name.clone();
+    changed(&api, user.name, async move |deploy, who| deploy.roll_back(&given, &who).await).await?;
+    let now = api.functions.get(&name).map(|function| function.digest.to_string());
+    Ok(JsonBody(json!({"function": name, "component": now})))
+}
+
+/// Not on the request's own task, as for a whole deployment.
+async fn changed<T, F, W>(api: &Arc<Api>, user: String, work: W) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, ChangeError>> + Send + 'static,
+    W: FnOnce(Arc<Deploy>, String) -> F,
+{
+    let done = tokio::spawn(work(api.deploy.clone(), format!("user {user}"))).await;
+    done.map_err(|error| ApiError::internal("changing versions", &error.into()))?.map_err(refused)
+}
+
+fn refused(error: ChangeError) -> ApiError {
+    let status = match &error {
+        ChangeError::Deploy(_) => return deployment(error),
+        ChangeError::Version(VersionError::NoService(_) | VersionError::NoVersion(..) | VersionError::NoAlias(..)) => StatusCode::NOT_FOUND,
+        ChangeError::Version(VersionError::Alias(_)) => StatusCode::BAD_REQUEST,
+        ChangeError::Version(_) => StatusCode::CONFLICT,
+    };
+    ApiError::new(status, error.to_string())
+}
+
+fn deployment(error: ChangeError) -> ApiError {
+    match error {
+        ChangeError::Deploy(error) => not_deployed(error),
+        ChangeError::Version(error) => ApiError::bad_request(error.to_string()),
+    }
+}
+
+fn pair(path: Pair) -> Result<(String, String), ApiError> {
+    path.map(|Path(pair)| pair).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}")))
+}
