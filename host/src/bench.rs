@@ -3,6 +3,7 @@
 //! Machines differ and are noisy, so every row that has a baseline is measured in rounds that alternate with it, and shown as a
 //! median. What each row is, and what it came to elsewhere, is in `docs/performance.md`.
 
+mod commit;
 mod driver;
 mod durable;
 mod fair;
@@ -12,6 +13,7 @@ mod http;
 mod idle;
 mod load;
 mod process;
+mod route;
 mod row;
 mod samples;
 mod scratch;
@@ -66,11 +68,13 @@ enum Name {
     Http32,
     WasiHttpFresh,
     WasiHttpReuse,
+    Route,
     #[value(name = "durable-64")]
     Durable64,
     #[value(name = "durable-256")]
     Durable256,
     DurableInside,
+    Commit,
     IdleRss,
     IdleFunctions,
     Start,
@@ -128,8 +132,14 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Opt
     if any(&[Name::WasiHttpFresh, Name::WasiHttpReuse]) {
         rows.extend(wasi_http::measure(effort, guests, &scratch, against).await?);
     }
+    if any(&[Name::Route]) {
+        rows.push(route::measure(effort, guests, &scratch).await?);
+    }
     if any(&[Name::Durable64, Name::Durable256, Name::DurableInside]) {
         rows.extend(durable::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::Commit]) {
+        rows.push(commit::measure(effort, &scratch)?);
     }
     if any(&[Name::IdleFunctions]) {
         rows.extend(idle::measure(effort, guests, &scratch).await?);

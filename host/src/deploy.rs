@@ -8,7 +8,7 @@ mod env;
 mod report;
 mod versions;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +33,7 @@ use crate::metric::{FunctionMetrics, Metrics};
 use crate::name::FunctionName;
 use crate::persistent::{Persistent, PersistentHandle, Persistents};
 use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
+use crate::schedule;
 use crate::seal::Seal;
 use crate::set::{self, Digest, Health, Mode, Set};
 use crate::store::{Batch, Store, Table};
@@ -77,6 +78,8 @@ pub struct Deploy {
     turn: tokio::sync::Mutex<()>,
     /// What is deployed now.
     current: Mutex<State>,
+    /// Functions that went back by themselves since they were deployed, and why.
+    went_back: Mutex<HashMap<FunctionName, String>>,
     /// Who is told by functions whose first calls all fail.
     failing: mpsc::UnboundedSender<Failing>,
     /// Whether something of it cannot run, and so does not.
@@ -118,8 +121,10 @@ struct State {
 enum Care {
     /// By its health check, and its first calls.
     Checked,
-    /// It was deployed before: whoever goes back to it has his reasons.
+    /// None of it is new.
     Trusted,
+    /// It was deployed before: whoever goes back to it has his reasons, also where something else was made for what comes after it.
+    Back,
 }
 
 /// Why versions, aliases or a function are left as they are.
@@ -155,7 +160,17 @@ impl Deploy {
         let empty = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] };
         let current = Mutex::new(State { set: empty, versions: Versions::default() });
         let (failing, failed) = mpsc::unbounded_channel();
-        (Self { parts, turn: tokio::sync::Mutex::default(), current, failing, is_incomplete: AtomicBool::new(false) }, failed)
+        (
+            Self {
+                parts,
+                turn: tokio::sync::Mutex::default(),
+                current,
+                went_back: Mutex::default(),
+                failing,
+                is_incomplete: AtomicBool::new(false),
+            },
+            failed,
+        )
     }
 
     pub fn components(&self) -> &Components {
@@ -165,6 +180,11 @@ impl Deploy {
     /// What is deployed now.
     pub fn current(&self) -> Set {
         self.current.lock().set.clone()
+    }
+
+    /// Why a function is not what was deployed last, if it went back by itself.
+    pub fn went_back(&self, name: &FunctionName) -> Option<String> {
+        self.went_back.lock().get(name).cloned()
     }
 
     /// What is kept besides.
@@ -198,6 +218,7 @@ impl Deploy {
     pub async fn apply(&self, set: Set, prune: bool, who: &str) -> Result<Report, DeployError> {
         let drivers = set.drivers.iter().map(|row| row.name.clone());
         let named: Vec<String> = drivers.chain(set.functions.iter().map(|row| row.name.to_string())).collect();
+        self.went_back.lock().retain(|name, _| !named.contains(&name.to_string()));
         let now_ms = self.parts.clock.unix_ms();
         let change = |before: &State| {
             let set = if prune { set } else { merge(before.set.clone(), set) };
@@ -208,24 +229,47 @@ impl Deploy {
         self.change(change, Care::Checked, &named, who).await
     }
 
+    /// Deploys a project, unless it is the same that was deployed under this name last: what was changed on the gateway since then stays.
+    pub async fn apply_project(&self, name: &str, set: Set, who: &str) -> Result<Option<Report>, DeployError> {
+        let written = serde_json::to_vec(&set).context("writing down the project")?;
+        // Keyed: it has secrets in it.
+        let (key, mac) = (format!("project {name}"), self.parts.seal.mac("project", &[&written]).to_vec());
+        let is_same = self.parts.store.get(Table::Meta, &key)?.is_some_and(|last| last == mac);
+        if is_same && !self.is_incomplete.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let report = self.apply(set, false, who).await?;
+        let mut batch = Batch::new();
+        batch.put(Table::Meta, key, mac);
+        tokio::task::block_in_place(|| self.parts.store.commit(batch)).context("noting what was deployed")?;
+        Ok(Some(report))
+    }
+
+    /// Whether nothing is deployed.
+    pub fn is_empty(&self) -> bool {
+        let state = self.current.lock();
+        let Set { products, things, drivers, functions, routes, rules } = &state.set;
+        products.is_empty() && things.is_empty() && drivers.is_empty() && functions.is_empty() && routes.is_empty() && rules.is_empty()
+    }
+
     /// Publishes the functions of a service as they are deployed. The number of the version.
     pub async fn publish(&self, service: &str, description: &str, who: &str) -> Result<u32, ChangeError> {
         let now_ms = self.parts.clock.unix_ms();
         let publish = |state: &mut State| state.versions.publish(&state.set, service, description, now_ms);
-        self.change_versions(publish, who).await
+        self.change_versions(publish, Care::Trusted, who).await
     }
 
     pub async fn delete_version(&self, service: &str, number: u32, who: &str) -> Result<(), ChangeError> {
-        self.change_versions(|state| state.versions.delete(service, number), who).await
+        self.change_versions(|state| state.versions.delete(service, number), Care::Trusted, who).await
     }
 
     /// Adds an alias, or changes the one of that name.
     pub async fn set_alias(&self, alias: Alias, who: &str) -> Result<(), ChangeError> {
-        self.change_versions(|state| state.versions.set_alias(alias), who).await
+        self.change_versions(|state| state.versions.set_alias(alias), Care::Trusted, who).await
     }
 
     pub async fn delete_alias(&self, service: &str, name: &str, who: &str) -> Result<(), ChangeError> {
-        self.change_versions(|state| state.versions.delete_alias(service, name), who).await
+        self.change_versions(|state| state.versions.delete_alias(service, name), Care::Trusted, who).await
     }
 
     /// Puts what was deployed before in a function's place again.
@@ -233,21 +277,28 @@ impl Deploy {
         self.roll_back_from(name, None, who).await
     }
 
-    /// `from`: only if that is what is deployed still.
-    async fn roll_back_from(&self, name: &FunctionName, from: Option<&Digest>, who: &str) -> Result<(), ChangeError> {
+    /// `from`: only if that one, by its probation, is what is deployed still.
+    async fn roll_back_from(&self, name: &FunctionName, from: Option<u64>, who: &str) -> Result<(), ChangeError> {
         let roll_back = |state: &mut State| {
             let nothing = || VersionError::NothingBefore(name.clone());
-            let row = state.set.functions.iter_mut().find(|row| row.name == *name).ok_or_else(nothing)?;
-            if from.is_some_and(|from| *from != row.component) {
+            let missing = || VersionError::NoFunction(name.clone());
+            let row = state.set.functions.iter_mut().find(|row| row.name == *name).ok_or_else(missing)?;
+            let now = self.parts.functions.get(name).and_then(|function| Some(function.probation.as_ref()?.id));
+            if from.is_some() && from != now {
                 return Err(nothing());
             }
             *row = state.versions.take_past(name)?;
             Ok(())
         };
-        self.change_versions(roll_back, who).await
+        self.change_versions(roll_back, Care::Back, who).await
     }
 
-    async fn change_versions<T>(&self, change: impl FnOnce(&mut State) -> Result<T, VersionError>, who: &str) -> Result<T, ChangeError> {
+    async fn change_versions<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, VersionError>,
+        care: Care,
+        who: &str,
+    ) -> Result<T, ChangeError> {
         let mut changed = None;
         let try_change = |before: &State| {
             let mut after = before.clone();
@@ -255,7 +306,7 @@ impl Deploy {
             // What is refused changes nothing.
             if changed.as_ref().is_some_and(Result::is_ok) { after } else { before.clone() }
         };
-        let applied = self.change(try_change, Care::Trusted, &[], who).await;
+        let applied = self.change(try_change, care, &[], who).await;
         match changed {
             Some(Err(refused)) => Err(refused.into()),
             Some(Ok(done)) => applied.map(|_| done).map_err(Into::into),
@@ -297,7 +348,13 @@ impl Deploy {
         let _turn = self.turn.lock().await;
         let before = self.current.lock().clone();
         let after = change(&before);
-        let report = self.compare(&before, &after)?;
+        let report = match self.compare(&before, &after) {
+            Err(DeployError::Refused(problems)) if care == Care::Back => {
+                problems.iter().for_each(|problem| tracing::warn!("going back all the same: {problem}"));
+                Report::between(&before, &after)
+            }
+            compared => compared?,
+        };
         if report.is_unchanged() && before.versions == after.versions && !self.is_incomplete.load(Ordering::Relaxed) {
             self.release(named, who);
             return Ok(report);
@@ -353,7 +410,7 @@ impl Deploy {
             match made {
                 Ok(MadeFunction { function, persistent, how }) => {
                     if !is_old {
-                        function.probation.iter().for_each(Probation::begin);
+                        function.probation.iter().for_each(|probation| probation.begin());
                     }
                     ready.compiled += usize::from(how == Loaded::Compiled);
                     ready.functions.push(function);
@@ -413,7 +470,9 @@ impl Deploy {
             if let Some(persistent) = &made.persistent {
                 persistent.try_start().await.map_err(|reason| format!("it does not start: {reason}"))?;
                 if let Some(health) = health {
-                    persistent.check(made.function.clone(), health).await.map_err(unhealthy)?;
+                    let (persistent, function, health) = (persistent.clone(), made.function.clone(), health.clone());
+                    let checked = self.parts.guests.spawn(async move { persistent.check(function, &health).await }).await;
+                    checked.map_err(|error| error.to_string())?.map_err(unhealthy)?;
                 }
             }
             return Ok(made);
@@ -437,7 +496,9 @@ impl Deploy {
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let persistent = Arc::new(Persistent::new(row.clone(), code, guest, log, self.parts.runtime.clone()));
         let function = Function::new(row, Arc::new(PersistentHandle(persistent.clone())), self.counted(row));
-        Ok(MadeFunction { function: Arc::new(self.on_probation(function, health)), persistent: Some(persistent), how })
+        let function = self.on_probation(function, health);
+        persistent.is_on_probation(function.probation.clone());
+        Ok(MadeFunction { function: Arc::new(function), persistent: Some(persistent), how })
     }
 
     fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {
@@ -450,7 +511,7 @@ impl Deploy {
     /// A function that was not there before is watched for its first calls, where its manifest says so.
     fn on_probation(&self, function: Function, health: Option<&Health>) -> Function {
         let calls = health.map_or(0, |health| health.first_calls);
-        let probation = (calls > 0).then(|| Probation::new(calls, self.failing.clone()));
+        let probation = (calls > 0).then(|| Arc::new(Probation::new(calls, self.failing.clone())));
         Function { probation, ..function }
     }
 
@@ -515,6 +576,7 @@ impl Deploy {
             batch.put_json(Table::Rules, &row.name, row)?;
         }
         versions.write(&mut batch)?;
+        self.parts.rules.prepare(&set.rules, &mut batch);
         self.parts.store.commit(batch).context("committing the deployment")
     }
 
@@ -540,8 +602,8 @@ impl Deploy {
         self.parts.routes.replace(set.routes.clone());
         self.parts.timers.replace(set.functions.iter());
         self.parts.rules.replace(set.rules.clone());
-        self.parts.drivers.replace(ready.drivers).await;
-        self.parts.persistents.replace(ready.persistents).await;
+        self.parts.drivers.replace(ready.drivers);
+        self.parts.persistents.replace(ready.persistents);
         for broken in &ready.left_out {
             tracing::error!("{broken}; it is left out until it is deployed again");
         }
@@ -556,21 +618,17 @@ fn unhealthy(reason: String) -> String {
 
 /// Puts what was there before in the place of each function whose first calls all fail.
 pub async fn watch(deploy: Arc<Deploy>, mut failed: mpsc::UnboundedReceiver<Failing>) {
-    while let Some(Failing { name, digest, calls, reason }) = failed.recv().await {
+    while let Some(Failing { name, id, what, reason }) = failed.recv().await {
         let reason = printable(&reason);
-        match deploy.roll_back_from(&name, Some(&digest), "health check").await {
+        match deploy.roll_back_from(&name, Some(id), "health check").await {
             Ok(()) => {
-                tracing::error!(
-                    "function `{name}` went back to what was deployed before: its first {calls} calls failed, the last one so: {reason}"
-                );
-                deploy.parts.audit.record(
-                    "health check",
-                    "rolled back",
-                    &format!("function {name}: its first {calls} calls failed: {reason}"),
-                );
+                let why = format!("went back at {}: {what}: {reason}", schedule::iso(deploy.parts.clock.unix_ms()));
+                deploy.went_back.lock().insert(name.clone(), why);
+                tracing::error!("function `{name}` went back to what was deployed before: {what}, the last one so: {reason}");
+                deploy.parts.audit.record("health check", "rolled back", &format!("function {name}: {what}: {reason}"));
             }
             Err(error) => {
-                tracing::error!("function `{name}`: its first {calls} calls failed, the last one so: {reason}; it stays as it is: {error}");
+                tracing::error!("function `{name}`: {what}, the last one so: {reason}; it stays as it is: {error}");
             }
         }
     }

@@ -57,7 +57,7 @@ pub struct Function {
     pub gate: Gate,
     pub breaker: Breaker,
     /// While it is not known yet whether it works.
-    pub probation: Option<Probation>,
+    pub probation: Option<Arc<Probation>>,
     pub code: Arc<dyn Code>,
     pub metrics: Arc<FunctionMetrics>,
 }
@@ -160,6 +160,20 @@ impl Functions {
         found.or_else(|| table.get(&self.aliases.load().next(name)?).cloned())
     }
 
+    /// One that a name leads to, where it does not matter which: no call of an alias is counted.
+    pub fn look_at(&self, name: &FunctionName) -> Option<Arc<Function>> {
+        self.all_of(name).into_iter().next()
+    }
+
+    /// Every function that a name may lead to: an alias has two at most.
+    pub fn all_of(&self, name: &FunctionName) -> Vec<Arc<Function>> {
+        let table = self.table.load();
+        if let Some(found) = table.get(name) {
+            return vec![found.clone()];
+        }
+        self.aliases.load().all(name).iter().filter_map(|version| table.get(version).cloned()).collect()
+    }
+
     /// Replaces all aliases.
     pub fn replace_aliases(&self, aliases: Aliases) {
         self.aliases.store(Arc::new(aliases));
@@ -180,9 +194,17 @@ impl Functions {
     /// Runs one invocation: finds the function, waits for a place, and holds it to the smaller of its own and the
     /// caller's deadline.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Outcome, InvokeError> {
-        let function = self.get(&invocation.name).ok_or_else(|| InvokeError::UnknownFunction(invocation.name.clone()))?;
+        let mut function = self.get(&invocation.name).ok_or_else(|| InvokeError::UnknownFunction(invocation.name.clone()))?;
         let is_patient = invocation.is_patient;
-        let ended = function.clone().admit_and_run(invocation).await;
+        let again = (function.mode == Mode::Persistent).then(|| invocation.clone());
+        let mut ended = function.clone().admit_and_run(invocation).await;
+        // One that waited for an instance that is replaced goes to what is in its place.
+        if let (Some(invocation), Err(InvokeError::Away { .. })) = (again, &ended)
+            && let Some(newer) = self.get(&invocation.name).filter(|newer| !Arc::ptr_eq(newer, &function))
+        {
+            function = newer;
+            ended = function.clone().admit_and_run(invocation).await;
+        }
         match &ended {
             Ok(Outcome::Done(_)) => function.metrics.done.inc(),
             Ok(Outcome::Handled(_)) => function.metrics.handled.inc(),
@@ -195,7 +217,8 @@ impl Functions {
 }
 
 impl Function {
-    async fn admit_and_run(self: Arc<Self>, invocation: Invocation) -> Result<Outcome, InvokeError> {
+    /// Runs one call, whether or not this is what is deployed.
+    pub async fn admit_and_run(self: Arc<Self>, invocation: Invocation) -> Result<Outcome, InvokeError> {
         let limits = &self.limits;
         let path = invocation.path.then(self.name.clone());
         if path.depth() > limits.call_depth {
@@ -239,7 +262,7 @@ impl Function {
         match (&self.probation, failure) {
             (None, _) => {}
             (Some(probation), None) => probation.succeeded(),
-            (Some(probation), Some(reason)) => probation.failed(&self.name, &self.digest, reason),
+            (Some(probation), Some(reason)) => probation.failed(&self.name, reason),
         }
     }
 

@@ -86,6 +86,7 @@ pub struct Gateway {
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
     queue: Arc<Queue>,
+    rules: Arc<Rules>,
     store: Arc<Store>,
     writer: Option<Writer>,
     pub drivers: Arc<Drivers>,
@@ -221,7 +222,7 @@ impl Gateway {
         let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone(), bus.clone(), clock));
         let upkeep = vec![
             tokio::spawn(timers.run()),
-            tokio::spawn(rules.run()),
+            tokio::spawn(rules.clone().run()),
             tokio::spawn(function::rest_idle(functions.clone(), options.idle)),
             tokio::spawn(deploy::compile_missing(deploy.clone())),
             tokio::spawn(deploy::watch(deploy.clone(), failing)),
@@ -246,6 +247,7 @@ impl Gateway {
             bus,
             deploy,
             queue,
+            rules,
             store,
             writer: Some(writer),
             drivers,
@@ -280,6 +282,8 @@ impl Gateway {
     /// Takes nothing new, lets running calls finish or meet their deadline, and ends: within 10 s in all.
     pub async fn stop(mut self) {
         self.shutdown.order();
+        // First of all: what they are at may need the queue, and that drivers go is nothing that happens to things.
+        self.rules.stop();
         self.queue.stop();
         let drained = async {
             for serving in &mut self.serving {

@@ -187,7 +187,8 @@ impl FromStr for FunctionPattern {
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
         let wrong = || PatternError::Function(text.to_owned());
-        let (service, function) = text.split_once('/').ok_or_else(wrong)?;
+        // Versions and aliases are not told apart: whoever may call a function may call each of them.
+        let (service, function) = text.split_once('/').filter(|(service, _)| !service.contains('.')).ok_or_else(wrong)?;
         Ok(Self([parse_part(service).ok_or_else(wrong)?, parse_part(function).ok_or_else(wrong)?]))
     }
 }

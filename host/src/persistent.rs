@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::capability::Guest;
 use crate::capability::http::Outgoing;
 use crate::capability::wasi::GuestLog;
 use crate::function::http::Exchange;
-use crate::function::{BoxFuture, Call, Code, Failure, Function, InvokeError, Outcome};
-use crate::runtime::{PersistentCall, PersistentCode, PersistentSpec, Runtime};
+use crate::function::{BoxFuture, Call, Code, Failure, Function, InvokeError, Outcome, Probation};
+use crate::runtime::{PersistentCall, PersistentCode, PersistentSpec, Runtime, UnderWay};
 use crate::set::{self, Health};
 use crate::supervisor::{Resident, Residents};
 
@@ -30,7 +30,7 @@ pub struct Persistent {
     runtime: Arc<Runtime>,
     outgoing: Arc<Outgoing>,
     calls: Mutex<Calls>,
-    hangs: Notify,
+    probation: Mutex<Option<Arc<Probation>>>,
 }
 
 /// Where calls go: the instance that runs, or that is about to.
@@ -44,28 +44,28 @@ struct Calls {
 
 /// Calls that may lie before the instance. The gate lets one through; others are those whose callers gave up.
 const CALLS_WAITING_MAX: usize = 8;
-/// Beyond the function's own deadline, for a call to see it by itself.
-const GRACE: Duration = Duration::from_secs(1);
+/// Beyond the function's own deadline: whoever calls sees it first.
+const GRACE: Duration = Duration::from_millis(20);
 
 impl Calls {
-    fn new() -> Self {
+    fn new(away: Option<String>) -> Self {
         let (sender, receiver) = mpsc::channel(CALLS_WAITING_MAX);
-        Self { sender, receiver: Some(receiver), away: None }
+        Self { sender, receiver: Some(receiver), away }
     }
 }
 
 impl Persistent {
     pub fn new(row: set::Function, code: Arc<PersistentCode>, guest: Arc<Guest>, log: Arc<GuestLog>, runtime: Arc<Runtime>) -> Self {
-        let (outgoing, calls, hangs) = (Arc::default(), Mutex::new(Calls::new()), Notify::new());
-        Self { row, code, guest, log, runtime, outgoing, calls, hangs }
+        let (outgoing, calls) = (Arc::default(), Mutex::new(Calls::new(None)));
+        Self { row, code, guest, log, runtime, outgoing, calls, probation: Mutex::default() }
     }
 
     /// Instantiates once without running it, to see that the component starts.
     pub async fn try_start(&self) -> Result<(), String> {
-        self.code.try_start(&self.runtime.function_parts, self.spec()).await.map_err(|failure| failure.message)
+        self.code.try_start(&self.runtime.function_parts, self.spec(Arc::default())).await.map_err(|failure| failure.message)
     }
 
-    fn spec(&self) -> PersistentSpec {
+    fn spec(&self, under_way: Arc<UnderWay>) -> PersistentSpec {
         PersistentSpec {
             // What it does, it does under the name that its versions share.
             name: self.row.name.base(),
@@ -73,7 +73,13 @@ impl Persistent {
             log: self.log.clone(),
             outgoing: self.outgoing.clone(),
             limits: self.row.limits,
+            under_way,
         }
+    }
+
+    /// Its first instances count too.
+    pub fn is_on_probation(&self, probation: Option<Arc<Probation>>) {
+        *self.probation.lock() = probation;
     }
 
     /// Runs it for one call, before anybody else can call it.
@@ -84,7 +90,7 @@ impl Persistent {
             ended = self.one_life(&mut stopped) => Err(ended.map_or_else(|failure| failure.message, |()| "it ended".to_owned())),
         };
         // The instance is gone: callers wait for the next one.
-        *self.calls.lock() = Calls::new();
+        *self.calls.lock() = Calls::new(None);
         checked
     }
 
@@ -104,26 +110,19 @@ impl Persistent {
         Ok(answered)
     }
 
-    async fn call(self: Arc<Self>, call: Call) -> Result<Outcome, InvokeError> {
+    async fn call(&self, call: Call) -> Result<Outcome, InvokeError> {
         let (deadline, is_callers, began) = (call.deadline, call.is_callers_deadline, Instant::now());
-        let mut answered = self.send(call)?;
-        let failure = match tokio::time::timeout_at(deadline.into(), &mut answered).await {
+        let answered = self.send(call)?;
+        let failure = match tokio::time::timeout_at(deadline.into(), answered).await {
             Ok(Ok(outcome)) => return Ok(outcome),
             Ok(Err(_)) => Failure { limit: None, message: "its instance ended before it answered".to_owned() },
+            // If it has begun it goes on, for as long as the function's own time.
             Err(_) if is_callers => {
-                // The call goes on, for as long as the function's own time.
-                let (this, left) = (self.clone(), self.own_deadline().saturating_sub(began.elapsed()));
-                tokio::spawn(async move {
-                    if tokio::time::timeout(left, answered).await.is_err() {
-                        this.hangs.notify_one();
-                    }
-                });
                 let message = format!("stopped after {} ms, at its caller's deadline", began.elapsed().as_millis());
                 Failure { limit: Some("deadline_ms"), message }
             }
             Err(_) => {
-                self.hangs.notify_one();
-                let message = format!("stopped at its deadline of {} ms; its instance is started again", self.row.limits.deadline_ms);
+                let message = format!("stopped at its deadline of {} ms", self.row.limits.deadline_ms);
                 Failure { limit: Some("deadline_ms"), message }
             }
         };
@@ -149,34 +148,36 @@ impl Resident for Persistent {
     async fn one_life(&self, stopped: &mut watch::Receiver<bool>) -> Result<(), Failure> {
         let calls = {
             let mut calls = self.calls.lock();
-            let receiver = calls.receiver.take();
-            receiver.unwrap_or_else(|| {
-                *calls = Calls::new();
-                calls.receiver.take().expect("new ones have one")
-            })
+            if calls.receiver.is_none() {
+                *calls = Calls::new(calls.away.take());
+            }
+            calls.receiver.take().expect("new ones have one")
         };
-        let code = self.code.clone();
-        let mut life = std::pin::pin!(code.run(&self.runtime.function_parts, self.spec(), calls));
+        let began = Instant::now();
+        let (code, under_way) = (self.code.clone(), Arc::<UnderWay>::default());
+        let mut life = std::pin::pin!(code.run(&self.runtime.function_parts, self.spec(under_way.clone()), calls));
+        let late = under_way.is_late(self.own_deadline() + GRACE);
         let ended = tokio::select! {
             ended = &mut life => ended,
-            () = self.hangs.notified() => {
-                Err(Failure { limit: None, message: format!("a call was not over within {} ms", self.row.limits.deadline_ms) })
-            }
+            () = late => Err(Failure { limit: None, message: format!("a call was not over within {} ms", self.row.limits.deadline_ms) }),
             _ = stopped.changed() => {
-                // No more calls; the one that is under way may end, and then the instance does.
-                *self.calls.lock() = Calls::new();
+                // No more calls: those who come look for what is in its place. The one that is under way may end.
+                *self.calls.lock() = Calls::new(Some("it is being replaced, or taken away".to_owned()));
                 life.await
             }
         };
+        if let (Err(failure), Some(probation)) = (&ended, &*self.probation.lock()) {
+            probation.life_failed(&self.row.name, began.elapsed(), &failure.message);
+        }
         let mut calls = self.calls.lock();
         if calls.receiver.is_none() {
-            *calls = Calls::new();
+            *calls = Calls::new(calls.away.take());
         }
         ended
     }
 
     fn stop_timeout(&self) -> Duration {
-        self.own_deadline() + GRACE
+        self.own_deadline() + GRACE * 10
     }
 
     fn is_back(&self) {
@@ -197,7 +198,7 @@ pub struct PersistentHandle(pub Arc<Persistent>);
 
 impl Code for PersistentHandle {
     fn run<'a>(&'a self, _: &'a Arc<Function>, call: Call) -> BoxFuture<'a, Result<Outcome, InvokeError>> {
-        Box::pin(self.0.clone().call(call))
+        Box::pin(self.0.call(call))
     }
 
     fn serve<'a>(&'a self, _: &'a Arc<Function>, _: Call, _: Exchange) -> BoxFuture<'a, Result<Result<(), Failure>, InvokeError>> {

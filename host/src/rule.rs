@@ -117,6 +117,13 @@ pub enum Deed {
     },
 }
 
+impl Deed {
+    /// Whether somebody is told what happened.
+    pub fn tells_the_cause(&self) -> bool {
+        matches!(self, Self::InvokeFunction { event: None, .. } | Self::Publish { payload: None, .. })
+    }
+}
+
 impl Devices {
     pub fn covers(&self, thing: &ThingId) -> bool {
         match self {

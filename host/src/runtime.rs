@@ -47,7 +47,7 @@ use function_code::FunctionCode;
 pub use function_code::{BoundCode, FunctionParts};
 pub use inspect::Kind;
 use kept::Hoards;
-pub use persistent_code::{PersistentCall, PersistentCode, PersistentSpec};
+pub use persistent_code::{PersistentCall, PersistentCode, PersistentSpec, UnderWay};
 pub use state::FunctionState;
 use state::{DriverState, PersistentState};
 use ticker::Ticker;

@@ -31,7 +31,13 @@ impl Schedule {
         match self {
             Self::EveryS(0) => Err("an interval has one second at least".to_owned()),
             Self::EveryS(seconds) => Ok(Parsed::Every(Duration::from_secs((*seconds).into()))),
-            Self::Cron { cron, time_zone } => Ok(Parsed::Cron(Box::new((parse_cron(cron)?, parse_zone(time_zone)?)))),
+            Self::Cron { cron, time_zone } => {
+                let (parsed, zone) = (parse_cron(cron)?, parse_zone(time_zone)?);
+                if next_tick(&parsed, &zone, 0).is_none() {
+                    return Err(format!("`{cron}` never ticks: there is no such day"));
+                }
+                Ok(Parsed::Cron(Box::new((parsed, zone))))
+            }
         }
     }
 }

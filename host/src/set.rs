@@ -290,6 +290,16 @@ pub enum RouteTopic {
     Filter(TopicFilter),
 }
 
+impl fmt::Display for RouteTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Property => f.write_str("property"),
+            Self::Filter(filter) => f.write_str(filter.as_str()),
+        }
+    }
+}
+
 /// Checks the source of a route that takes messages of devices (FACTS 4).
 pub fn check_device_source(text: &str) -> Result<(), String> {
     let wrong = || format!("`{text}` names no devices; expected `/product/thing`, `/product/+` or `#`");

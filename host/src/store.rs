@@ -30,6 +30,9 @@ pub struct Store {
     broken: watch::Sender<Option<String>>,
 }
 
+/// The database's file, in the data directory.
+pub const FILE_NAME: &str = "ledge.redb";
+
 /// The tables, each owned by one part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
@@ -81,7 +84,7 @@ impl Store {
     /// Opens or creates the database of the data directory, and the directory with it.
     pub fn open(dir: &Path) -> Result<Self> {
         file::create_dir(dir).with_context(|| format!("creating the data directory `{}`", dir.display()))?;
-        let path = dir.join("ledge.redb");
+        let path = dir.join(FILE_NAME);
         let opening = || format!("opening the database `{}`", path.display());
         if !path.try_exists().with_context(opening)? {
             match file::create_with(&path, 0o600, create_database) {
@@ -139,6 +142,22 @@ impl Store {
                     break;
                 }
                 listed.push((key.value().to_owned(), row.value().to_vec()));
+            }
+            Ok(listed)
+        });
+        listed.map(Option::unwrap_or_default).with_context(|| format!("reading table `{}`", table.name()))
+    }
+
+    /// The keys that begin with `prefix`, sorted.
+    pub fn keys(&self, table: Table, prefix: &str) -> Result<Vec<String>> {
+        let listed = self.read(table, |rows| {
+            let mut listed = Vec::new();
+            for row in rows.range::<&str>(prefix..)? {
+                let (key, _) = row?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                listed.push(key.value().to_owned());
             }
             Ok(listed)
         });

@@ -88,20 +88,22 @@ impl<R: Resident> Residents<R> {
         Self { guests, restarts, running: Mutex::default() }
     }
 
-    /// Makes those that run those of `wanted`: new ones start, gone ones stop, changed ones start anew, and unchanged ones are left alone.
-    pub async fn replace(&self, wanted: Vec<Arc<R>>) {
-        let mut stopping = Vec::new();
-        {
-            let mut running = self.running.lock();
-            let stays = |name: &String, now: &Supervised<R>| wanted.iter().any(|new| new.name() == *name && now.deployed.is_same(new));
-            let gone: Vec<String> = running.iter().filter(|(name, now)| !stays(name, now)).map(|(name, _)| name.clone()).collect();
-            stopping.extend(gone.iter().filter_map(|name| running.remove(name)));
-            stopping.iter().for_each(|gone| gone.deployed.is_back());
-        }
-        stop_all(stopping, Duration::MAX).await;
+    /// Makes those that run those of `wanted`: new ones start, gone ones stop, changed ones start once the old one has let go, and unchanged
+    /// ones are left alone. It waits for none of that.
+    pub fn replace(&self, wanted: Vec<Arc<R>>) {
         let mut running = self.running.lock();
+        let mut old = std::mem::take(&mut *running);
         for deployed in wanted {
-            running.entry(deployed.name()).or_insert_with(|| self.supervise(deployed));
+            let supervised = match old.remove(&deployed.name()) {
+                Some(same) if same.deployed.is_same(&deployed) => same,
+                before => self.supervise(deployed, before.map(Stopping::of)),
+            };
+            running.insert(supervised.deployed.name(), supervised);
+        }
+        for gone in old.into_values() {
+            gone.deployed.is_back();
+            let gone = Stopping::of(gone);
+            self.guests.spawn(async move { gone.stopped(Duration::MAX).await });
         }
     }
 
@@ -116,14 +118,17 @@ impl<R: Resident> Residents<R> {
         let guest = deployed.guest();
         tracing::warn!("{} is released from quarantine by {who}", guest.who);
         guest.audited(who, "released", &guest.who);
-        *supervised = self.supervise(deployed);
+        *supervised = self.supervise(deployed, None);
         Ok(())
     }
 
     /// Stops all of them, and waits so long at most.
     pub async fn stop(&self, timeout: Duration) {
-        let all = self.running.lock().drain().map(|(_, supervised)| supervised).collect();
-        stop_all(all, timeout).await;
+        let all: Vec<_> = self.running.lock().drain().map(|(_, supervised)| Stopping::of(supervised)).collect();
+        let began = Instant::now();
+        for stopping in all {
+            stopping.stopped(timeout.saturating_sub(began.elapsed())).await;
+        }
     }
 
     /// Each with its condition and the number of its restarts, in the order of their names.
@@ -139,26 +144,41 @@ impl<R: Resident> Residents<R> {
         self.running.lock().get(name).map(|supervised| supervised.deployed.clone())
     }
 
-    fn supervise(&self, deployed: Arc<R>) -> Supervised<R> {
+    /// Starts it once the one `before` has let go.
+    fn supervise(&self, deployed: Arc<R>, before: Option<Stopping<R>>) -> Supervised<R> {
         let (stop, stopped) = watch::channel(false);
         let life = Arc::new(Life { condition: Mutex::new(Condition::Running), restarts: AtomicU64::new(0), stop });
         let supervisor = Supervisor { deployed: deployed.clone(), life: life.clone(), failures: Failures::new(self.restarts) };
         deployed.is_back();
-        Supervised { deployed, life, task: self.guests.spawn(supervisor.run(stopped)) }
+        let task = self.guests.spawn(async move {
+            if let Some(before) = before {
+                before.stopped(Duration::MAX).await;
+            }
+            supervisor.run(stopped).await;
+        });
+        Supervised { deployed, life, task }
     }
 }
 
-/// Each has its own time to let go, and `timeout` at most.
-async fn stop_all<R: Resident>(all: Vec<Supervised<R>>, timeout: Duration) {
-    for supervised in &all {
+/// One that is to let go. Dropped, it is ended.
+struct Stopping<R>(Supervised<R>);
+
+impl<R: Resident> Stopping<R> {
+    fn of(supervised: Supervised<R>) -> Self {
         supervised.life.stop.send_replace(true);
+        Self(supervised)
     }
-    let began = Instant::now();
-    for mut supervised in all {
-        let left = supervised.deployed.stop_timeout().min(timeout).saturating_sub(began.elapsed());
-        if tokio::time::timeout(left, &mut supervised.task).await.is_err() {
-            supervised.task.abort();
-        }
+
+    /// It has its own time to let go, and `timeout` at most.
+    async fn stopped(mut self, timeout: Duration) {
+        let timeout = self.0.deployed.stop_timeout().min(timeout);
+        let _ = tokio::time::timeout(timeout, &mut self.0.task).await;
+    }
+}
+
+impl<R> Drop for Stopping<R> {
+    fn drop(&mut self) {
+        self.0.task.abort();
     }
 }
 

@@ -239,3 +239,50 @@ fn share_builds(dir: &Path) {
     fs::create_dir_all(dir.join(".cargo")).unwrap();
     fs::write(dir.join(".cargo/config.toml"), format!("[build]\ntarget-dir = {target:?}\n")).unwrap();
 }
+
+/// A gateway in a process of its own, which says what came of its project.
+async fn up(dir: &Path) -> (Process, String) {
+    let args = ["up", ".", "--data", "data", "--key-file", "key", "--listen", "127.0.0.1:0"];
+    let mut process = Process::start(command(dir, &args));
+    let said = process.line_with("project ").await;
+    (process, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_puts_nothing_back_that_was_changed_on_the_gateway_unless_the_project_has_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    fs::write(dir.join("relay.wasm"), component("relay")).unwrap();
+    let manifest = |payload: &str| {
+        let text = "[project]\nname = \"p\"\n[functions.\"app/relay\"]\ncomponent = \"relay.wasm\"\ngrants.subscribe = [\"#\"]\n\
+             [functions.\"app/relay\".timers.daily]\ncron = \"0 0 * * *\"\npayload = \"PAYLOAD\"\n\
+             [[routes]]\nsource.device = \"#\"\ntopic = \"all\"\ntarget.function = \"app/relay\"\n";
+        fs::write(dir.join("ledge.toml"), text.replace("PAYLOAD", payload)).unwrap();
+    };
+    manifest("one");
+    let (gateway, said) = up(dir).await;
+    assert!(said.contains("2 new"), "{said}");
+    let deleted = ledge(dir, &["route", "delete", "--device", "#", "--to", "app/relay", "--data", "data"]).await;
+    assert_eq!(deleted.code, 0, "{deleted:?}");
+    gateway.signal("KILL");
+    gateway.end().await;
+    let routes = async || ledge(dir, &["list", "routes", "--json", "--data", "data"]).await.stdout;
+    let (gateway, said) = up(dir).await;
+    assert!(said.contains("the same as last time"), "{said}");
+    assert_eq!(routes().await.trim(), "[]");
+    gateway.signal("KILL");
+    gateway.end().await;
+    // Something is wrong with the project: what was there runs on.
+    fs::write(dir.join("ledge.toml"), "[project\n").unwrap();
+    let (gateway, said) = up(dir).await;
+    assert!(said.contains("what was deployed before runs on"), "{said}");
+    assert_eq!(ledge(dir, &["invoke", "app/relay", "--data", "data"]).await.code, 1, "it is there, and not granted to publish");
+    gateway.signal("KILL");
+    gateway.end().await;
+    manifest("two");
+    let (gateway, said) = up(dir).await;
+    assert!(said.contains("1 new, 1 changed"), "{said}");
+    assert!(routes().await.contains("app/relay"));
+    gateway.signal("KILL");
+    gateway.end().await;
+}

@@ -128,6 +128,32 @@ async fn a_call_that_is_under_way_ends_on_the_instance_that_took_it_and_callers_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_who_wait_for_an_instance_that_is_replaced_go_to_the_new_one() {
+    let gw = stay().limits(|limits| limits.deadline_ms = 4_000).start().await;
+    // A call from outside, whose caller gives up: the instance is held for as long as its own time.
+    let held = gw.invoke("stay", "sleep 1000");
+    let (held, deployed) = tokio::join!(held, async {
+        gw.counted(r#"ledge_running_invocations{function="test/stay"} 1"#).await;
+        let waiting = gw.invoke("stay", "");
+        let (waited, ()) = tokio::join!(waiting, async {
+            gw.deploy(run(stay(), "returns").limits(|limits| limits.deadline_ms = 4_000)).await.unwrap();
+        });
+        waited
+    });
+    assert_eq!(held.unwrap(), Outcome::Done("slept".into()), "it ends on the instance that took it");
+    assert_eq!(deployed.unwrap(), Outcome::Done("1".into()), "and who waited is answered by the new one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_caller_has_given_up_harms_no_other() {
+    let gw = stay().limits(|limits| limits.deadline_ms = 4_000).start().await;
+    let call = gw.invoke("stay", "sleep 300");
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(50), call).await.is_err());
+    assert_eq!(gw.result("stay", "").await, "2", "the same instance, once it has slept");
+    gw.counted(r#"ledge_persistent_restarts{function="test/stay"} 0"#).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_persistent_function_is_refused_in_words() {
     let gw = gateway().start().await;
     let refused = async |setup: Setup| format!("{:?}", gw.deploy(setup).await.unwrap_err());

@@ -148,3 +148,16 @@ async fn a_message_of_qos_1_is_on_the_disk_when_its_publisher_is_told_that_it_wa
     crate::harness::eventually("the queue to be empty", || async { gw.gateway.queue_rows() == 0 }).await;
     assert_ne!(gw.result("counter", key).await, "1", "the message was not counted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_routes_that_differ_in_their_topic_one_can_be_deleted() {
+    let source = || RouteSource::Function("test/relay".parse().unwrap());
+    let topic = |text: &str| RouteTopic::Filter(text.parse().unwrap());
+    let gw =
+        gateway().function("relay").route(source(), topic("/a"), "test/relay").route(source(), topic("/b"), "test/relay").start().await;
+    let args = ["route", "delete", "--function", "test/relay", "--topic", "/a", "--to", "test/relay", "--data", "."];
+    let deleted = ledge(gw.data.path(), &args).await;
+    assert!(deleted.code == 0 && deleted.stdout.contains("/a"), "{deleted:?}");
+    let left = gw.admin().get_json("/ledge/v1/routes").await.unwrap();
+    assert!(left.as_array().unwrap().len() == 1 && left.to_string().contains("/b"), "{left}");
+}

@@ -154,6 +154,13 @@ async fn rules_are_added_explained_tested_disabled_and_deleted_on_the_command_li
     };
     let dry = said("rule test rule.json --event event.json").await;
     assert!(dry.starts_with("it would run") && dry.contains("condition yes it is 22:00 to 6:00 (UTC): Wed 23:00"), "{dry}");
+    for (wrong, why) in
+        [(json!({"Nope": 1}), "no property `Nope`"), (json!({"Number": "abc"}), "`Number`"), (json!({"Number": 101}), "`Number`")]
+    {
+        write("wrong.json", json!({"productKey": ECHO, "deviceName": "e-1", "properties": wrong}));
+        let refused = run("rule test rule.json --event wrong.json").await;
+        assert!(refused.code == 1 && refused.stderr.contains(why), "{refused:?}");
+    }
     assert!(said("rule add 夜间 rule.json").await.contains("夜间"));
     let dry = said("rule test 夜间 --event noon.json").await;
     assert!(dry.starts_with("it would not run") && dry.contains("condition no") && dry.contains("trigger   yes"), "{dry}");

@@ -1,7 +1,7 @@
 //! Versions, aliases, going back; and health checks, which go back by themselves.
 
 use hyper::Method;
-use ledge::function::{InvokeError, Outcome};
+use ledge::function::{Invocation, InvokeError, Outcome};
 use ledge::set::{Health, Mode, RouteSource, RouteTopic};
 use serde_json::{Value as Json, json};
 
@@ -109,7 +109,7 @@ async fn what_is_wrong_with_versions_is_said() {
         (Method::PUT, "/ledge/v1/aliases/test/live", json!({"version": 1}), 404),
         (Method::DELETE, "/ledge/v1/aliases/test/live", Json::Null, 404),
         (Method::POST, "/ledge/v1/functions/test/look/rollback", Json::Null, 409),
-        (Method::POST, "/ledge/v1/functions/test/none/rollback", Json::Null, 409),
+        (Method::POST, "/ledge/v1/functions/test/none/rollback", Json::Null, 404),
     ];
     for (method, path, body, wanted) in table {
         let (code, answer) = send(&gw, method, path, body).await;
@@ -185,6 +185,49 @@ async fn one_whose_first_calls_all_fail_goes_back_by_itself_and_says_so() {
     gw.deploy(new()).await.unwrap();
     assert!(matches!(gw.invoke("new", "trap").await.unwrap(), Outcome::Unhandled(_)));
     assert_eq!(gw.result("new", "hello").await, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_better_deployment_has_replaced_takes_nothing_back() {
+    let gw = gateway().function_of("test/f", "look").start().await;
+    let bad = |env: &str| {
+        let setup = checked(gateway().function_of("test/f", "misbehave"), health("ping", "ping", 2));
+        setup.grants(|grants| grants.env.0 = [("TRY".to_owned(), env.to_owned())].into())
+    };
+    gw.deploy(bad("1")).await.unwrap();
+    let old = gw.gateway.functions.get(&"test/f".parse().unwrap()).unwrap();
+    gw.deploy(bad("2")).await.unwrap();
+    for _ in 0..2 {
+        let call = Invocation::new(old.name.clone(), "trap");
+        let old = old.clone();
+        gw.gateway.guests().spawn(async move { old.admit_and_run(call).await }).await.unwrap().unwrap();
+    }
+    // The same component with another configuration is another deployment.
+    assert_eq!(gw.result("f", "hello").await, "hello");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persistent_function_whose_first_instances_end_goes_back() {
+    let stay = |how: &str| {
+        let setup = gateway().function("stay").with_function(|function| function.mode = Mode::Persistent);
+        let setup = setup.grants(|grants| grants.env.0 = [("RUN".to_owned(), how.to_owned())].into());
+        checked(setup, Health { event: None, expect: None, first_calls: 3 })
+    };
+    let gw = stay("returns").start().await;
+    gw.deploy(stay("fails")).await.unwrap();
+    let is_back = || async { gw.gateway.deploy.went_back(&"test/stay".parse().unwrap()).is_some() };
+    eventually("it to have gone back", is_back).await;
+    assert_eq!(gw.result("stay", "context").await, "test/stay true");
+    assert!(said(&gw, "list functions").await.contains("its first 3 instances failed"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_is_not_refused_for_what_was_made_for_what_comes_after() {
+    let gw = gateway().function("relay").start().await;
+    let granted = || gateway().function("relay").grants(|grants| grants.subscribe = vec!["#".parse().unwrap()]);
+    gw.deploy(granted()).await.unwrap();
+    gw.deploy(gateway().route(RouteSource::Device("#".parse().unwrap()), RouteTopic::All, "test/relay")).await.unwrap();
+    assert!(said(&gw, "rollback test/relay").await.contains("test/relay"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Waiting and time for drivers, on WASI 0.3. Functions use `std::time`.
+//! Waiting and time for drivers and persistent functions, on WASI 0.3. Other functions use `std::time`.
 
 use std::time::Duration;
 

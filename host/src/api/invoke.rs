@@ -60,7 +60,7 @@ fn key(value: &HeaderValue) -> Result<String, ApiError> {
 
 /// Answers 202 once the invocation is on disk. Where the key was given before and that invocation has ended, its result.
 async fn accept(api: &Api, name: FunctionName, event: Bytes, key: Option<String>) -> Result<Response, ApiError> {
-    let Some(function) = api.functions.get(&name) else { return Err(InvokeError::UnknownFunction(name).into()) };
+    let Some(function) = api.functions.look_at(&name) else { return Err(InvokeError::UnknownFunction(name).into()) };
     let job = Job { key, ..Job::new(name.clone(), event, function.limits.concurrency) };
     let refused = |error: QueueError| ApiError::unavailable(error.to_string());
     let accepted = api.queue.submit(job).map_err(refused)?.await.map_err(refused)?;

@@ -88,7 +88,7 @@ pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<J
             "name": function.name.to_string(),
             "mode": function.mode,
             "state": state,
-            "reason": reason.flatten(),
+            "reason": reason.flatten().map(str::to_owned).or_else(|| api.deploy.went_back(&function.name)),
             "restarts": resident.map(|(.., restarts)| restarts),
             "component": function.digest.as_str(),
             "running": function.gate.running(),

@@ -21,7 +21,8 @@ use crate::name::ThingId;
 use crate::rule::{self, Cause, Happened, Verdict};
 use crate::schedule;
 use crate::set;
-use crate::trigger::rule::{Believed, Evaluation, NoSuchRule, Outcome, RuleState, Run};
+use crate::thing::tsl::DataType;
+use crate::trigger::rule::{Believed, Evaluation, NoSuchRule, Outcome, RuleState, Run, TriggerError};
 
 type Name = Result<Path<String>, PathRejection>;
 
@@ -114,7 +115,10 @@ async fn switch(api: &Api, name: &str, is_on: bool, user: &str) -> Result<JsonBo
 pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
     let name = parse(name)?;
     let by = format!("user {}", user.name);
-    let evaluation = api.rules.trigger(&name, &by, &CallPath::default())?;
+    let evaluation = api.rules.trigger(&name, &by, &CallPath::default()).await.map_err(|error| match error {
+        TriggerError::None(none) => none.into(),
+        error => ApiError::unavailable(error.to_string()),
+    })?;
     api.audit.record(&by, "rule triggered", &name);
     Ok(JsonBody(judged(&name, &evaluation)))
 }
@@ -169,14 +173,21 @@ pub async fn events(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<JsonBody<Vec<Json>>, ApiError> {
     let Query(wanted) = wanted.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    if let Some(device) = &wanted.device {
+        let id = device.split_once('/').map(|(product, device)| ThingId::new(product, device));
+        if id.is_none_or(|id| api.things.get(&id).is_err()) {
+            let message = format!("there is no thing `{device}`; expected PRODUCT/THING, as `ledge list things` shows them");
+            return Err(ApiError::new(StatusCode::NOT_FOUND, message));
+        }
+    }
     let is_wanted = |evaluation: &Evaluation| {
-        wanted.device.as_ref().is_none_or(|device| evaluation.cause.thing().is_some_and(|thing| thing.to_string() == *device))
+        wanted.device.as_ref().is_none_or(|device| evaluation.thing.as_ref().is_some_and(|thing| thing.to_string() == *device))
     };
     let mut events: BTreeMap<std::cmp::Reverse<u64>, Json> = BTreeMap::new();
     for (rule, evaluation) in api.rules.events(wanted.rule.as_deref())?.iter().filter(|(_, evaluation)| is_wanted(evaluation)) {
         let event = events.entry(std::cmp::Reverse(evaluation.number)).or_insert_with(|| {
             let at_ms = evaluation.at_ms;
-            json!({"event": evaluation.number, "at": schedule::iso(at_ms), "at_ms": at_ms, "cause": evaluation.cause.to_json(), "rules": []})
+            json!({"event": evaluation.number, "at": schedule::iso(at_ms), "at_ms": at_ms, "cause": evaluation.cause, "rules": []})
         });
         if let Some(rules) = event["rules"].as_array_mut() {
             rules.push(judged(rule, evaluation));
@@ -221,8 +232,9 @@ pub async fn test(State(api): State<Arc<Api>>, _: Caller, body: Body) -> Result<
     };
     let cause = Cause::from_json(&given.event).map_err(|wrong| ApiError::bad_request(format!("`event`: {wrong}")))?;
     let at_ms = given.at.as_deref().map(schedule::moment).transpose().map_err(|wrong| ApiError::bad_request(format!("`at`: {wrong}")))?;
+    let cause = typed(&api, cause)?;
     let happened = Happened { cause, at_ms: at_ms.unwrap_or_else(|| api.clock.unix_ms()) };
-    let test = api.rules.test(&rule, &happened, &believed(given.known)?);
+    let test = api.rules.test(&rule, &happened, &believed(&api, given.known)?);
     let fires = test.verdict.as_ref().is_some_and(|verdict| verdict.fires);
     let action = |action: &crate::trigger::rule::TestedAction| json!({"action": action.what, "delay_s": action.delay.as_secs(), "problem": action.problem});
     Ok(JsonBody(json!({
@@ -234,11 +246,44 @@ pub async fn test(State(api): State<Arc<Api>>, _: Caller, body: Body) -> Result<
     })))
 }
 
-fn believed(known: BTreeMap<String, Map<String, Json>>) -> Result<Believed, ApiError> {
+/// What is to have happened, by the thing's model: a slip of the pen is no answer to why a rule does not run.
+fn typed(api: &Api, cause: Cause) -> Result<Cause, ApiError> {
+    let thing_of = |id: &ThingId| api.things.get(id).map_err(|fault| ApiError::bad_request(format!("`event`: {}", fault.message)));
+    let wrong = |what: &str, name: &str| ApiError::bad_request(format!("`event`: the product has no {what} `{name}`"));
+    let convert = |data_type: &DataType, name: &str, value: &Json| {
+        let value = data_type.from_json(value).map_err(|wrong| ApiError::bad_request(format!("`event`: `{name}`: {}", wrong.reason)))?;
+        Ok::<_, ApiError>((name.to_owned(), value.to_json()))
+    };
+    match cause {
+        Cause::Properties { thing, values } => {
+            let found = thing_of(&thing)?;
+            let typed = |(name, value): (&String, &Json)| {
+                let spec = found.product.tsl.properties().find(|spec| spec.identifier == *name);
+                convert(&spec.ok_or_else(|| wrong("property", name))?.data_type, name, value)
+            };
+            let values = values.iter().map(typed).collect::<Result<_, _>>()?;
+            Ok(Cause::Properties { thing, values })
+        }
+        Cause::Event { thing, event, outputs } => {
+            let found = thing_of(&thing)?;
+            let spec = found.product.tsl.events().find(|spec| spec.identifier == event).ok_or_else(|| wrong("event", &event))?;
+            let typed = |(name, value): (&String, &Json)| {
+                convert(&spec.outputs.get(name).ok_or_else(|| wrong("output", name))?.data_type, name, value)
+            };
+            let outputs = outputs.iter().map(typed).collect::<Result<_, _>>()?;
+            Ok(Cause::Event { thing, event, outputs })
+        }
+        Cause::Status { thing, is_online } => thing_of(&thing).map(|_| Cause::Status { thing, is_online }),
+        other => Ok(other),
+    }
+}
+
+fn believed(api: &Api, known: BTreeMap<String, Map<String, Json>>) -> Result<Believed, ApiError> {
     let mut believed = Believed::new();
     for (thing, values) in known {
         let id = thing.split_once('/').map(|(product, device)| ThingId::new(product, device));
         let id = id.ok_or_else(|| ApiError::bad_request(format!("`known`: `{thing}` is no thing; expected PRODUCT/THING")))?;
+        let Cause::Properties { values, .. } = typed(api, Cause::Properties { thing: id.clone(), values })? else { continue };
         believed.extend(values.into_iter().map(|(property, value)| ((id.clone(), property), value)));
     }
     Ok(believed)

@@ -130,7 +130,9 @@ where
 fn refused(error: ChangeError) -> ApiError {
     let status = match &error {
         ChangeError::Deploy(_) => return deployment(error),
-        ChangeError::Version(VersionError::NoService(_) | VersionError::NoVersion(..) | VersionError::NoAlias(..)) => StatusCode::NOT_FOUND,
+        ChangeError::Version(
+            VersionError::NoService(_) | VersionError::NoFunction(_) | VersionError::NoVersion(..) | VersionError::NoAlias(..),
+        ) => StatusCode::NOT_FOUND,
         ChangeError::Version(VersionError::Alias(_)) => StatusCode::BAD_REQUEST,
         ChangeError::Version(_) => StatusCode::CONFLICT,
     };

@@ -55,7 +55,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
     let repeat = set::Function { grants: Arc::new(Grants { things: read, ..Grants::default() }), ..guests.repeat.clone() };
     functions.replace([load(&runtime, &repeat).await?.1]);
     let drivers = Drivers::new(workers.handle(), RestartPolicy::default());
-    drivers.replace(vec![lamp.deployed_on(things.clone())]).await;
+    drivers.replace(vec![lamp.deployed_on(things.clone())]);
     online(&things, &lamp.id).await;
 
     let (mut bare_call, mut property_get) = (Samples::default(), Samples::default());

@@ -20,6 +20,8 @@ pub struct Guests {
     pub count: Function,
     /// Does one thing many times: `tests/guests/repeat`.
     pub repeat: Function,
+    /// Publishes what it is called with.
+    pub relay: Function,
     /// Answers `hello` to every HTTP request.
     pub hello: Function,
     pub components: Arc<Components>,
@@ -31,7 +33,7 @@ impl Guests {
     pub fn build() -> anyhow::Result<Self> {
         let root = repository()?;
         let mut project = manifest::load(&root.join("sample-functions"))?;
-        for (name, dir) in [("bench/count", COUNT), ("bench/repeat", REPEAT), ("bench/hello", HELLO)] {
+        for (name, dir) in [("bench/count", COUNT), ("bench/repeat", REPEAT), ("bench/relay", RELAY), ("bench/hello", HELLO)] {
             let (name, component) = (name.parse()?, Source::Crate(root.join(dir)));
             // What is measured is not what a limit makes of it.
             let limits = Limits { invocations_per_s: 1_000_000, deadline_ms: 60_000, cpu_ms: 60_000, ..Limits::default() };
@@ -50,13 +52,14 @@ impl Guests {
         }
         let mut built = build(project, Progress::of_stderr())?;
         let hello = built.set.functions.pop().context("`hello` was not built")?;
+        let relay = built.set.functions.pop().context("`relay` was not built")?;
         let repeat = built.set.functions.pop().context("`repeat` was not built")?;
         let count = built.set.functions.pop().context("`count` was not built")?;
         let read = |(digest, path): (&Digest, &PathBuf)| {
             Ok((digest.clone(), fs::read(path).with_context(|| format!("reading {}", path.display()))?))
         };
         let components = built.components.iter().map(read).collect::<anyhow::Result<_>>()?;
-        Ok(Self { demo: built.set, count, repeat, hello, components: Arc::new(Components(components)) })
+        Ok(Self { demo: built.set, count, repeat, relay, hello, components: Arc::new(Components(components)) })
     }
 
     pub fn component(&self, digest: &Digest) -> anyhow::Result<&[u8]> {
@@ -78,6 +81,7 @@ impl ComponentSource for Components {
 /// Guests of the integration tests.
 const COUNT: &str = "tests/guests/count";
 const REPEAT: &str = "tests/guests/repeat";
+const RELAY: &str = "tests/guests/relay";
 const HELLO: &str = "tests/guests/http-hello";
 
 /// This repository, from wherever in it the command is typed.

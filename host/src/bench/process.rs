@@ -90,18 +90,7 @@ pub async fn prepare_set<'a>(
     let (data, project) = (dir.join("data"), dir.join("project"));
     fs::create_dir_all(&project)?;
     let password = Zeroizing::new(crate::seal::random_token());
-    let options = Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        plain_listen: None,
-        http_listen: None,
-        data: data.clone(),
-        key_file: None,
-        admin_password: Some(password.clone()),
-        compat_default_login: false,
-        restarts: RestartPolicy::default(),
-        idle: IDLE,
-        program: this_program(),
-    };
+    let options = Options { admin_password: Some(password.clone()), ..options(&data) };
     let gateway = Gateway::start(options).await?;
     for (digest, component) in components {
         gateway.deploy.components().put(digest, component)?;
@@ -111,6 +100,22 @@ pub async fn prepare_set<'a>(
     gateway.stop().await;
     fs::write(project.join(manifest::FILE_NAME), "[project]\nname = \"bench\"\n")?;
     Ok(Prepared { data, project, fingerprint, password, first, idle: IDLE })
+}
+
+/// A gateway as it usually is, on a port of its own.
+pub fn options(data: &Path) -> Options {
+    Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        plain_listen: None,
+        http_listen: None,
+        data: data.to_owned(),
+        key_file: None,
+        admin_password: None,
+        compat_default_login: false,
+        restarts: RestartPolicy::default(),
+        idle: IDLE,
+        program: this_program(),
+    }
 }
 
 /// Starts gateways, one after another. The last one still runs.

@@ -80,7 +80,7 @@ impl fc::Host for Fc {
     async fn invoke_async(&mut self, request: Request, key: Option<String>) -> Result<Accepted, Fault> {
         let target = self.target(&request, Kind::Async)?;
         self.guest.may_invoke_now()?;
-        let function = self.parts.functions.get(&target).ok_or_else(|| refused(InvokeError::UnknownFunction(target.clone())))?;
+        let function = self.parts.functions.look_at(&target).ok_or_else(|| refused(InvokeError::UnknownFunction(target.clone())))?;
         // Checked before it is acknowledged: an accepted call that can only fail would be no acknowledgement.
         let path = self.path.then(target.clone());
         if path.depth() > function.limits.call_depth {

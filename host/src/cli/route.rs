@@ -64,7 +64,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
     let route = Route { source, topic, target: to, qos };
     let body = serde_json::to_vec(&route)?;
     Client::of(&target)?.send(method, "/ledge/v1/routes", &[], body.into()).await?.ok()?;
-    Ok(say(format_args!("{done}: {} to {}", route.source, route.target))?)
+    Ok(say(format_args!("{done}: {}, {}, to {}", route.source, route.topic, route.target))?)
 }
 
 fn device(text: &str) -> Result<TopicFilter, String> {

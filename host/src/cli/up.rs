@@ -14,6 +14,7 @@ use crate::auth::FirstPassword;
 use crate::config::manifest;
 use crate::deploy::{DeployError, Report};
 use crate::gateway::{Gateway, Options};
+use crate::store;
 
 pub async fn run(project_dir: &Path, options: Options) -> anyhow::Result<()> {
     let (gateway, stop) = start(project_dir, options).await?;
@@ -26,37 +27,68 @@ pub struct Stop {
     terminate: Signal,
 }
 
-/// Builds, starts and deploys, and says on stdout how to reach the gateway.
+/// Builds, starts and deploys, and says on stdout how to reach the gateway. Where something is wrong with the project, what was deployed
+/// before runs on: a box that comes up after a power cut is not to stay dark for it.
 pub async fn start(project_dir: &Path, options: Options) -> anyhow::Result<(Gateway, Stop)> {
-    let project = manifest::load(project_dir)?;
-    let name = project.name.clone();
-    let built = tokio::task::spawn_blocking(move || build::build(project, Progress::of_stderr())).await??;
     let data = options.data.clone();
+    let built = built(project_dir).await;
+    if !data.join(store::FILE_NAME).exists() {
+        // The first start: nothing could run on.
+        built.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    }
     let gateway = Gateway::start(options).await?;
     // Before anything is said: whoever reads that it runs may tell it to stop.
     let mut stop = Stop::listen()?;
     // Before the deployment, which may be refused: a password that is made now is shown now or never.
     announce(&gateway, &data);
-    for line in asks::uncovered(&built)? {
-        let _ = say(format_args!("{line}"));
-    }
-    let report = tokio::select! {
-        report = deploy(&gateway, built) => report.with_context(|| format!("deploying project `{name}`"))?,
-        () = stop.told() => anyhow::bail!("told to stop while project `{name}` was deployed; nothing of it runs"),
+    let deployed = tokio::select! {
+        deployed = deploy(&gateway, built) => deployed,
+        () = stop.told() => anyhow::bail!("told to stop while the project was deployed; nothing of it runs"),
     };
-    let _ = say(format_args!("  project       {name}: {}\n", report.summary()));
+    match deployed {
+        Ok((name, Some(report))) => {
+            let _ = say(format_args!("  project       {name}: {}\n", report.summary()));
+        }
+        Ok((name, None)) => {
+            let dir = manifest::shown(project_dir);
+            let _ = say(format_args!(
+                "  project       {name}: the same as last time; what was changed on the gateway since then stays (`ledge deploy {}` puts the \
+                 project's own back)\n",
+                dir.display()
+            ));
+        }
+        Err(error) if gateway.deploy.is_empty() => return Err(error),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            let _ = say("  project       not deployed, for the reason above; what was deployed before runs on\n");
+        }
+    }
     Ok((gateway, stop))
 }
 
-async fn deploy(gateway: &Gateway, built: Built) -> anyhow::Result<Report> {
+async fn built(project_dir: &Path) -> anyhow::Result<(String, Built)> {
+    let project = manifest::load(project_dir)?;
+    let name = project.name.clone();
+    let built = tokio::task::spawn_blocking(move || build::build(project, Progress::of_stderr())).await??;
+    Ok((name, built))
+}
+
+/// The project's name, and what its deployment changed. `None`: it was deployed before as it is.
+async fn deploy(gateway: &Gateway, built: anyhow::Result<(String, Built)>) -> anyhow::Result<(String, Option<Report>)> {
+    let (name, built) = built?;
+    for line in asks::uncovered(&built)? {
+        let _ = say(format_args!("{line}"));
+    }
     for (digest, path) in &built.components {
         let component = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         gateway.deploy.components().put(digest, &component)?;
     }
-    gateway.deploy.apply(built.set, false, "ledge up").await.map_err(|error| match error {
+    let report = gateway.deploy.apply_project(&name, built.set, "ledge up").await.map_err(|error| match error {
         DeployError::Refused(problems) => anyhow::anyhow!("nothing was deployed:\n  {}", problems.join("\n  ")),
         DeployError::Failed(error) => error,
-    })
+    });
+    let report = report.with_context(|| format!("deploying project `{name}`"))?;
+    Ok((name, report))
 }
 
 fn announce(gateway: &Gateway, data: &Path) {

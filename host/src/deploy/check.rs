@@ -154,6 +154,12 @@ fn routes(set: &Set, has_version: &dyn Fn(&FunctionName) -> bool, problems: &mut
             )),
             Some(_) => {}
         }
+        if let RouteSource::Function(name) = &route.source
+            && name.qualifier().is_some()
+        {
+            problems
+                .push(format!("the route from `{name}`: all versions of a function publish under its plain name; leave the qualifier out"));
+        }
         if let RouteSource::Device(filter) = &route.source {
             problems.extend(set::check_device_source(filter.as_str()).err().map(|wrong| format!("the route to `{target}`: {wrong}")));
         }

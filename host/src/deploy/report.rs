@@ -38,7 +38,7 @@ impl Report {
         compare("thing", &before.things, &after.things, |row| format!("{}/{}", row.product_key, row.device_name), &mut entries);
         compare("driver", &before.drivers, &after.drivers, |row| row.name.clone(), &mut entries);
         compare("function", &before.functions, &after.functions, |row| row.name.to_string(), &mut entries);
-        compare("route", &before.routes, &after.routes, |row| format!("{} -> {}", row.source, row.target), &mut entries);
+        compare("route", &before.routes, &after.routes, |row| format!("{}, {} -> {}", row.source, row.topic, row.target), &mut entries);
         compare("rule", &before.rules, &after.rules, |row| row.name.clone(), &mut entries);
         let mut kept = Vec::new();
         compare("version", &old.published, &new.published, |row| format!("{} {}", row.service, row.number), &mut kept);

@@ -61,7 +61,7 @@ pub struct Past {
 /// Why versions or aliases are not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VersionError {
-    #[error("there is no service `{0}` on this gateway")]
+    #[error("nothing of a service `{0}` is deployed; `ledge list functions` shows what is")]
     NoService(String),
     #[error("service `{0}` has no version {1}; `ledge list versions` shows those that there are")]
     NoVersion(String, u32),
@@ -75,6 +75,8 @@ pub enum VersionError {
     TooManyAliases,
     #[error("{0}")]
     Alias(String),
+    #[error("function `{0}` is not deployed; `ledge list functions` shows those that are")]
+    NoFunction(FunctionName),
     #[error("function `{0}` has nothing to go back to: nothing else was deployed before it")]
     NothingBefore(FunctionName),
 }

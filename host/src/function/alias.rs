@@ -29,6 +29,14 @@ impl Aliases {
         self.0.insert((service.to_owned(), name.to_owned()), target);
     }
 
+    /// Where calls of a name with an alias go.
+    pub fn all(&self, name: &FunctionName) -> Vec<FunctionName> {
+        let (base, qualifier) = (name.base(), name.qualifier().unwrap_or_default());
+        let Some(target) = self.0.get(&(base.service.clone(), qualifier.to_owned())) else { return Vec::new() };
+        let also = target.also.iter().map(|(also, _)| also);
+        std::iter::once(&target.version).chain(also).map(|version| base.qualified(version)).collect()
+    }
+
     /// Where the next call of a name with an alias goes.
     pub fn next(&self, name: &FunctionName) -> Option<FunctionName> {
         let (base, qualifier) = (name.base(), name.qualifier()?);

@@ -74,16 +74,29 @@ impl Comparison {
     }
 }
 
+/// Two texts are the same only letter by letter: `007` and `7` are two doors.
 fn is_same(a: &Json, b: &Json) -> bool {
-    match (number(a), number(b)) {
-        (Some(a), Some(b)) => a == b,
-        _ => a == b,
+    match (a, b) {
+        (Json::String(a), Json::String(b)) => a == b,
+        _ => order(a, b).map_or(a == b, Ordering::is_eq),
     }
 }
 
 fn order(a: &Json, b: &Json) -> Option<Ordering> {
+    if let (Some(a), Some(b)) = (whole(a), whole(b)) {
+        return Some(a.cmp(&b));
+    }
     match (number(a), number(b)) {
         (Some(a), Some(b)) => a.partial_cmp(&b),
+        _ => None,
+    }
+}
+
+/// A whole number, which has more digits than a float keeps.
+fn whole(json: &Json) -> Option<i64> {
+    match json {
+        Json::Number(number) => number.as_i64(),
+        Json::String(text) => text.trim().parse().ok(),
         _ => None,
     }
 }
@@ -135,6 +148,10 @@ mod tests {
             (json!("b"), "in", json!("a, b"), true),
             (json!(3), "in", json!("1,2"), false),
             (json!([1]), "==", json!([1]), true),
+            (json!("00123"), "==", json!("123"), false),
+            (json!("12345678901234567891"), "==", json!("12345678901234567890"), false),
+            (json!(9_007_199_254_740_993_i64), "==", json!(9_007_199_254_740_992_i64), false),
+            (json!("1565000000001"), ">", json!("1565000000000"), true),
         ];
         for (found, how, with, holds) in table {
             assert_eq!(Comparison::new(how, with.clone()).unwrap().holds(&found), holds, "{found} {how} {with}");

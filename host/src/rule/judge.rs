@@ -96,10 +96,23 @@ impl Rule {
     }
 }
 
+impl Judged {
+    /// What was found may be as long as a report.
+    fn new(what: String, holds: bool, mut found: String) -> Self {
+        if found.len() > FOUND_BYTES_MAX {
+            found.truncate(found.floor_char_boundary(FOUND_BYTES_MAX));
+            found += " ...";
+        }
+        Self { what, holds, found, of: Vec::new() }
+    }
+}
+
+const FOUND_BYTES_MAX: usize = 256;
+
 impl Trigger {
     /// `None`: it is not about this.
     fn judge(&self, at: usize, cause: &Cause) -> Option<Judged> {
-        let judged = |holds, found: String| Some(Judged { what: self.to_string(), holds, found, of: Vec::new() });
+        let judged = |holds, found: String| Some(Judged::new(self.to_string(), holds, found));
         match (self, cause) {
             (Self::Timer { .. }, Cause::Tick { trigger }) if *trigger == at => judged(true, "it is time".to_owned()),
             (Self::Property { of, property, test }, Cause::Properties { thing, values }) if of.covers(thing) => match property {
@@ -149,7 +162,7 @@ impl Condition {
             }
             Self::One(fact) => {
                 let (holds, found) = fact.it.judge(known);
-                Judged { what: fact.it.to_string(), holds, found, of: Vec::new() }
+                Judged::new(fact.it.to_string(), holds, found)
             }
         }
     }
@@ -220,6 +233,8 @@ impl Seen<'_> {
     }
 }
 
+const SHOWN_BYTES_MAX: usize = 1_024;
+
 impl Cause {
     /// Whose report it is.
     pub fn thing(&self) -> Option<&ThingId> {
@@ -246,6 +261,20 @@ impl Cause {
         }
     }
 
+    /// The same, cut where it is long: for what is kept only to be looked at.
+    pub fn shown(&self) -> Json {
+        let whole = self.to_json();
+        let text = whole.to_string();
+        if text.len() <= SHOWN_BYTES_MAX {
+            return whole;
+        }
+        let mut shown =
+            self.thing().map_or_else(|| json!({}), |thing| json!({"productKey": thing.product_key, "deviceName": thing.device_name}));
+        shown["cut"] = json!(text[..text.floor_char_boundary(SHOWN_BYTES_MAX)]);
+        shown["bytes"] = json!(text.len());
+        shown
+    }
+
     /// What [`Cause::to_json`] shows, as a person may write it too.
     pub fn from_json(json: &Json) -> Result<Self, String> {
         let wrong = || {
@@ -253,6 +282,10 @@ impl Cause {
              \"status\": \"online\" or \"offline\"; or {\"timer\": number of the trigger}, or {\"told\": \"by whom\"}"
                 .to_owned()
         };
+        let known = ["productKey", "deviceName", "properties", "event", "status", "timer", "told"];
+        if let Some(other) = json.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| !known.contains(&name.as_str())) {
+            return Err(format!("`{other}` is not known here; {}", wrong()));
+        }
         if let Some(trigger) = json.get("timer") {
             let trigger = trigger.as_u64().and_then(|trigger| usize::try_from(trigger).ok()).ok_or_else(wrong)?;
             return Ok(Self::Tick { trigger });

@@ -29,6 +29,8 @@ impl fmt::Display for Wrong {
 /// The most triggers of a rule, conditions and actions (FACTS 6.7).
 const TRIGGERS_MAX: usize = 10;
 const CONDITIONS_MAX: usize = 10;
+/// Of all of them, however they are nested.
+const FACTS_MAX: usize = 50;
 const ACTIONS_MAX: usize = 30;
 /// How deep `logical/and` and `logical/or` may nest.
 const NESTING_MAX: usize = 4;
@@ -146,6 +148,9 @@ impl<'a> Node<'a> {
             }
             all(items.iter().map(Self::action).collect())
         });
+        if condition.as_ref().is_some_and(|condition| condition.facts().len() > FACTS_MAX) {
+            return self.wrong(format!("a rule has {FACTS_MAX} conditions at most, however they are nested"));
+        }
         Some(Rule { triggers: triggers?, condition: condition?, actions: actions? })
     }
 

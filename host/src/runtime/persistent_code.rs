@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use wasmtime::component::{Accessor, Component, Linker, ResourceTable};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -43,6 +43,52 @@ pub struct PersistentSpec {
     pub log: Arc<GuestLog>,
     pub outgoing: Arc<Outgoing>,
     pub limits: Limits,
+    /// What this instance is at, for whoever watches it.
+    pub under_way: Arc<UnderWay>,
+}
+
+/// The call that is under way.
+#[derive(Default)]
+pub struct UnderWay {
+    now: Mutex<Option<Begun>>,
+    changed: Notify,
+}
+
+struct Begun {
+    at: Instant,
+    /// A trap ends the whole instance, and whoever called is told from outside of it.
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl UnderWay {
+    fn begin(&self, answer: oneshot::Sender<Outcome>) {
+        *self.now.lock() = Some(Begun { at: Instant::now(), answer });
+        self.changed.notify_one();
+    }
+
+    fn end(&self, outcome: Outcome) {
+        if let Some(begun) = self.now.lock().take() {
+            // That the caller is gone is no fault of the function.
+            let _ = begun.answer.send(outcome);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Returns once one call has taken longer than that, wherever the instance is held.
+    pub async fn is_late(&self, limit: Duration) {
+        loop {
+            let changed = self.changed.notified();
+            let began = self.now.lock().as_ref().map(|begun| begun.at);
+            let Some(began) = began else {
+                changed.await;
+                continue;
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until((began + limit).into()) => return,
+            }
+        }
+    }
 }
 
 /// A call of the handler, and where its outcome goes.
@@ -58,18 +104,14 @@ impl PersistentCode {
 
     /// Runs one instance until it ends, traps, or `calls` is closed and the last of them has ended (which is how it is stopped, with `Ok`).
     pub async fn run(&self, parts: &FunctionParts, spec: PersistentSpec, calls: mpsc::Receiver<PersistentCall>) -> Result<(), Failure> {
-        let (limits, guest) = (spec.limits, spec.guest.clone());
+        let (limits, guest, under_way) = (spec.limits, spec.guest.clone(), spec.under_way.clone());
         let mut store = self.store(parts, spec);
         let (meter, pauses) = (store.data().busy.meter(), store.data().busy.pauses());
-        let under_way = UnderWay::default();
         let life = Noted { guest: Box::pin(self.live(&mut store, &limits, calls, &under_way)), pauses };
         let ended = self.ticker.watch(life, meter).await;
         ended.map_err(|error| {
             let failure = explain(&error, store.data(), &limits);
-            if let Some(answer) = under_way.lock().take() {
-                // That the caller is gone is no fault of the function.
-                let _ = answer.send(Outcome::Unhandled(failure.clone()));
-            }
+            under_way.end(Outcome::Unhandled(failure.clone()));
             if let Some(limit) = failure.limit {
                 guest.count(limit);
             }
@@ -91,7 +133,7 @@ impl PersistentCode {
     }
 
     fn store(&self, parts: &FunctionParts, spec: PersistentSpec) -> Store<PersistentState> {
-        let PersistentSpec { name, guest, log, outgoing, limits } = spec;
+        let PersistentSpec { name, guest, log, outgoing, limits, .. } = spec;
         let stderr = Output::new(log.clone());
         let (path, deadline) = (CallPath::default().then(name.clone()), Until::After(Duration::from_millis(limits.deadline_ms)));
         let state = PersistentState {
@@ -160,9 +202,6 @@ impl PersistentCode {
     }
 }
 
-/// Where the outcome of the call goes that is under way. A trap ends the whole instance, and whoever called is told from outside of it.
-type UnderWay = Mutex<Option<oneshot::Sender<Outcome>>>;
-
 /// Carries one call into the guest. An error ends the instance.
 async fn handle(
     function: &PersistentFunction,
@@ -176,7 +215,7 @@ async fn handle(
         // Whoever called has waited for long enough.
         return Ok(());
     }
-    *under_way.lock() = Some(answer);
+    under_way.begin(answer);
     accessor.with(|mut access| access.data_mut().begin(&call));
     let name = accessor.with(|mut access| access.data_mut().iot_data.function.clone());
     let context = Context {
@@ -189,10 +228,7 @@ async fn handle(
     let handled = function.ledge_edge_persistent().call_handle(accessor, call.event.into(), context).await?;
     accessor.with(|mut access| access.data_mut().end(limits));
     let outcome = handled.map_or_else(Outcome::Handled, |result| Outcome::Done(result.into()));
-    if let Some(answer) = under_way.lock().take() {
-        // That the caller is gone is no fault of the function.
-        let _ = answer.send(outcome);
-    }
+    under_way.end(outcome);
     Ok(())
 }
 

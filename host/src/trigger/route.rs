@@ -57,10 +57,11 @@ impl Routes {
     }
 
     fn job(&self, target: &FunctionName, message: &Message, event: Bytes) -> Result<Job, String> {
-        let function = self.functions.get(target).ok_or_else(|| format!("function `{target}` is not deployed"))?;
-        if !function.grants.may_subscribe(&message.topic) {
-            function.code.denied_topic(&message.topic);
-            return Err(format!("function `{target}` is not granted `subscribe` of it"));
+        let functions = self.functions.all_of(target);
+        let function = functions.first().ok_or_else(|| format!("function `{target}` is not deployed"))?;
+        if let Some(denied) = functions.iter().find(|function| !function.grants.may_subscribe(&message.topic)) {
+            denied.code.denied_topic(&message.topic);
+            return Err(format!("function `{}` is not granted `subscribe` of it", denied.name));
         }
         if let Some(cut) = function.cut(&message.path) {
             return Err(cut);

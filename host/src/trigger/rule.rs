@@ -13,7 +13,7 @@ mod waiting;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -69,6 +69,10 @@ pub struct Rules {
     next_action: AtomicU64,
     changed: Notify,
     refusals: OncePerSecond,
+    /// The gateway ends: nothing happens any more, and what is on disk stays there.
+    is_stopping: AtomicBool,
+    /// What a crash left is gone.
+    is_swept: AtomicBool,
 }
 
 /// An event's outputs, and when it came, in milliseconds since 1970.
@@ -118,6 +122,17 @@ pub struct TestedAction {
 /// What a test is to believe of things in place of what is known.
 pub type Believed = HashMap<(ThingId, String), Json>;
 
+/// Why a rule is not told to run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TriggerError {
+    #[error("{0}")]
+    None(#[from] NoSuchRule),
+    #[error("the gateway is stopping")]
+    Stopping,
+    #[error("{0}")]
+    NotWritten(String),
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there is no rule `{0}`; `ledge list rules` shows those that there are")]
 pub struct NoSuchRule(pub String);
@@ -125,7 +140,7 @@ pub struct NoSuchRule(pub String);
 impl Rules {
     pub fn open(parts: Parts) -> anyhow::Result<Arc<Self>> {
         let switched = parts.store.list_json::<bool>(Table::RulesSwitched)?.into_iter().collect();
-        let last = parts.store.list(Table::RuleActions)?.iter().filter_map(|(key, _)| waiting::number(key)).max();
+        let last = parts.store.keys(Table::RuleActions, "")?.iter().filter_map(|key| waiting::number(key)).max();
         Ok(Arc::new(Self {
             parts,
             table: ArcSwap::default(),
@@ -135,6 +150,8 @@ impl Rules {
             next_action: AtomicU64::new(last.map_or(0, |last| last + 1)),
             changed: Notify::new(),
             refusals: OncePerSecond::default(),
+            is_stopping: AtomicBool::new(false),
+            is_swept: AtomicBool::new(false),
         }))
     }
 
@@ -158,19 +175,44 @@ impl Rules {
         for (name, gone) in old.rules.iter().filter(|(name, _)| !index.rules.contains_key(*name)) {
             self.forget(name, &mut gone.state.lock(), &mut batch);
         }
-        self.sweep(&index, &mut batch);
+        if !self.is_swept.swap(true, Ordering::Relaxed) {
+            self.sweep(&index, &mut batch);
+        }
         self.events.lock().retain(|kind, _| index.wanted_events.contains(kind));
         self.table.store(Arc::new(index));
-        // It need not be waited for: at worst it is done again at the next start.
+        // It need not be waited for: what is left of a rule that is gone is swept away by the next start.
         drop(self.parts.writer.commit(batch));
         self.changed.notify_one();
+    }
+
+    /// What is to be in the commit of these rules: what was switched before does not count any more where a manifest says something new.
+    pub fn prepare(&self, rows: &[set::Rule], batch: &mut Batch) {
+        let table = self.table.load();
+        let stays = |name: &String| {
+            let before = table.rules.get(name).map(|live| live.row.enabled);
+            rows.iter().any(|row| row.name == *name && before == Some(row.enabled))
+        };
+        for name in self.switched.lock().keys().filter(|name| !stays(name)) {
+            batch.delete(Table::RulesSwitched, name.clone());
+        }
+    }
+
+    /// Lets nothing happen any more, and writes what is to be known. Actions that are under way may end.
+    pub fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        let mut batch = Batch::new();
+        for live in self.table.load().rules.values() {
+            live.state.lock().log.flush(&mut batch);
+        }
+        drop(self.parts.writer.commit(batch));
     }
 
     fn live(&self, row: set::Rule, rule: Rule, old: &Index, batch: &mut Batch) -> Live {
         let before = old.rules.get(&row.name);
         let is_switched_anew = before.is_some_and(|before| before.row.enabled != row.enabled);
-        if is_switched_anew && self.switched.lock().remove(&row.name).is_some() {
-            batch.delete(Table::RulesSwitched, row.name.clone());
+        if is_switched_anew {
+            // Its row went with the commit of this deployment.
+            self.switched.lock().remove(&row.name);
         }
         let is_on = self.switched.lock().get(&row.name).copied().unwrap_or(row.enabled);
         let state = match before {
@@ -180,6 +222,9 @@ impl Rules {
         {
             let mut state = state.lock();
             state.is_on = is_on;
+            if !is_on {
+                self.drop_waiting(&row.name, &mut state, "its rule was disabled", batch);
+            }
             self.arm(&row.name, &rule, &mut state, batch);
         }
         Live { row, rule, state }
@@ -221,16 +266,16 @@ impl Rules {
         for key in state.log.forget() {
             batch.delete(Table::RuleRuns, key);
         }
-        if self.switched.lock().remove(name).is_some() {
-            batch.delete(Table::RulesSwitched, name.to_owned());
-        }
+        self.switched.lock().remove(name);
     }
 
     /// What a crash left of rules that were deleted just before.
     fn sweep(&self, index: &Index, batch: &mut Batch) {
-        for table in [Table::RuleActions, Table::RuleRuns] {
-            for (key, _) in self.parts.store.list(table).unwrap_or_default() {
-                if key.split_once('/').is_none_or(|(name, _)| !index.rules.contains_key(name)) {
+        let tables = [(Table::RuleActions, ""), (Table::RuleRuns, ""), (Table::RulesSwitched, ""), (Table::Timers, TICKS)];
+        for (table, prefix) in tables {
+            for key in self.parts.store.keys(table, prefix).unwrap_or_default() {
+                let name = key[prefix.len()..].split('/').next().unwrap_or_default();
+                if !index.rules.contains_key(name) {
                     batch.delete(table, key);
                 }
             }
@@ -287,18 +332,24 @@ impl Rules {
             let _ = batch.put_json(Table::RulesSwitched, name.to_owned(), &is_on);
         }
         let written = self.parts.writer.commit(batch).await;
-        self.parts.audit.record(who, if is_on { "rule enabled" } else { "rule disabled" }, name);
+        if written.is_ok() {
+            self.parts.audit.record(who, if is_on { "rule enabled" } else { "rule disabled" }, name);
+        }
         Ok(written)
     }
 
-    /// Runs a rule whatever its triggers say, if its conditions hold.
-    pub fn trigger(&self, name: &str, by: &str, path: &CallPath) -> Result<Evaluation, NoSuchRule> {
+    /// Runs a rule whatever its triggers say, if its conditions hold. What of it is to be on the disk is there when this returns.
+    pub async fn trigger(&self, name: &str, by: &str, path: &CallPath) -> Result<Evaluation, TriggerError> {
         let live = self.find(name)?;
         let happened = Happened { cause: Cause::Told { by: by.to_owned() }, at_ms: self.parts.clock.unix_ms() };
         let number = self.next_event.fetch_add(1, Ordering::Relaxed);
-        let considered = self.consider(&live, number, &happened, path);
-        // Whoever tells a rule to run is always judged.
-        Ok(considered.map(|(evaluation, _)| evaluation).expect("a rule that is told to run is judged"))
+        // Whoever tells a rule to run is always judged, unless the gateway is stopping.
+        let (evaluation, written) = self.consider(&live, number, &happened, path).ok_or(TriggerError::Stopping)?;
+        match written {
+            Some(written) if evaluation.is_run() => written.await.map_err(TriggerError::NotWritten)?,
+            _ => {}
+        }
+        Ok(evaluation)
     }
 
     /// What a rule would do. Nothing happens.
@@ -343,8 +394,11 @@ impl Rules {
         Ok(keys.into_iter().rev().filter_map(|key| read(key).transpose()).collect())
     }
 
-    /// `None`: the rule is not about this.
+    /// `None`: the rule is not about this. The receipt is for what it has put on the disk, or for what it was to put there and did not.
     fn consider(&self, live: &Live, number: u64, happened: &Happened, path: &CallPath) -> Option<(Evaluation, Option<Receipt>)> {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return None;
+        }
         let verdict = live.rule.judge(happened, self)?;
         let mut receipt = None;
         let outcome = if !verdict.fires {
@@ -369,12 +423,13 @@ impl Rules {
                 }
             }
         };
-        let evaluation = Evaluation { number, at_ms: happened.at_ms, cause: happened.cause.clone(), verdict, outcome };
+        let (thing, cause) = (happened.cause.thing().cloned(), happened.cause.shown());
+        let evaluation = Evaluation { number, at_ms: happened.at_ms, thing, cause, verdict, outcome };
         live.state.lock().note(evaluation.clone());
         Some((evaluation, receipt))
     }
 
-    /// Has the actions of a rule run. The receipt is there where they are promised to.
+    /// Has the actions of a rule run. The receipt is for those of them that are on the disk.
     fn start(&self, live: &Live, happened: &Happened, verdict: &Verdict, path: &CallPath) -> Result<(Uuid, Option<Receipt>), Refused> {
         let name = &live.row.name;
         if path.depth() >= DEPTH_MAX {
@@ -387,7 +442,10 @@ impl Rules {
         if !state.is_on {
             return Err(Refused::Off);
         }
-        state.has_room(&live.row, live.rule.actions.len(), now.monotonic).map_err(Refused::For)?;
+        let cause = Arc::new(happened.cause.to_json());
+        let cause_bytes = cause.to_string().len();
+        let telling = live.rule.actions.iter().filter(|action| action.it.deed.tells_the_cause()).count();
+        state.has_room(&live.row, (live.rule.actions.len(), telling), cause_bytes, now.monotonic).map_err(Refused::For)?;
         let run = Run::new(now.wall_ms, happened, verdict.clone(), &live.rule);
         let key = run.key(name);
         for (at, action) in live.rule.actions.iter().enumerate() {
@@ -396,12 +454,14 @@ impl Rules {
                 number: self.next_action.fetch_add(1, Ordering::Relaxed),
                 place: Place { run: key.clone(), trace: run.trace, action: at },
                 deed: action.it.deed.clone(),
-                cause: happened.cause.to_json(),
+                cause: if action.it.deed.tells_the_cause() { cause.clone() } else { Arc::default() },
+                cause_bytes: if action.it.deed.tells_the_cause() { cause_bytes } else { 0 },
                 at_ms: happened.at_ms,
                 path: path.clone(),
                 from_ms: now.wall_ms,
                 delay_ms: u64::try_from(action.it.delay.as_millis()).unwrap_or(u64::MAX),
                 is_on_disk,
+                not_yet_since: None,
             };
             if is_on_disk {
                 batch.put_json(Table::RuleActions, waiting.key(name), &waiting).map_err(|error| Refused::For(format!("{error:#}")))?;
@@ -414,10 +474,7 @@ impl Rules {
         drop(state);
         self.changed.notify_one();
         let written = (!batch.is_empty()).then(|| self.parts.writer.commit(batch));
-        let is_promised = live.row.qos == Qos::AtLeastOnce;
-        let receipt = written
-            .filter(|_| is_promised)
-            .map(|written| -> Receipt { Box::pin(async { written.await.map_err(|lost| lost.to_string()) }) });
+        let receipt = written.map(|written| -> Receipt { Box::pin(async { written.await.map_err(|lost| lost.to_string()) }) });
         Ok((trace, receipt))
     }
 
@@ -444,6 +501,9 @@ impl Rules {
     fn step(&self, due: &mut Vec<(Arc<Live>, Waiting)>) -> Instant {
         let now = Now::of(&self.parts.clock);
         let mut next = now.monotonic + ADJUSTED_MAX;
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return next;
+        }
         let mut batch = Batch::new();
         for live in self.table.load().rules.values() {
             self.tick(live, now, &mut batch);
@@ -531,7 +591,9 @@ impl Sink for Rules {
         let number = self.next_event.fetch_add(1, Ordering::Relaxed);
         let mut receipts = Vec::new();
         for live in of_thing.into_iter().flatten().chain(of_product.into_iter().flatten()) {
-            receipts.extend(self.consider(live, number, &happened, &message.path).and_then(|(_, receipt)| receipt));
+            let receipt = self.consider(live, number, &happened, &message.path).and_then(|(_, receipt)| receipt);
+            // A reporter waits for what is promised, and not for what only waits for its delay.
+            receipts.extend(receipt.filter(|_| live.row.qos == Qos::AtLeastOnce));
         }
         let all = |receipts: Vec<Receipt>| -> Receipt { Box::pin(Published::new(receipts).kept()) };
         (!receipts.is_empty()).then(|| all(receipts))
@@ -602,5 +664,7 @@ impl Index {
 
 /// Of a timer of a rule, in the table of timers. No function's name begins so.
 fn tick_key(name: &str, trigger: usize) -> String {
-    format!(":rule/{name}/{trigger}")
+    format!("{TICKS}{name}/{trigger}")
 }
+
+const TICKS: &str = ":rule/";

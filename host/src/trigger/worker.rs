@@ -97,7 +97,8 @@ impl Worker {
             invoker_context: job.invoker_context.clone(),
             path: job.path.clone(),
             is_patient: true,
-            ..Invocation::new(job.target.clone(), job.event.clone())
+            // One alias leads to one version in one attempt.
+            ..Invocation::new(function.map_or_else(|| job.target.clone(), |function| function.name.clone()), job.event.clone())
         };
         let deadline_ms = function.map_or(0, |function| function.limits.deadline_ms);
         // Waiting for a place and the call itself may each take the deadline.
@@ -126,13 +127,13 @@ impl Worker {
         let path = job.path.then(job.target.clone());
         match to {
             Destination::Topic(topic) => {
-                let source = Source::Function(job.target.clone());
+                let source = Source::Function(job.target.base());
                 // What its routes accept is written with the commit that ends this job, or before.
                 drop(self.bus.publish(Message { topic: topic.clone(), payload: message.into(), source, kind: Kind::Message, path }));
                 None
             }
             Destination::Function(name) => {
-                let target = self.functions.get(name);
+                let target = self.functions.look_at(name);
                 if let Some(cut) = target.as_ref().and_then(|function| function.cut(&path)) {
                     self.tell(job, &format!("has a destination that is not told: {cut}"));
                     return None;

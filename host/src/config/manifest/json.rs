@@ -8,13 +8,18 @@ use crate::limit::CONFIG_JSON_BYTES_MAX;
 
 /// The table as a JSON object of at most [`CONFIG_JSON_BYTES_MAX`].
 pub fn object(value: &Value<'_>) -> Option<Json> {
+    object_of(value, CONFIG_JSON_BYTES_MAX)
+}
+
+/// The same, of at most so many bytes.
+pub fn object_of(value: &Value<'_>, bytes_max: usize) -> Option<Json> {
     // Notes it if the value is no table.
     value.entries()?;
     let Some(DeValue::Table(entries)) = value.raw() else { return None };
     let json = table(entries).map_err(|err| value.error(err)).ok()?;
     let bytes = json.to_string().len();
-    if bytes > CONFIG_JSON_BYTES_MAX {
-        value.error(format_args!("has {bytes} bytes as JSON; expected {CONFIG_JSON_BYTES_MAX} at most"));
+    if bytes > bytes_max {
+        value.error(format_args!("has {bytes} bytes as JSON; expected {bytes_max} at most"));
         return None;
     }
     Some(json)

@@ -30,6 +30,14 @@ fn route(item: &Value<'_>) -> Option<Route> {
 }
 
 fn source(value: &Value<'_>) -> Option<RouteSource> {
+    if value
+        .raw()
+        .and_then(|raw| raw.as_table())
+        .is_some_and(|table| table.keys().any(|key| ["cloud", "IotHub"].contains(&&**key.get_ref())))
+    {
+        value.error("messages of the cloud are not here yet: there is no connection to one");
+        return None;
+    }
     let keys = ["device", "function", "rule"];
     let (key, value) = value.table(&keys)?.exactly_one(&keys)?;
     match key {

@@ -2,9 +2,9 @@
 
 use serde_json::Value as Json;
 
-use super::json;
 use super::products::json_file;
 use super::reader::{Entry, Value};
+use super::{FILE_BYTES_MAX, json};
 use crate::limit::{RUNS_PER_S, RUNS_PER_S_USUAL};
 use crate::name::check_rule;
 use crate::rule::parse;
@@ -35,7 +35,7 @@ fn rule(key: &str, value: &Value<'_>) -> Option<Json> {
         // It was checked to be JSON, but for depth.
         serde_json::from_str(&json_file(value)?).map_err(|wrong| value.error(wrong)).ok()?
     } else {
-        json::object(value)?
+        json::object_of(value, FILE_BYTES_MAX as usize)?
     };
     match parse(&json) {
         Ok(_) => Some(json),

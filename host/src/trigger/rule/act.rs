@@ -1,6 +1,8 @@
 //! What a rule does: its actions, one at a time.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
@@ -13,15 +15,32 @@ use crate::name::{FunctionName, ThingId};
 use crate::queue::job::Job;
 use crate::rule::Deed;
 use crate::store::{Batch, Table};
-use crate::thing::Thing;
-use crate::thing::fault::Fault;
+use crate::thing::fault::{self, Fault};
 use crate::thing::value::{Property, properties_to_json};
+use crate::thing::{Presence, Thing};
+
+/// How long an action waits for the driver of a thing that was never online since the gateway started.
+const NOT_YET_MAX: Duration = Duration::from_secs(60);
+const NOT_YET_PAUSE: Duration = Duration::from_millis(250);
 
 impl Rules {
     /// Runs an action, and notes what came of it.
-    pub(super) async fn perform(&self, live: &Live, waiting: Waiting) {
+    pub(super) async fn perform(&self, live: &Live, mut waiting: Waiting) {
         let name = &live.row.name;
         let result = self.act(name, &waiting).await;
+        let now = self.parts.clock.monotonic();
+        if let Err(Failed::NotYet(_)) = &result
+            && *waiting.not_yet_since.get_or_insert(now) + NOT_YET_MAX > now
+        {
+            live.state.lock().put_back(waiting, now + NOT_YET_PAUSE);
+            self.changed.notify_one();
+            return;
+        }
+        let result = result.map_err(Failed::into_message);
+        if result.is_err() && waiting.is_on_disk && self.is_stopping.load(Ordering::Relaxed) {
+            // It stays on the disk, for the next start.
+            return;
+        }
         if let Err(error) = &result
             && let Some(others) = self.refusals.turn()
         {
@@ -42,26 +61,26 @@ impl Rules {
     }
 
     /// What came of it, in words.
-    async fn act(&self, name: &str, waiting: &Waiting) -> Result<String, String> {
+    async fn act(&self, name: &str, waiting: &Waiting) -> Result<String, Failed> {
         match &waiting.deed {
             Deed::SetProperties { thing, properties } => {
                 let properties = self.properties(thing, properties)?;
                 let set = self.parts.things.set_properties(thing, properties).await;
-                set.map(|()| "set".to_owned()).map_err(|fault| told(&fault))
+                set.map(|()| "set".to_owned()).map_err(|fault| self.failed(thing, &fault))
             }
             Deed::CallService { thing, service, arguments } => {
                 let arguments = self.arguments(thing, service, arguments)?;
-                let answer = self.parts.things.call_service(thing, service, arguments).await.map_err(|fault| told(&fault))?;
+                let answer = self.parts.things.call_service(thing, service, arguments).await.map_err(|fault| self.failed(thing, &fault))?;
                 Ok(format!("answered {}", Json::from(properties_to_json(&answer))))
             }
-            Deed::InvokeFunction { function, event } => self.invoke(name, waiting, function, event.as_ref()).await,
+            Deed::InvokeFunction { function, event } => Ok(self.invoke(name, waiting, function, event.as_ref()).await?),
             Deed::TriggerRule(other) => {
-                let told = self.trigger(other, &format!("rule {name}"), &waiting.path).map_err(|none| none.to_string())?;
+                let told = Box::pin(self.trigger(other, &format!("rule {name}"), &waiting.path)).await.map_err(|none| none.to_string())?;
                 match told.outcome {
                     Outcome::Ran(trace) => Ok(format!("it runs, as {trace}")),
                     Outcome::NotMet => Ok("its conditions do not hold".to_owned()),
-                    Outcome::Off => Err("it is disabled".to_owned()),
-                    Outcome::Refused(reason) => Err(reason),
+                    Outcome::Off => Err("it is disabled".to_owned().into()),
+                    Outcome::Refused(reason) => Err(reason.into()),
                 }
             }
             Deed::Publish { topic, payload } => {
@@ -73,9 +92,15 @@ impl Rules {
                     kind: Kind::Message,
                     path: waiting.path.clone(),
                 });
-                published.kept().await.map(|()| "published".to_owned())
+                Ok(published.kept().await.map(|()| "published".to_owned())?)
             }
         }
+    }
+
+    /// A thing that was never online since the gateway started may only be waiting for its driver.
+    fn failed(&self, thing: &ThingId, fault: &Fault) -> Failed {
+        let is_inactive = self.parts.things.get(thing).is_ok_and(|thing| thing.presence() == Presence::Inactive);
+        if fault.code == fault::DEVICE_OFFLINE && is_inactive { Failed::NotYet(told(fault)) } else { Failed::For(told(fault)) }
     }
 
     async fn invoke(&self, name: &str, waiting: &Waiting, target: &FunctionName, event: Option<&Json>) -> Result<String, String> {
@@ -117,7 +142,7 @@ impl Rules {
     }
 
     fn function(&self, name: &FunctionName) -> Result<Arc<Function>, String> {
-        self.parts.functions.get(name).ok_or_else(|| format!("function `{name}` is not deployed"))
+        self.parts.functions.look_at(name).ok_or_else(|| format!("function `{name}` is not deployed"))
     }
 
     fn properties(&self, id: &ThingId, properties: &Map<String, Json>) -> Result<Vec<Property>, String> {
@@ -126,6 +151,27 @@ impl Rules {
 
     fn arguments(&self, id: &ThingId, service: &str, arguments: &Map<String, Json>) -> Result<Vec<Property>, String> {
         self.thing(id)?.product.tsl.arguments_from_json(service, arguments).map_err(|fault| told(&fault))
+    }
+}
+
+/// Why an action did not go well.
+enum Failed {
+    For(String),
+    /// It may go well as soon as a driver has come up.
+    NotYet(String),
+}
+
+impl Failed {
+    fn into_message(self) -> String {
+        match self {
+            Self::For(message) | Self::NotYet(message) => message,
+        }
+    }
+}
+
+impl From<String> for Failed {
+    fn from(message: String) -> Self {
+        Self::For(message)
     }
 }
 

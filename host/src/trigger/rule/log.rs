@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::WRITTEN_BEHIND;
 use super::waiting::Place;
-use crate::rule::{Cause, Happened, Rule, Verdict};
+use crate::name::ThingId;
+use crate::rule::{Happened, Rule, Verdict};
 use crate::store::{Batch, Store, Table};
 
 /// Runs of one rule that are kept.
@@ -24,9 +25,18 @@ pub struct Evaluation {
     pub number: u64,
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    pub cause: Cause,
+    /// Whose report it was.
+    pub thing: Option<ThingId>,
+    /// What happened, cut where it is long.
+    pub cause: Json,
     pub verdict: Verdict,
     pub outcome: Outcome,
+}
+
+impl Evaluation {
+    pub fn is_run(&self) -> bool {
+        matches!(self.outcome, Outcome::Ran(_))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +103,7 @@ impl Run {
             message: String::new(),
         };
         let actions = rule.actions.iter().map(|action| acted(&action.it)).collect();
-        Self { trace: Uuid::new_v4(), at_ms: now_ms, cause: happened.cause.to_json(), verdict, actions }
+        Self { trace: Uuid::new_v4(), at_ms: now_ms, cause: happened.cause.shown(), verdict, actions }
     }
 
     /// Keys of one rule sort by time.
@@ -116,8 +126,7 @@ impl Run {
 
 impl Log {
     pub fn restored(store: &Store, name: &str) -> Self {
-        let rows = store.list_some(Table::RuleRuns, &format!("{name}/"), None, usize::MAX).unwrap_or_default();
-        Self { keys: rows.into_iter().map(|(key, _)| key).collect(), ..Self::default() }
+        Self { keys: store.keys(Table::RuleRuns, &format!("{name}/")).unwrap_or_default().into(), ..Self::default() }
     }
 
     /// Actions of these runs will end.
@@ -175,10 +184,14 @@ impl Log {
         if std::mem::take(&mut self.is_changed) && self.write_at.is_none() {
             self.write_at = Some(now + WRITTEN_BEHIND);
         }
-        if self.write_at.is_none_or(|at| at > now) {
-            return;
+        if self.write_at.is_some_and(|at| at <= now) {
+            self.flush(batch);
         }
-        self.write_at = None;
+    }
+
+    /// Adds what has changed.
+    pub fn flush(&mut self, batch: &mut Batch) {
+        (self.write_at, self.is_changed) = (None, false);
         for key in self.gone.drain(..) {
             batch.delete(Table::RuleRuns, key);
         }

@@ -256,7 +256,7 @@ async fn a_rule_that_is_disabled_drops_what_waits_and_stays_so_over_restarts_and
 async fn rules_that_trigger_one_another_for_ever_are_cut() {
     let to = |other: &str| json!([{"uri": "action/scene/trigger", "params": {"sceneId": other}}]);
     let bench = Bench::new(vec![rule("a", json!({}), json!({}), to("b")), rule("b", json!({}), json!({}), to("a"))]);
-    bench.rules.trigger("a", "test", &CallPath::default()).unwrap();
+    bench.rules.trigger("a", "test", &CallPath::default()).await.unwrap();
     bench.work().await;
     let runs: usize = ["a", "b"].iter().map(|name| bench.rules.runs(name).unwrap().unwrap().len()).sum();
     assert_eq!(runs, DEPTH_MAX as usize);
@@ -281,6 +281,76 @@ async fn a_rule_runs_so_often_in_a_second_and_keeps_so_much_waiting_and_says_so(
     }
     let refused = bench.lux(101).await.unwrap_err();
     assert!(refused.message.contains("wait already"), "whoever was promised more is told: {refused:?}");
+}
+
+#[tokio::test]
+async fn an_action_that_is_due_before_its_thing_has_come_up_waits_for_it() {
+    let dark = rule("dark", property("trigger", "<", 100), json!({}), json!([switch(true, 60)]));
+    let mut bench = Bench::new(vec![dark]);
+    bench.lux(1).await.unwrap();
+    // Its log is on the disk by then.
+    bench.pass(Duration::from_secs(2)).await;
+    // A gateway that starts anew knows no device yet.
+    let (things, id) = (Arc::new(Things::new(bench.bus.clone(), bench.clock.clone())), ThingId::new("a1", "lamp"));
+    let thing = bench.things.get(&id).unwrap();
+    things.replace(bench.things.products(), vec![thing.row.clone()]);
+    bench.things = things;
+    bench.restart().await;
+    bench.pass(Duration::from_secs(90)).await;
+    assert_eq!(bench.switched(), []);
+    bench.things.register("d", &bench.things.get(&id).unwrap(), bench.device.clone()).unwrap();
+    bench.pass(Duration::from_secs(1)).await;
+    assert_eq!(bench.switched().len(), 1);
+    let runs = bench.rules.runs("dark").unwrap().unwrap();
+    assert_eq!(runs[0].actions[0].is_ok, Some(true));
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_lets_nothing_happen_and_keeps_what_is_on_the_disk() {
+    let mut gone = rule(
+        "gone",
+        json!({"uri": "trigger/device/statusChange", "params": {"productKey": "a1", "deviceName": "lamp"}}),
+        json!({}),
+        json!([switch(true, 60)]),
+    );
+    gone.qos = Qos::AtLeastOnce;
+    let mut dark = rule("dark", property("trigger", "<", 100), json!({}), json!([switch(true, 60)]));
+    dark.qos = Qos::AtLeastOnce;
+    let mut bench = Bench::new(vec![gone, dark]);
+    bench.lux(1).await.unwrap();
+    bench.rules.stop();
+    bench.things.device_gone(&bench.device);
+    bench.hands.advance(Duration::from_secs(100));
+    bench.work().await;
+    assert_eq!(bench.switched(), []);
+    bench.things.register("d", &bench.things.get(&ThingId::new("a1", "lamp")).unwrap(), bench.device.clone()).unwrap();
+    bench.restart().await;
+    bench.pass(Duration::from_secs(1)).await;
+    assert_eq!(bench.switched().len(), 1, "what was promised");
+    assert_eq!(bench.rules.runs("gone").unwrap().unwrap().len(), 0);
+    assert_eq!(bench.rules.runs("dark").unwrap().unwrap().len(), 1, "and its log");
+}
+
+#[tokio::test]
+async fn a_deployment_that_disables_a_rule_drops_what_waits() {
+    let dark = |enabled| set::Rule { enabled, ..rule("dark", property("trigger", "<", 100), json!({}), json!([switch(true, 60)])) };
+    let bench = Bench::new(vec![dark(true)]);
+    bench.lux(1).await.unwrap();
+    bench.rules.replace(vec![dark(false)]);
+    bench.pass(Duration::from_secs(100)).await;
+    assert_eq!(bench.switched(), []);
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_long_report_is_short() {
+    let long = "x".repeat(100_000);
+    let told = Cause::Event { thing: ThingId::new("a1", "lamp"), event: "e".into(), outputs: Map::from_iter([("t".into(), json!(long))]) };
+    let rule = rule::parse(&json!({"type": "IFTTT", "trigger": {"uri": "trigger/product/event", "params": {"productKey": "a1"}},
+        "action": [{"uri": "action/mq/send", "params": {"topic": "/a"}}]}))
+    .unwrap();
+    let bench = Bench::new(vec![]);
+    let verdict = rule.judge(&Happened { cause: told.clone(), at_ms: 0 }, &*bench.rules).unwrap();
+    assert!(verdict.triggers[0].found.len() < 300 && told.shown().to_string().len() < 2_000);
 }
 
 proptest! {

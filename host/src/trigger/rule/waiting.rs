@@ -1,6 +1,7 @@
 //! What a rule keeps from one moment to the next, and the actions that are to run still.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use crate::trigger::timer::{Now, Ticking};
 const RUNNING_MAX: usize = 16;
 /// Actions of one rule that wait. Beyond them it does not run.
 pub const WAITING_MAX: usize = 1_000;
+/// What they are to tell, in bytes, all together.
+const WAITING_BYTES_MAX: usize = 8 << 20;
 /// Judgements of one rule that are kept.
 const EVALUATIONS_MAX: usize = 64;
 
@@ -43,7 +46,9 @@ pub struct Waiting {
     pub number: u64,
     pub place: Place,
     pub deed: Deed,
-    pub cause: Json,
+    /// What happened, for those who are told. Shared by the actions of a run.
+    pub cause: Arc<Json>,
+    pub cause_bytes: usize,
     /// When that happened, in milliseconds since 1970.
     pub at_ms: u64,
     pub path: CallPath,
@@ -51,6 +56,9 @@ pub struct Waiting {
     pub from_ms: u64,
     pub delay_ms: u64,
     pub is_on_disk: bool,
+    /// Since when it waits for a thing that was not there yet.
+    #[serde(skip)]
+    pub not_yet_since: Option<Instant>,
 }
 
 /// Where an action stands in the log.
@@ -93,7 +101,17 @@ impl State {
     }
 
     /// Whether one more run may begin.
-    pub fn has_room(&mut self, row: &set::Rule, actions: usize, now: Instant) -> Result<(), String> {
+    pub fn has_room(
+        &mut self,
+        row: &set::Rule,
+        (actions, telling): (usize, usize),
+        cause_bytes: usize,
+        now: Instant,
+    ) -> Result<(), String> {
+        let bytes: usize = self.waiting.values().map(|waiting| waiting.cause_bytes).sum();
+        if bytes + telling * cause_bytes > WAITING_BYTES_MAX {
+            return Err(format!("what its actions are to tell has more than {WAITING_BYTES_MAX} bytes, with those that wait"));
+        }
         if self.waiting.len() + actions > WAITING_MAX {
             return Err(format!("{} actions of it wait already, {WAITING_MAX} at most", self.waiting.len()));
         }
@@ -103,6 +121,12 @@ impl State {
         }
         self.window = Some((began, runs + 1));
         Ok(())
+    }
+
+    /// It could not run yet, and is to be tried again.
+    pub fn put_back(&mut self, waiting: Waiting, due: Instant) {
+        self.running -= 1;
+        self.waiting.insert((due, waiting.number), waiting);
     }
 
     pub fn take_due(&mut self, now: Instant) -> Option<Waiting> {

@@ -1,5 +1,6 @@
 //! When one schedule ticks, however the clock is set and however long the gateway is down. It sets nothing off by itself.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Ticking {
     seen_at: Instant,
     /// Of an interval.
     next: Instant,
+    /// Of a cron expression: the first tick after `seen_ms`, if it was searched. Searching is slow where ticks are rare.
+    upcoming: Cell<Option<Option<u64>>>,
     /// Whether the time before now is time in which the gateway was down.
     is_fresh: bool,
 }
@@ -73,6 +76,7 @@ impl Ticking {
             seen_ms: row.as_ref().map_or(now.wall_ms, |row| row.seen_ms),
             seen_at: now.monotonic,
             next,
+            upcoming: Cell::new(None),
             is_fresh: row.is_some(),
         })
     }
@@ -119,13 +123,19 @@ impl Ticking {
         if now.wall_ms < self.seen_ms {
             if self.seen_ms - now.wall_ms > adjusted_max_ms {
                 (self.seen_ms, self.seen_at) = (now.wall_ms, now.monotonic);
+                self.upcoming.set(None);
             }
             return Vec::new();
         }
+        let upcoming = self.upcoming(&next_tick);
         let (from_ms, until_ms) = (std::mem::replace(&mut self.seen_ms, now.wall_ms), now.wall_ms);
         let passed = now.monotonic.saturating_duration_since(std::mem::replace(&mut self.seen_at, now.monotonic));
         let is_away = was_down || (until_ms - from_ms).saturating_sub(passed.as_millis() as u64) > adjusted_max_ms;
-        let mut ticks = std::iter::successors(next_tick(from_ms), |tick| next_tick(*tick)).take_while(|tick| *tick <= until_ms);
+        if upcoming.is_none_or(|tick| tick > until_ms) {
+            return Vec::new();
+        }
+        self.upcoming.set(None);
+        let mut ticks = std::iter::successors(upcoming, |tick| next_tick(*tick)).take_while(|tick| *tick <= until_ms);
         if !is_away {
             return ticks.take(AT_ONCE_MAX).collect();
         }
@@ -139,6 +149,12 @@ impl Ticking {
                 last.or(first).into_iter().collect()
             }
         }
+    }
+
+    fn upcoming(&self, next_tick: &impl Fn(u64) -> Option<u64>) -> Option<u64> {
+        let upcoming = self.upcoming.get().unwrap_or_else(|| next_tick(self.seen_ms));
+        self.upcoming.set(Some(upcoming));
+        upcoming
     }
 
     /// When there may be something due again.
@@ -156,7 +172,11 @@ impl Ticking {
     pub fn next_ms(&self, now: Now) -> Option<u64> {
         match &self.parsed {
             Parsed::Every(_) => Some(now.wall_ms + self.next.saturating_duration_since(now.monotonic).as_millis() as u64),
-            Parsed::Cron(cron) => schedule::next_tick(&cron.0, &cron.1, self.seen_ms.max(now.wall_ms)),
+            Parsed::Cron(cron) => {
+                let next_tick = |after_ms| schedule::next_tick(&cron.0, &cron.1, after_ms);
+                // One that is due already is not the next.
+                self.upcoming(&next_tick).filter(|tick| *tick > now.wall_ms).or_else(|| next_tick(self.seen_ms.max(now.wall_ms)))
+            }
         }
     }
 }

@@ -50,6 +50,10 @@ impl Persistent for Stay {
                 std::thread::sleep(Duration::from_secs(600));
                 Ok(Vec::new())
             }
+            text if text.starts_with("sleep ") => {
+                std::thread::sleep(Duration::from_millis(text[6..].parse()?));
+                Ok("slept".into())
+            }
             "kv" => {
                 kv::set("calls", self.calls.get().to_string())?;
                 Ok(kv::get("calls")?.unwrap_or_default())
