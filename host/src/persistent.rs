@@ -84,6 +84,10 @@ impl Persistent {
 
     /// Runs it for one call, before anybody else can call it.
     pub async fn check(self: &Arc<Self>, function: Arc<Function>, health: &Health) -> Result<(), String> {
+        if health.event.is_none() {
+            // It was started once; how its instances do, it shows then.
+            return Ok(());
+        }
         let (_keep, mut stopped) = watch::channel(false);
         let checked = tokio::select! {
             checked = function.check(health) => checked,

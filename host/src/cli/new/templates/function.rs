@@ -5,7 +5,7 @@ use ledge_sdk::handler::Context;
 
 ledge_sdk::function!(handle);
 
-/// Handles one event. Each call has a fresh instance: what shall outlive it must be sent somewhere.
+/// Handles one event. Each call has a fresh instance, unless the manifest says otherwise: what shall outlive it belongs into `ledge_sdk::kv`.
 fn handle(event: Vec<u8>, context: Context) -> Result<String, Error> {
     // An event is bytes. An error that is returned reaches the caller as a function error.
     let event = String::from_utf8(event)?;
