@@ -83,19 +83,23 @@ async fn deploy(client: &Client, setup: Setup) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One invocation of the counter. Whether it was acknowledged.
-async fn submit(connection: &mut Connection, key: &str) -> bool {
+/// One invocation of the counter. Whether it was acknowledged; a full queue may refuse it.
+async fn submit(connection: &mut Connection, key: &str) -> anyhow::Result<bool> {
     let path = "/2020-04-30/functions/service:test:function:counter/invocations";
-    let answer = connection.send(Method::POST, path, &[(KIND, "Async")], key.to_owned().into()).await;
-    answer.is_ok_and(|answer| answer.status.as_u16() == 202)
+    let answer = connection.send(Method::POST, path, &[(KIND, "Async")], key.to_owned().into()).await?;
+    match answer.status.as_u16() {
+        202 => Ok(true),
+        503 => Ok(false),
+        other => panic!("the gateway answers {other}: {:?}", answer.body),
+    }
 }
 
 /// Invokes until the gateway is gone, and counts what it acknowledged.
 async fn storm(client: &Client, key: String, acknowledged: &AtomicU64) {
     let one = || async {
         let Ok(mut connection) = client.connect().await else { return };
-        while submit(&mut connection, &key).await {
-            acknowledged.fetch_add(1, Ordering::Relaxed);
+        while let Ok(is_acknowledged) = submit(&mut connection, &key).await {
+            acknowledged.fetch_add(u64::from(is_acknowledged), Ordering::Relaxed);
         }
     };
     futures_util::future::join_all((0..AT_ONCE).map(|_| one())).await;

@@ -53,6 +53,9 @@ pub enum Command {
     Log {
         #[command(flatten)]
         named: Named,
+        /// So many runs at most.
+        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        last: usize,
         /// Print JSON.
         #[arg(long)]
         json: bool,
@@ -119,9 +122,9 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             let shown = Client::of(&named.target)?.get_json(&path_of(&named.name, "")).await?;
             Ok(say(serde_json::to_string_pretty(&shown)?)?)
         }
-        Command::Log { named, json } => {
+        Command::Log { named, last, json } => {
             let runs = Client::of(&named.target)?.get_json(&path_of(&named.name, "/runs")).await?;
-            list(&runs, json, "it did not run yet", usize::MAX, run_text)
+            list(&runs, json, "it did not run yet", last, run_text)
         }
         Command::Explain { rule, device, last, json, target } => {
             let filters = [("rule", rule), ("device", device)];

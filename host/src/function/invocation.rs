@@ -58,7 +58,7 @@ pub struct Failure {
 /// Why a function was not started.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvokeError {
-    #[error("function `{0}` does not exist on this gateway; `ledge list functions` shows those that do")]
+    #[error("function `{}` does not exist on this gateway; {}", .0, where_to_look(.0))]
     UnknownFunction(FunctionName),
     #[error(
         "function `{name}` is busy: {running} of {running} calls are running and {waiting} wait; try again, or raise its `concurrency`"
@@ -82,6 +82,13 @@ pub enum InvokeError {
     Away { name: FunctionName, reason: String },
     #[error("every instance of this gateway is in use; try again")]
     NoSlot,
+}
+
+fn where_to_look(name: &FunctionName) -> &'static str {
+    match name.qualifier() {
+        None => "`ledge list functions` shows those that do",
+        Some(_) => "`ledge list versions` and `ledge list aliases` show those that do",
+    }
 }
 
 impl InvokeError {

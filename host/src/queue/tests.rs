@@ -152,6 +152,33 @@ fn a_pause_is_kept_over_a_restart_and_no_jump_of_the_clock_makes_it_longer() {
     assert_eq!(bench.lease().unwrap().job.attempts.len(), 1);
 }
 
+/// Each day a job that fails four times, with the usual pauses; once a week the gateway is started again in the middle of them.
+#[test]
+fn a_year_of_retries_has_every_try_at_its_time_over_restarts() {
+    let mut bench = Bench::new();
+    let pauses = [1, 5, 30, 120].map(Duration::from_secs);
+    for day in 0..365 {
+        let id = bench.submit(job("a/b", 1)).id;
+        for (tried, pause) in pauses.into_iter().enumerate() {
+            let lease = bench.lease().expect("it is time");
+            assert_eq!((lease.job.id, lease.job.attempts.len()), (id, tried));
+            bench.end(lease, retry(pause));
+            bench.hands.advance(pause - Duration::from_millis(1));
+            assert!(bench.lease().is_none(), "not before its time");
+            if day % 7 == 0 {
+                bench.reopen();
+                assert!(bench.lease().is_none(), "nor after a restart");
+            }
+            bench.hands.advance(Duration::from_millis(1));
+        }
+        let lease = bench.lease().unwrap();
+        assert_eq!(lease.job.attempts.len(), 4);
+        bench.end(lease, Outcome::Done(Bytes::new()));
+        bench.hands.advance(Duration::from_secs(86_400 - 156));
+    }
+    assert_eq!(bench.queue.rows(), 0);
+}
+
 #[test]
 fn dead_letters_stay_until_somebody_says_what_becomes_of_them() {
     let mut bench = Bench::new();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{Action, At, Comparison, Condition, Deed, Devices, Fact, Rule, TimeRange, Trigger};
 use crate::name::{FunctionName, ThingId, check_rule, check_thing};
-use crate::schedule::{Parsed, Schedule};
+use crate::schedule::{Parsed, Schedule, parse_zone};
 use crate::set::Missed;
 use crate::topic::check_topic;
 
@@ -225,6 +225,9 @@ impl<'a> Node<'a> {
             return kind.wrong("expected `linux`, five fields; `quartz_cron` is not supported at the edge");
         }
         let (cron, zone) = (self.required("cron")?, self.zone());
+        if let Some(node) = self.get("timezoneID") {
+            node.noted(parse_zone(zone?))?;
+        }
         let schedule = Schedule::Cron { cron: cron.text()?.to_owned(), time_zone: zone?.to_owned() };
         let parsed = cron.noted(schedule.parse())?;
         Some((schedule, parsed))
