@@ -136,12 +136,6 @@ pub enum ChangeError {
     Deploy(#[from] DeployError),
 }
 
-impl From<anyhow::Error> for ChangeError {
-    fn from(error: anyhow::Error) -> Self {
-        Self::Deploy(error.into())
-    }
-}
-
 /// A set that is ready to run.
 struct Ready {
     products: Vec<Arc<Product>>,
@@ -220,13 +214,13 @@ impl Deploy {
         let named: Vec<String> = drivers.chain(set.functions.iter().map(|row| row.name.to_string())).collect();
         self.went_back.lock().retain(|name, _| !named.contains(&name.to_string()));
         let now_ms = self.parts.clock.unix_ms();
-        let change = |before: &State| {
-            let set = if prune { set } else { merge(before.set.clone(), set) };
-            let mut versions = before.versions.clone();
-            versions.remember(&before.set, &set, now_ms);
-            State { set, versions }
+        let change = |state: &mut State| {
+            let after = if prune { set } else { merge(state.set.clone(), set) };
+            state.versions.remember(&state.set, &after, now_ms);
+            state.set = after;
+            Ok(())
         };
-        self.change(change, Care::Checked, &named, who).await
+        self.change(change, Care::Checked, &named, who).await.map(|((), report)| report)
     }
 
     /// Deploys a project, unless it is the same that was deployed under this name last: what was changed on the gateway since then stays.
@@ -255,21 +249,21 @@ impl Deploy {
     /// Publishes the functions of a service as they are deployed. The number of the version.
     pub async fn publish(&self, service: &str, description: &str, who: &str) -> Result<u32, ChangeError> {
         let now_ms = self.parts.clock.unix_ms();
-        let publish = |state: &mut State| state.versions.publish(&state.set, service, description, now_ms);
-        self.change_versions(publish, Care::Trusted, who).await
+        let publish = |state: &mut State| Ok::<_, ChangeError>(state.versions.publish(&state.set, service, description, now_ms)?);
+        self.change(publish, Care::Trusted, &[], who).await.map(|(number, _)| number)
     }
 
     pub async fn delete_version(&self, service: &str, number: u32, who: &str) -> Result<(), ChangeError> {
-        self.change_versions(|state| state.versions.delete(service, number), Care::Trusted, who).await
+        self.change(|state| Ok(state.versions.delete(service, number)?), Care::Trusted, &[], who).await.map(drop)
     }
 
     /// Adds an alias, or changes the one of that name.
     pub async fn set_alias(&self, alias: Alias, who: &str) -> Result<(), ChangeError> {
-        self.change_versions(|state| state.versions.set_alias(alias), Care::Trusted, who).await
+        self.change(|state| Ok(state.versions.set_alias(alias)?), Care::Trusted, &[], who).await.map(drop)
     }
 
     pub async fn delete_alias(&self, service: &str, name: &str, who: &str) -> Result<(), ChangeError> {
-        self.change_versions(|state| state.versions.delete_alias(service, name), Care::Trusted, who).await
+        self.change(|state| Ok(state.versions.delete_alias(service, name)?), Care::Trusted, &[], who).await.map(drop)
     }
 
     /// Puts what was deployed before in a function's place again.
@@ -285,69 +279,58 @@ impl Deploy {
             let row = state.set.functions.iter_mut().find(|row| row.name == *name).ok_or_else(missing)?;
             let now = self.parts.functions.get(name).and_then(|function| Some(function.probation.as_ref()?.id));
             if from.is_some() && from != now {
-                return Err(nothing());
+                return Err(nothing().into());
             }
             *row = state.versions.take_past(name)?;
-            Ok(())
+            Ok::<_, ChangeError>(())
         };
-        self.change_versions(roll_back, Care::Back, who).await
-    }
-
-    async fn change_versions<T>(
-        &self,
-        change: impl FnOnce(&mut State) -> Result<T, VersionError>,
-        care: Care,
-        who: &str,
-    ) -> Result<T, ChangeError> {
-        let mut changed = None;
-        let try_change = |before: &State| {
-            let mut after = before.clone();
-            changed = Some(change(&mut after));
-            // What is refused changes nothing.
-            if changed.as_ref().is_some_and(Result::is_ok) { after } else { before.clone() }
-        };
-        let applied = self.change(try_change, care, &[], who).await;
-        match changed {
-            Some(Err(refused)) => Err(refused.into()),
-            Some(Ok(done)) => applied.map(|_| done).map_err(Into::into),
-            None => Err(anyhow::anyhow!("nothing was changed").into()),
-        }
+        self.change(roll_back, Care::Back, &[], who).await.map(drop)
     }
 
     /// Adds a route to what is there, or takes one away. `None`: there is no such route.
     pub async fn change_route(&self, route: set::Route, is_added: bool, who: &str) -> Result<Option<Report>, DeployError> {
-        if !is_added && !self.current.lock().set.routes.iter().any(|row| row.is_between_the_same(&route)) {
-            return Ok(None);
-        }
-        let change = |before: &State| {
-            let mut after = before.clone();
-            after.set.routes.retain(|row| !row.is_between_the_same(&route));
-            if is_added {
-                after.set.routes.push(route);
-            }
-            after
+        let change = |state: &mut State| {
+            let routes = &mut state.set.routes;
+            let before = routes.len();
+            routes.retain(|row| !row.is_between_the_same(&route));
+            let is_there = is_added || routes.len() < before;
+            routes.extend(is_added.then_some(route));
+            Ok::<_, DeployError>(is_there)
         };
-        self.change(change, Care::Checked, &[], who).await.map(Some)
+        let (is_there, report) = self.change(change, Care::Checked, &[], who).await?;
+        Ok(is_there.then_some(report))
     }
 
     /// Adds a rule to what is there or changes it, or with `None` takes it away. `None`: there is no such rule.
     pub async fn change_rule(&self, name: &str, rule: Option<set::Rule>, who: &str) -> Result<Option<Report>, DeployError> {
-        if rule.is_none() && !self.current.lock().set.rules.iter().any(|row| row.name == name) {
-            return Ok(None);
-        }
-        let change = |before: &State| {
-            let mut after = before.clone();
-            after.set.rules.retain(|row| row.name != name);
-            after.set.rules.extend(rule);
-            after
+        let change = |state: &mut State| {
+            let rules = &mut state.set.rules;
+            let before = rules.len();
+            rules.retain(|row| row.name != name);
+            let is_there = rule.is_some() || rules.len() < before;
+            rules.extend(rule);
+            Ok::<_, DeployError>(is_there)
         };
-        self.change(change, Care::Checked, &[], who).await.map(Some)
+        let (is_there, report) = self.change(change, Care::Checked, &[], who).await?;
+        Ok(is_there.then_some(report))
     }
 
-    async fn change(&self, change: impl FnOnce(&State) -> State, care: Care, named: &[String], who: &str) -> Result<Report, DeployError> {
+    /// The one way from what is deployed to something else: what `change` makes of it is checked, made ready, committed and switched to.
+    async fn change<T, E: From<DeployError>>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, E>,
+        care: Care,
+        named: &[String],
+        who: &str,
+    ) -> Result<(T, Report), E> {
         let _turn = self.turn.lock().await;
         let before = self.current.lock().clone();
-        let after = change(&before);
+        let mut after = before.clone();
+        let changed = change(&mut after)?;
+        Ok((changed, self.change_to(before, after, care, named, who).await?))
+    }
+
+    async fn change_to(&self, before: State, after: State, care: Care, named: &[String], who: &str) -> Result<Report, DeployError> {
         let report = match self.compare(&before, &after) {
             Err(DeployError::Refused(problems)) if care == Care::Back => {
                 problems.iter().for_each(|problem| tracing::warn!("going back all the same: {problem}"));
@@ -394,7 +377,7 @@ impl Deploy {
     /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run
     /// any more (its file is damaged, say) is left out, and stays deployed, so that it does not hold up the rest.
     async fn make_ready(&self, state: &State, old: &State, care: Care) -> Result<Ready, DeployError> {
-        let (set, versions, old_versions, old) = (&state.set, state.versions.rows(), old.versions.rows(), &old.set);
+        let (set, old) = (&state.set, &old.set);
         let mut ready = Ready { products: vec![], functions: vec![], persistents: vec![], drivers: vec![], compiled: 0, left_out: vec![] };
         let mut problems = Vec::new();
         let mut broken = |is_old: bool, problem: String| if is_old { ready.left_out.push(problem) } else { problems.push(problem) };
@@ -409,9 +392,6 @@ impl Deploy {
         while let Some((row, is_old, made)) = made.next().await {
             match made {
                 Ok(MadeFunction { function, persistent, how }) => {
-                    if !is_old {
-                        function.probation.iter().for_each(|probation| probation.begin());
-                    }
                     ready.compiled += usize::from(how == Loaded::Compiled);
                     ready.functions.push(function);
                     ready.persistents.extend(persistent);
@@ -420,10 +400,9 @@ impl Deploy {
             }
         }
         drop(made);
-        // Each of them was started once, under another name.
-        let old_versions: Vec<_> = old_versions.collect();
-        for row in versions {
-            match self.restored(&row, old_versions.contains(&row)).await {
+        // Each of them was started once, under another name; and a number is never given again, so what runs under one is it.
+        for row in state.versions.rows() {
+            match self.restored(&row).await {
                 Ok(MadeFunction { function, persistent, .. }) => {
                     ready.functions.push(function);
                     ready.persistents.extend(persistent);
@@ -443,15 +422,15 @@ impl Deploy {
     /// A function with its row, and whether that was there before.
     async fn made<'r>(&self, row: &'r set::Function, old: &Set, care: Care, places: &Semaphore) -> (&'r set::Function, bool, Made) {
         if old.functions.contains(row) {
-            return (row, true, self.restored(row, true).await);
+            return (row, true, self.restored(row).await);
         }
         let _place = places.acquire().await;
         (row, false, self.started(row, care).await)
     }
 
     /// A function that was deployed before: the one that runs, or one that is loaded when it is called.
-    async fn restored(&self, row: &set::Function, is_same: bool) -> Made {
-        if is_same && let Some(same) = self.parts.functions.get(&row.name) {
+    async fn restored(&self, row: &set::Function) -> Made {
+        if let Some(same) = self.parts.functions.get(&row.name) {
             let persistent = self.parts.persistents.find(&row.name.to_string());
             return Ok(MadeFunction { function: same, persistent, how: Loaded::AlreadyLoaded });
         }
@@ -462,31 +441,35 @@ impl Deploy {
         Ok(MadeFunction { function: Arc::new(self.function(row).0), persistent: None, how: Loaded::Not })
     }
 
-    /// A new one, which was started once.
+    /// A new one, which was started once, and has shown that it works where it is asked to.
     async fn started(&self, row: &set::Function, care: Care) -> Made {
         let health = row.health.as_ref().filter(|_| care == Care::Checked);
-        if row.mode == Mode::Persistent {
+        let made = if row.mode == Mode::Persistent {
             let made = self.persistent(row, health).await?;
             if let Some(persistent) = &made.persistent {
                 persistent.try_start().await.map_err(|reason| format!("it does not start: {reason}"))?;
-                if let Some(health) = health {
-                    let (persistent, function, health) = (persistent.clone(), made.function.clone(), health.clone());
-                    let checked = self.parts.guests.spawn(async move { persistent.check(function, &health).await }).await;
-                    checked.map_err(|error| error.to_string())?.map_err(unhealthy)?;
-                }
             }
-            return Ok(made);
-        }
-        let (function, code) = self.function(row);
-        let how = code.try_start(&function).await?;
-        let function = Arc::new(self.on_probation(function, health));
+            made
+        } else {
+            let (function, code) = self.function(row);
+            let how = code.try_start(&function).await?;
+            MadeFunction { function: Arc::new(Function { probation: self.probation(health), ..function }), persistent: None, how }
+        };
         if let Some(health) = health {
+            let (function, persistent, health) = (made.function.clone(), made.persistent.clone(), health.clone());
             // Where guests run: a busy one does not hold up the API.
-            let (function, health) = (function.clone(), health.clone());
-            let checked = self.parts.guests.spawn(async move { function.check(&health).await }).await;
-            checked.map_err(|error| error.to_string())?.map_err(unhealthy)?;
+            let checked = self.parts.guests.spawn(async move {
+                match persistent {
+                    Some(persistent) => persistent.check(function, &health).await,
+                    None => function.check(&health).await,
+                }
+            });
+            let failed = |reason| format!("it fails its health check, and is not deployed: {reason}");
+            checked.await.map_err(|error| error.to_string())?.map_err(failed)?;
         }
-        Ok(MadeFunction { function, persistent: None, how })
+        // From now on calls count: what came before was the check.
+        made.function.probation.iter().for_each(|probation| probation.begin());
+        Ok(made)
     }
 
     async fn persistent(&self, row: &set::Function, health: Option<&Health>) -> Made {
@@ -494,11 +477,10 @@ impl Deploy {
         let (code, how) = self.load(move |runtime| runtime.load_persistent(&digest, stack_bytes)).await?;
         let guest = self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
-        let persistent = Arc::new(Persistent::new(row.clone(), code, guest, log, self.parts.runtime.clone()));
+        let probation = self.probation(health);
+        let persistent = Arc::new(Persistent::new(row.clone(), code, guest, log, self.parts.runtime.clone(), probation.clone()));
         let function = Function::new(row, Arc::new(PersistentHandle(persistent.clone())), self.counted(row));
-        let function = self.on_probation(function, health);
-        persistent.is_on_probation(function.probation.clone());
-        Ok(MadeFunction { function: Arc::new(function), persistent: Some(persistent), how })
+        Ok(MadeFunction { function: Arc::new(Function { probation, ..function }), persistent: Some(persistent), how })
     }
 
     fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {
@@ -509,10 +491,9 @@ impl Deploy {
     }
 
     /// A function that was not there before is watched for its first calls, where its manifest says so.
-    fn on_probation(&self, function: Function, health: Option<&Health>) -> Function {
+    fn probation(&self, health: Option<&Health>) -> Option<Arc<Probation>> {
         let calls = health.map_or(0, |health| health.first_calls);
-        let probation = (calls > 0).then(|| Arc::new(Probation::new(calls, self.failing.clone())));
-        Function { probation, ..function }
+        (calls > 0).then(|| Arc::new(Probation::new(calls, self.failing.clone())))
     }
 
     /// What was counted of an earlier version goes on.
@@ -610,10 +591,6 @@ impl Deploy {
         self.is_incomplete.store(!ready.left_out.is_empty(), Ordering::Relaxed);
         *self.current.lock() = state;
     }
-}
-
-fn unhealthy(reason: String) -> String {
-    format!("it fails its health check, and is not deployed: {reason}")
 }
 
 /// Puts what was there before in the place of each function whose first calls all fail.

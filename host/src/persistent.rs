@@ -30,7 +30,8 @@ pub struct Persistent {
     runtime: Arc<Runtime>,
     outgoing: Arc<Outgoing>,
     calls: Mutex<Calls>,
-    probation: Mutex<Option<Arc<Probation>>>,
+    /// Its first instances count as its first calls do.
+    probation: Option<Arc<Probation>>,
 }
 
 /// Where calls go: the instance that runs, or that is about to.
@@ -55,9 +56,16 @@ impl Calls {
 }
 
 impl Persistent {
-    pub fn new(row: set::Function, code: Arc<PersistentCode>, guest: Arc<Guest>, log: Arc<GuestLog>, runtime: Arc<Runtime>) -> Self {
+    pub fn new(
+        row: set::Function,
+        code: Arc<PersistentCode>,
+        guest: Arc<Guest>,
+        log: Arc<GuestLog>,
+        runtime: Arc<Runtime>,
+        probation: Option<Arc<Probation>>,
+    ) -> Self {
         let (outgoing, calls) = (Arc::default(), Mutex::new(Calls::new(None)));
-        Self { row, code, guest, log, runtime, outgoing, calls, probation: Mutex::default() }
+        Self { row, code, guest, log, runtime, outgoing, calls, probation }
     }
 
     /// Instantiates once without running it, to see that the component starts.
@@ -75,11 +83,6 @@ impl Persistent {
             limits: self.row.limits,
             under_way,
         }
-    }
-
-    /// Its first instances count too.
-    pub fn is_on_probation(&self, probation: Option<Arc<Probation>>) {
-        *self.probation.lock() = probation;
     }
 
     /// Runs it for one call, before anybody else can call it.
@@ -170,7 +173,7 @@ impl Resident for Persistent {
                 life.await
             }
         };
-        if let (Err(failure), Some(probation)) = (&ended, &*self.probation.lock()) {
+        if let (Err(failure), Some(probation)) = (&ended, &self.probation) {
             probation.life_failed(&self.row.name, began.elapsed(), &failure.message);
         }
         let mut calls = self.calls.lock();

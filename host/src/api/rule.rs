@@ -233,7 +233,7 @@ pub async fn test(State(api): State<Arc<Api>>, _: Caller, body: Body) -> Result<
     let cause = Cause::from_json(&given.event).map_err(|wrong| ApiError::bad_request(format!("`event`: {wrong}")))?;
     let at_ms = given.at.as_deref().map(schedule::moment).transpose().map_err(|wrong| ApiError::bad_request(format!("`at`: {wrong}")))?;
     let cause = typed(&api, cause)?;
-    let happened = Happened { cause, at_ms: at_ms.unwrap_or_else(|| api.clock.unix_ms()) };
+    let happened = Happened::new(cause, at_ms.unwrap_or_else(|| api.clock.unix_ms()));
     let test = api.rules.test(&rule, &happened, &believed(&api, given.known)?);
     let fires = test.verdict.as_ref().is_some_and(|verdict| verdict.fires);
     let action = |action: &crate::trigger::rule::TestedAction| json!({"action": action.what, "delay_s": action.delay.as_secs(), "problem": action.problem});

@@ -128,22 +128,20 @@ where
 }
 
 fn refused(error: ChangeError) -> ApiError {
-    let status = match &error {
-        ChangeError::Deploy(_) => return deployment(error),
-        ChangeError::Version(
-            VersionError::NoService(_) | VersionError::NoFunction(_) | VersionError::NoVersion(..) | VersionError::NoAlias(..),
-        ) => StatusCode::NOT_FOUND,
-        ChangeError::Version(VersionError::Alias(_)) => StatusCode::BAD_REQUEST,
-        ChangeError::Version(_) => StatusCode::CONFLICT,
+    let refused = match error {
+        ChangeError::Deploy(error) => return not_deployed(error),
+        ChangeError::Version(refused) => refused,
     };
-    ApiError::new(status, error.to_string())
-}
-
-fn deployment(error: ChangeError) -> ApiError {
-    match error {
-        ChangeError::Deploy(error) => not_deployed(error),
-        ChangeError::Version(error) => ApiError::bad_request(error.to_string()),
-    }
+    let status = match refused {
+        VersionError::NoService(_) | VersionError::NoFunction(_) | VersionError::NoVersion(..) | VersionError::NoAlias(..) => {
+            StatusCode::NOT_FOUND
+        }
+        VersionError::Alias(_) => StatusCode::BAD_REQUEST,
+        VersionError::InUse { .. } | VersionError::TooManyVersions(_) | VersionError::TooManyAliases | VersionError::NothingBefore(_) => {
+            StatusCode::CONFLICT
+        }
+    };
+    ApiError::new(status, refused.to_string())
 }
 
 fn pair(path: Pair) -> Result<(String, String), ApiError> {

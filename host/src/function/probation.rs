@@ -39,7 +39,7 @@ impl Probation {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), calls, failed: AtomicU32::new(OVER), lives: AtomicU32::new(OVER), tell }
     }
 
-    /// From now on calls count: what came before was the health check.
+    /// From now on calls count.
     pub fn begin(&self) {
         self.failed.store(0, Ordering::Relaxed);
         self.lives.store(0, Ordering::Relaxed);

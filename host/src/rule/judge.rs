@@ -1,5 +1,7 @@
 //! Whether something that happened makes a rule run, and every value that this hangs on.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 
@@ -13,6 +15,15 @@ pub struct Happened {
     pub cause: Cause,
     /// Milliseconds since 1970.
     pub at_ms: u64,
+    /// The cause, cut where it is long: for what is kept only to be looked at.
+    pub shown: Arc<Json>,
+}
+
+impl Happened {
+    pub fn new(cause: Cause, at_ms: u64) -> Self {
+        let shown = Arc::new(cause.shown());
+        Self { cause, at_ms, shown }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -261,8 +272,7 @@ impl Cause {
         }
     }
 
-    /// The same, cut where it is long: for what is kept only to be looked at.
-    pub fn shown(&self) -> Json {
+    fn shown(&self) -> Json {
         let whole = self.to_json();
         let text = whole.to_string();
         if text.len() <= SHOWN_BYTES_MAX {
@@ -355,7 +365,7 @@ mod tests {
     }
 
     fn report(values: Json) -> Happened {
-        Happened { cause: Cause::from_json(&json!({"productKey": "a", "deviceName": "d", "properties": values})).unwrap(), at_ms: 5_000 }
+        Happened::new(Cause::from_json(&json!({"productKey": "a", "deviceName": "d", "properties": values})).unwrap(), 5_000)
     }
 
     #[test]
@@ -376,16 +386,14 @@ mod tests {
         assert!(!hot.fires && hot.triggers[0].holds && !hot.conditions[1].holds);
         let bright = rule().judge(&report(json!({"T": 31, "Light": 501})), &Nothing).unwrap();
         assert!(!bright.fires && bright.conditions[0].found == "501, now");
-        let other = Happened {
-            cause: Cause::from_json(&json!({"productKey": "a", "deviceName": "e", "properties": {"T": 50}})).unwrap(),
-            at_ms: 0,
-        };
+        let other = Cause::from_json(&json!({"productKey": "a", "deviceName": "e", "properties": {"T": 50}})).unwrap();
+        let other = Happened::new(other, 0);
         assert!(rule().judge(&other, &Nothing).is_none());
     }
 
     #[test]
     fn whoever_triggers_a_rule_skips_its_triggers_and_not_its_conditions() {
-        let told = Happened { cause: Cause::Told { by: "user admin".into() }, at_ms: 5_000 };
+        let told = Happened::new(Cause::Told { by: "user admin".into() }, 5_000);
         let verdict = rule().judge(&told, &Nothing).unwrap();
         assert!(!verdict.fires && verdict.triggers.is_empty() && verdict.conditions.len() == 2);
     }

@@ -341,7 +341,7 @@ impl Rules {
     /// Runs a rule whatever its triggers say, if its conditions hold. What of it is to be on the disk is there when this returns.
     pub async fn trigger(&self, name: &str, by: &str, path: &CallPath) -> Result<Evaluation, TriggerError> {
         let live = self.find(name)?;
-        let happened = Happened { cause: Cause::Told { by: by.to_owned() }, at_ms: self.parts.clock.unix_ms() };
+        let happened = Happened::new(Cause::Told { by: by.to_owned() }, self.parts.clock.unix_ms());
         let number = self.next_event.fetch_add(1, Ordering::Relaxed);
         // Whoever tells a rule to run is always judged, unless the gateway is stopping.
         let (evaluation, written) = self.consider(&live, number, &happened, path).ok_or(TriggerError::Stopping)?;
@@ -423,7 +423,7 @@ impl Rules {
                 }
             }
         };
-        let (thing, cause) = (happened.cause.thing().cloned(), happened.cause.shown());
+        let (thing, cause) = (happened.cause.thing().cloned(), happened.shown.clone());
         let evaluation = Evaluation { number, at_ms: happened.at_ms, thing, cause, verdict, outcome };
         live.state.lock().note(evaluation.clone());
         Some((evaluation, receipt))
@@ -442,20 +442,22 @@ impl Rules {
         if !state.is_on {
             return Err(Refused::Off);
         }
-        let cause = Arc::new(happened.cause.to_json());
-        let cause_bytes = cause.to_string().len();
         let telling = live.rule.actions.iter().filter(|action| action.it.deed.tells_the_cause()).count();
-        state.has_room(&live.row, (live.rule.actions.len(), telling), cause_bytes, now.monotonic).map_err(Refused::For)?;
+        // Written down whole only where somebody is told.
+        let cause = if telling > 0 { Arc::new(happened.cause.to_json()) } else { Arc::default() };
+        let cause_bytes = if telling > 0 { cause.to_string().len() } else { 0 };
+        state.has_room(&live.row, live.rule.actions.len(), telling * cause_bytes, now.monotonic).map_err(Refused::For)?;
         let run = Run::new(now.wall_ms, happened, verdict.clone(), &live.rule);
         let key = run.key(name);
         for (at, action) in live.rule.actions.iter().enumerate() {
             let is_on_disk = live.row.qos == Qos::AtLeastOnce || !action.it.delay.is_zero();
+            let is_told = action.it.deed.tells_the_cause();
             let waiting = Waiting {
                 number: self.next_action.fetch_add(1, Ordering::Relaxed),
                 place: Place { run: key.clone(), trace: run.trace, action: at },
                 deed: action.it.deed.clone(),
-                cause: if action.it.deed.tells_the_cause() { cause.clone() } else { Arc::default() },
-                cause_bytes: if action.it.deed.tells_the_cause() { cause_bytes } else { 0 },
+                cause: if is_told { cause.clone() } else { Arc::default() },
+                cause_bytes: if is_told { cause_bytes } else { 0 },
                 at_ms: happened.at_ms,
                 path: path.clone(),
                 from_ms: now.wall_ms,
@@ -529,7 +531,7 @@ impl Rules {
             state.ticking.iter_mut().flat_map(due).collect()
         };
         for (trigger, tick_ms) in due {
-            let happened = Happened { cause: Cause::Tick { trigger }, at_ms: tick_ms };
+            let happened = Happened::new(Cause::Tick { trigger }, tick_ms);
             let number = self.next_event.fetch_add(1, Ordering::Relaxed);
             let _ = self.consider(live, number, &happened, &CallPath::default());
             let mut state = live.state.lock();
@@ -558,7 +560,7 @@ impl Rules {
             Kind::Status { is_online } => Cause::Status { thing: thing.clone(), is_online: *is_online },
             Kind::Message => return None,
         };
-        Some(Happened { cause, at_ms: self.parts.clock.unix_ms() })
+        Some(Happened::new(cause, self.parts.clock.unix_ms()))
     }
 
     fn remember(&self, index: &Index, happened: &Happened) {

@@ -47,11 +47,13 @@ impl Rules {
             let (what, trace) = (&waiting.deed, waiting.place.trace);
             tracing::warn!("rule `{name}`, run {trace}: {what}: {error} (and {others} more such lines)");
         }
+        // The row of an accepted invocation went with the commit that accepted it.
+        let is_row_left = waiting.is_on_disk && !(result.is_ok() && matches!(waiting.deed, Deed::InvokeFunction { .. }));
         let mut state = live.state.lock();
         state.running -= 1;
         state.log.ended(&waiting.place, result, self.parts.clock.unix_ms());
         drop(state);
-        if waiting.is_on_disk {
+        if is_row_left {
             let mut batch = Batch::new();
             batch.delete(Table::RuleActions, waiting.key(name));
             // A crash before that repeats the action.

@@ -1,6 +1,7 @@
 //! What rules did, and why: every judgement in memory, every run on disk, written behind.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ pub struct Evaluation {
     /// Whose report it was.
     pub thing: Option<ThingId>,
     /// What happened, cut where it is long.
-    pub cause: Json,
+    pub cause: Arc<Json>,
     pub verdict: Verdict,
     pub outcome: Outcome,
 }
@@ -57,7 +58,7 @@ pub struct Run {
     pub trace: Uuid,
     /// Milliseconds since 1970.
     pub at_ms: u64,
-    pub cause: Json,
+    pub cause: Arc<Json>,
     pub verdict: Verdict,
     pub actions: Vec<Acted>,
 }
@@ -103,7 +104,7 @@ impl Run {
             message: String::new(),
         };
         let actions = rule.actions.iter().map(|action| acted(&action.it)).collect();
-        Self { trace: Uuid::new_v4(), at_ms: now_ms, cause: happened.cause.shown(), verdict, actions }
+        Self { trace: Uuid::new_v4(), at_ms: now_ms, cause: happened.shown.clone(), verdict, actions }
     }
 
     /// Keys of one rule sort by time.

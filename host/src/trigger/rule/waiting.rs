@@ -100,16 +100,9 @@ impl State {
         state
     }
 
-    /// Whether one more run may begin.
-    pub fn has_room(
-        &mut self,
-        row: &set::Rule,
-        (actions, telling): (usize, usize),
-        cause_bytes: usize,
-        now: Instant,
-    ) -> Result<(), String> {
-        let bytes: usize = self.waiting.values().map(|waiting| waiting.cause_bytes).sum();
-        if bytes + telling * cause_bytes > WAITING_BYTES_MAX {
+    /// Whether one more run may begin, with so many actions, which are to tell so many bytes.
+    pub fn has_room(&mut self, row: &set::Rule, actions: usize, bytes: usize, now: Instant) -> Result<(), String> {
+        if bytes > 0 && bytes + self.waiting.values().map(|waiting| waiting.cause_bytes).sum::<usize>() > WAITING_BYTES_MAX {
             return Err(format!("what its actions are to tell has more than {WAITING_BYTES_MAX} bytes, with those that wait"));
         }
         if self.waiting.len() + actions > WAITING_MAX {
