@@ -136,7 +136,7 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Opt
         rows.push(route::measure(effort, guests, &scratch).await?);
     }
     if any(&[Name::Durable64, Name::Durable256, Name::DurableInside]) {
-        rows.extend(durable::measure(effort, guests, &scratch).await?);
+        rows.extend(durable::measure(effort, guests, &scratch, wanted).await?);
     }
     if any(&[Name::Commit]) {
         rows.push(commit::measure(effort, &scratch)?);

@@ -11,14 +11,14 @@ pub struct CallPath(Option<Arc<Step>>);
 
 #[derive(Debug)]
 struct Step {
-    name: String,
+    name: Arc<str>,
     depth: u32,
     before: CallPath,
 }
 
 impl CallPath {
     #[must_use]
-    pub fn then(&self, name: impl Into<String>) -> Self {
+    pub fn then(&self, name: impl Into<Arc<str>>) -> Self {
         Self(Some(Arc::new(Step { name: name.into(), depth: self.depth() + 1, before: self.clone() })))
     }
 

@@ -15,7 +15,18 @@ struct Set {
     monotonic: Instant,
 }
 
+/// Both times, read once for many.
+#[derive(Clone, Copy)]
+pub struct Now {
+    pub unix_ms: u64,
+    pub monotonic: Instant,
+}
+
 impl Clock {
+    pub fn now(&self) -> Now {
+        Now { unix_ms: self.unix_ms(), monotonic: self.monotonic() }
+    }
+
     pub fn system() -> Self {
         Self(None)
     }

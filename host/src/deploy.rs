@@ -8,7 +8,7 @@ mod env;
 mod report;
 mod versions;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,8 +78,6 @@ pub struct Deploy {
     turn: tokio::sync::Mutex<()>,
     /// What is deployed now.
     current: Mutex<State>,
-    /// Functions that went back by themselves since they were deployed, and why.
-    went_back: Mutex<HashMap<FunctionName, String>>,
     /// Who is told by functions whose first calls all fail.
     failing: mpsc::UnboundedSender<Failing>,
     /// Whether something of it cannot run, and so does not.
@@ -154,17 +152,7 @@ impl Deploy {
         let empty = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] };
         let current = Mutex::new(State { set: empty, versions: Versions::default() });
         let (failing, failed) = mpsc::unbounded_channel();
-        (
-            Self {
-                parts,
-                turn: tokio::sync::Mutex::default(),
-                current,
-                went_back: Mutex::default(),
-                failing,
-                is_incomplete: AtomicBool::new(false),
-            },
-            failed,
-        )
+        (Self { parts, turn: tokio::sync::Mutex::default(), current, failing, is_incomplete: AtomicBool::new(false) }, failed)
     }
 
     pub fn components(&self) -> &Components {
@@ -178,7 +166,7 @@ impl Deploy {
 
     /// Why a function is not what was deployed last, if it went back by itself.
     pub fn went_back(&self, name: &FunctionName) -> Option<String> {
-        self.went_back.lock().get(name).cloned()
+        self.current.lock().versions.went_back.get(name).cloned()
     }
 
     /// What is kept besides.
@@ -212,9 +200,9 @@ impl Deploy {
     pub async fn apply(&self, set: Set, prune: bool, who: &str) -> Result<Report, DeployError> {
         let drivers = set.drivers.iter().map(|row| row.name.clone());
         let named: Vec<String> = drivers.chain(set.functions.iter().map(|row| row.name.to_string())).collect();
-        self.went_back.lock().retain(|name, _| !named.contains(&name.to_string()));
         let now_ms = self.parts.clock.unix_ms();
         let change = |state: &mut State| {
+            state.versions.went_back.retain(|name, _| !set.functions.iter().any(|row| row.name == *name));
             let after = if prune { set } else { merge(state.set.clone(), set) };
             state.versions.remember(&state.set, &after, now_ms);
             state.set = after;
@@ -268,20 +256,24 @@ impl Deploy {
 
     /// Puts what was deployed before in a function's place again.
     pub async fn roll_back(&self, name: &FunctionName, who: &str) -> Result<(), ChangeError> {
-        self.roll_back_from(name, None, who).await
+        self.roll_back_because(name, None, who).await
     }
 
-    /// `from`: only if that one, by its probation, is what is deployed still.
-    async fn roll_back_from(&self, name: &FunctionName, from: Option<u64>, who: &str) -> Result<(), ChangeError> {
+    /// With a reason it goes back by itself: only if that one, by the id of its probation, is what is deployed still.
+    async fn roll_back_because(&self, name: &FunctionName, reason: Option<(u64, String)>, who: &str) -> Result<(), ChangeError> {
         let roll_back = |state: &mut State| {
             let nothing = || VersionError::NothingBefore(name.clone());
             let missing = || VersionError::NoFunction(name.clone());
             let row = state.set.functions.iter_mut().find(|row| row.name == *name).ok_or_else(missing)?;
             let now = self.parts.functions.get(name).and_then(|function| Some(function.probation.as_ref()?.id));
-            if from.is_some() && from != now {
+            if reason.as_ref().is_some_and(|(id, _)| Some(*id) != now) {
                 return Err(nothing().into());
             }
             *row = state.versions.take_past(name)?;
+            match reason {
+                Some((_, why)) => state.versions.went_back.insert(name.clone(), why),
+                None => state.versions.went_back.remove(name),
+            };
             Ok::<_, ChangeError>(())
         };
         self.change(roll_back, Care::Back, &[], who).await.map(drop)
@@ -369,9 +361,18 @@ impl Deploy {
     }
 
     fn compare(&self, before: &State, after: &State) -> Result<Report, DeployError> {
-        let has = |name: &FunctionName| after.versions.has(name);
-        let problems = tokio::task::block_in_place(|| check::set(&before.set, &after.set, &has, &self.parts.closed_dirs));
+        let mut problems = self.problems(before, after);
+        if !problems.is_empty() {
+            // What was wrong before, as after going back, is nothing that this change has to mend.
+            let known = self.problems(before, before);
+            problems.retain(|problem| !known.contains(problem));
+        }
         if problems.is_empty() { Ok(Report::between(before, after)) } else { Err(DeployError::Refused(problems)) }
+    }
+
+    fn problems(&self, before: &State, after: &State) -> Vec<String> {
+        let has = |name: &FunctionName| after.versions.has(name);
+        tokio::task::block_in_place(|| check::set(&before.set, &after.set, &has, &self.parts.closed_dirs))
     }
 
     /// Loads every component and starts each new one once. Nothing that runs is touched. What is `old` and cannot run
@@ -597,10 +598,9 @@ impl Deploy {
 pub async fn watch(deploy: Arc<Deploy>, mut failed: mpsc::UnboundedReceiver<Failing>) {
     while let Some(Failing { name, id, what, reason }) = failed.recv().await {
         let reason = printable(&reason);
-        match deploy.roll_back_from(&name, Some(id), "health check").await {
+        let why = format!("went back at {}: {what}: {reason}", schedule::iso(deploy.parts.clock.unix_ms()));
+        match deploy.roll_back_because(&name, Some((id, why)), "health check").await {
             Ok(()) => {
-                let why = format!("went back at {}: {what}: {reason}", schedule::iso(deploy.parts.clock.unix_ms()));
-                deploy.went_back.lock().insert(name.clone(), why);
                 tracing::error!("function `{name}` went back to what was deployed before: {what}, the last one so: {reason}");
                 deploy.parts.audit.record("health check", "rolled back", &format!("function {name}: {what}: {reason}"));
             }

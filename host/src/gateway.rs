@@ -98,6 +98,7 @@ pub struct Gateway {
     /// What goes on until the end, and may end at any time.
     upkeep: Vec<JoinHandle<()>>,
     guests: GuestRuntime,
+    _backlog: GuestRuntime,
     _sinks: [Arc<dyn Sink>; 2],
     _data: DataDir,
 }
@@ -122,7 +123,7 @@ impl Gateway {
         // First of all: what is told no here has made nothing.
         let tcp = listen::bind(options.listen).await?;
         let plain_tcp = listen::bind_plain(options.plain_listen).await?;
-        let guests = GuestRuntime::start()?;
+        let (guests, backlog) = (GuestRuntime::start()?, GuestRuntime::start_behind()?);
         let http_socket = http_listen::bind(options.http_listen, &guests.handle()).await?;
         let data = DataDir::open(&options.data)?;
         let address = tcp.local_addr().context("asking for the address that is listened on")?;
@@ -219,7 +220,8 @@ impl Gateway {
             shutdown: shutdown.clone(),
             guests: guests.handle(),
         }));
-        let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone(), bus.clone(), clock));
+        let threads = worker::Threads { usual: guests.handle(), behind: backlog.handle() };
+        let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone(), bus.clone(), clock, threads));
         let upkeep = vec![
             tokio::spawn(timers.run()),
             tokio::spawn(rules.clone().run()),
@@ -258,6 +260,7 @@ impl Gateway {
             workers,
             upkeep,
             guests,
+            _backlog: backlog,
             _sinks: sinks,
             _data: data,
         })

@@ -152,7 +152,7 @@ impl ThingPattern {
 
 impl FunctionPattern {
     fn matches(&self, name: &FunctionName) -> bool {
-        part(&self.0[0], name.service_name()) && part(&self.0[1], &name.function)
+        part(&self.0[0], name.service_name()) && part(&self.0[1], name.function())
     }
 }
 

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-/// `service/function`, as in `EdgeFC/helloworld`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// `service/function`, as in `EdgeFC/helloworld`. Cheap to clone: every call does, some times.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
 pub struct FunctionName {
-    pub service: String,
-    pub function: String,
+    text: Arc<str>,
+    slash: usize,
 }
 
 /// One device: the product's key and the device's name.
@@ -41,30 +42,42 @@ impl FunctionName {
         if !is_fc_name(base) || !is_known || !is_fc_name(function) {
             return Err(NameError(format!("{service}/{function}"), FUNCTION_RULE));
         }
-        Ok(Self { service: service.to_owned(), function: function.to_owned() })
+        Ok(Self::of(service, function))
+    }
+
+    fn of(service: &str, function: &str) -> Self {
+        Self { text: format!("{service}/{function}").into(), slash: service.len() }
+    }
+
+    /// With its qualifier, if there is one.
+    pub fn service(&self) -> &str {
+        &self.text[..self.slash]
+    }
+
+    pub fn function(&self) -> &str {
+        &self.text[self.slash + 1..]
     }
 
     /// The number of a version, or an alias, if there is one.
     pub fn qualifier(&self) -> Option<&str> {
-        self.service.split_once('.').map(|(_, qualifier)| qualifier)
+        self.service().split_once('.').map(|(_, qualifier)| qualifier)
     }
 
     /// The service without a qualifier.
     pub fn service_name(&self) -> &str {
-        self.service.split_once('.').map_or(self.service.as_str(), |(base, _)| base)
+        self.service().split_once('.').map_or(self.service(), |(base, _)| base)
     }
 
     /// The name without its qualifier.
     #[must_use]
     pub fn base(&self) -> Self {
-        Self { service: self.service_name().to_owned(), function: self.function.clone() }
+        if self.qualifier().is_none() { self.clone() } else { Self::of(self.service_name(), self.function()) }
     }
 
     /// The name with this qualifier in place of its own.
     #[must_use]
     pub fn qualified(&self, qualifier: &str) -> Self {
-        let Self { service, function } = self.base();
-        Self { service: format!("{service}.{qualifier}"), function }
+        Self::of(&format!("{}.{qualifier}", self.service_name()), self.function())
     }
 
     /// Parses an ARN of the manual's Function Compute (FACTS 2.4), with or without its prefix.
@@ -150,15 +163,21 @@ impl TryFrom<String> for FunctionName {
     }
 }
 
-impl From<FunctionName> for String {
+impl Serialize for FunctionName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl From<FunctionName> for Arc<str> {
     fn from(name: FunctionName) -> Self {
-        name.to_string()
+        name.text
     }
 }
 
 impl fmt::Display for FunctionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.service, self.function)
+        f.write_str(&self.text)
     }
 }
 
@@ -203,7 +222,7 @@ mod tests {
         ) {
             if let Ok(name) = FunctionName::from_arn(&arn) {
                 proptest::prop_assert_eq!(name.to_string().parse::<FunctionName>().unwrap(), name.clone());
-                let short = format!("service:{}:function:{}", name.service, name.function);
+                let short = format!("service:{}:function:{}", name.service(), name.function());
                 proptest::prop_assert!(arn.ends_with(&short));
             }
         }

@@ -83,6 +83,9 @@ pub struct Lease {
     pub job: Arc<Job>,
     /// Since it was accepted.
     pub age: Duration,
+    /// Whether many of its function wait behind it. Then it may run when nothing else wants to, so that a burst is accepted as fast as it
+    /// comes, and delays nobody while it is worked off; but no longer once the queue is half full.
+    pub is_backlog: bool,
 }
 
 impl Lease {
@@ -185,7 +188,7 @@ impl Queue {
         state.count(&job);
         let number = VOLATILE | state.next_volatile;
         state.next_volatile += 1;
-        state.enter(number, job, &self.clock);
+        state.enter(number, job, self.clock.now());
         drop(state);
         self.changed.notify_one();
         Ok(())
@@ -214,7 +217,10 @@ impl Queue {
     }
 
     fn try_lease(&self) -> Next {
-        let mut state = self.state.lock();
+        self.lease_of(&mut self.state.lock())
+    }
+
+    fn lease_of(&self, state: &mut State) -> Next {
         if state.is_stopping || state.is_broken {
             return Next::Stopping;
         }
@@ -225,14 +231,16 @@ impl Queue {
             lane.is_ready = false;
             let Some(number) = lane.jobs.pop_front() else { continue };
             lane.leased += 1;
+            let waiting = lane.jobs.len();
             let entry = state.jobs.get_mut(&number).expect("a job in a lane has not ended");
             entry.is_leased = true;
             let (job, age) = (entry.job.clone(), now.saturating_duration_since(entry.accepted));
+            let is_backlog = waiting >= BACKLOG && state.rows < ROWS_MAX / 2 && state.bytes < BYTES_MAX / 2;
             state.refresh(&target);
             if !state.ready.is_empty() {
                 self.changed.notify_one();
             }
-            return Next::Lease(Lease { number, job, age });
+            return Next::Lease(Lease { number, job, age, is_backlog });
         }
         Next::Nothing(state.paused.peek().map(|Reverse((at, _))| *at))
     }
@@ -254,27 +262,27 @@ impl Queue {
     /// disk; it need not be polled for that.
     pub fn end(&self, lease: Lease, outcome: Outcome, then: Vec<Job>) -> impl Future<Output = Result<(), QueueError>> + Send + use<> {
         let (done, written) = oneshot::channel();
-        let mut state = self.state.lock();
-        state.release(&lease.job.target);
-        for job in &then {
-            state.count(job);
-        }
-        if lease.is_volatile() {
-            state.leave(lease.number);
-            state.ids.remove(&lease.job.id);
-        }
-        let writes_nothing = lease.is_volatile() && then.is_empty();
-        if writes_nothing {
-            let _ = done.send(());
-        } else {
-            state.ending.push(Ending { lease, outcome, then, done });
-        }
-        drop(state);
-        self.changed.notify_one();
-        if !writes_nothing {
+        if self.state.lock().end(Ending { lease, outcome, then, done: Some(done) }) {
             self.wake();
         }
+        self.changed.notify_one();
         async move { written.await.map_err(|_| QueueError::Disk) }
+    }
+
+    /// The same, and the next job, if there is one for this worker's place. Nobody waits for the end: it is written as soon as it can be, and
+    /// a crash before that repeats the job.
+    pub fn end_and_lease(&self, lease: Lease, outcome: Outcome, then: Vec<Job>) -> Option<Lease> {
+        let mut state = self.state.lock();
+        let has_rows = state.end(Ending { lease, outcome, then, done: None });
+        let next = self.lease_of(&mut state);
+        drop(state);
+        if has_rows {
+            self.wake();
+        }
+        match next {
+            Next::Lease(lease) => Some(lease),
+            Next::Nothing(_) | Next::Stopping => None,
+        }
     }
 
     /// Where the job is. `None`: it was never accepted, or it ended so long ago that nothing is known of it. Reads the disk.
@@ -361,6 +369,9 @@ enum Next {
     Nothing(Option<Instant>),
     Stopping,
 }
+
+/// So many jobs of one function wait, that it is behind.
+const BACKLOG: usize = 16;
 
 /// Jobs in memory alone have numbers of their own.
 const VOLATILE: u64 = 1 << 63;

@@ -219,6 +219,10 @@ async fn a_persistent_function_whose_first_instances_end_goes_back() {
     eventually("it to have gone back", is_back).await;
     assert_eq!(gw.result("stay", "context").await, "test/stay true");
     assert!(said(&gw, "list functions").await.contains("its first 3 instances failed"));
+    let gw = gw.restart().await;
+    assert!(said(&gw, "list functions").await.contains("its first 3 instances failed"));
+    gw.deploy(stay("returns")).await.unwrap();
+    assert!(!said(&gw, "list functions").await.contains("its first 3 instances failed"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,6 +232,11 @@ async fn going_back_is_not_refused_for_what_was_made_for_what_comes_after() {
     gw.deploy(granted()).await.unwrap();
     gw.deploy(gateway().route(RouteSource::Device("#".parse().unwrap()), RouteTopic::All, "test/relay")).await.unwrap();
     assert!(said(&gw, "rollback test/relay").await.contains("test/relay"));
+    // Nor is what has nothing to do with it. Another mistake of the same kind is.
+    gw.deploy(gateway().function("count")).await.unwrap();
+    assert_eq!(gw.result("count", "").await, "1");
+    let another = || gateway().route(RouteSource::Device("a/b".parse().unwrap()), RouteTopic::All, "test/count");
+    assert!(gw.deploy(another()).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

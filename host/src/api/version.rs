@@ -27,7 +27,7 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>>
             "version": version.number,
             "description": version.description,
             "published": schedule::iso(version.published_ms),
-            "functions": version.functions.iter().map(|row| &row.name.function).collect::<Vec<_>>(),
+            "functions": version.functions.iter().map(|row| row.name.function()).collect::<Vec<_>>(),
         })
     };
     JsonBody(api.deploy.versions().published.iter().map(row).collect())

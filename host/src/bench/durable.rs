@@ -45,11 +45,14 @@ struct Gateway {
     target: FunctionName,
 }
 
-pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> anyhow::Result<Vec<Row>> {
+pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch, wanted: &[Name]) -> anyhow::Result<Vec<Row>> {
     let gateway = Gateway::start(guests, scratch).await?;
     let turn = Duration::from_millis(effort.load_ms / TURNS);
     let mut rows = Vec::new();
     for (name, clients) in [(Name::Durable64, 64), (Name::Durable256, 256)] {
+        if !wanted.contains(&name) {
+            continue;
+        }
         let (mut per_s, mut p99_ms, mut ran_per_s) = (Samples::default(), Samples::default(), Samples::default());
         for at in 0..=TURNS {
             let began = Instant::now();
@@ -66,6 +69,9 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
         let note = format!("p99 in ms; accepted and run, both, {:.0} a second", ran_per_s.median());
         rows.push(Row::new(name, per_s.median(), "invocations/s").p99(p99_ms.median()).note(note));
     }
+    if !wanted.contains(&Name::DurableInside) {
+        return Ok(rows);
+    }
     let mut inside = Samples::default();
     for _ in 0..TURNS {
         inside.add(gateway.inside().await?);
@@ -79,7 +85,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
 impl Gateway {
     async fn start(guests: &Guests, scratch: &Scratch) -> anyhow::Result<Self> {
         let count = guests.count.name.clone();
-        let invoke = InvokeGrants { sync: vec![], asynchronous: vec![format!("{}/{}", count.service, count.function).parse()?] };
+        let invoke = InvokeGrants { sync: vec![], asynchronous: vec![format!("{}/{}", count.service(), count.function()).parse()?] };
         let limits = Limits { concurrency: INSIDE as u32, ..guests.repeat.limits };
         let repeat = set::Function { grants: Grants { invoke, ..Grants::default() }.into(), limits, ..guests.repeat.clone() };
         let set = Set {
@@ -93,7 +99,7 @@ impl Gateway {
         let components = guests.components.0.iter().map(|(digest, component)| (digest, component.as_slice()));
         let prepared = prepare_set(scratch, "durable", set, components, count.clone()).await?;
         let server = Self::serve(&prepared).await?;
-        let request = request(server.address, &prepared, &invocation_path(&count.service, &count.function));
+        let request = request(server.address, &prepared, &invocation_path(count.service(), count.function()));
         Ok(Self { server, local: Client::local(prepared.data()), request, target: count })
     }
 
@@ -124,7 +130,7 @@ impl Gateway {
             let target = self.target.clone();
             calls.spawn(async move {
                 let path = invocation_path("bench", "repeat");
-                let event = format!("async {INSIDE_EACH} {} {}", target.service, target.function);
+                let event = format!("async {INSIDE_EACH} {} {}", target.service(), target.function());
                 connection.send(Method::POST, &path, &[], event.into()).await?.ok()
             });
         }

@@ -159,8 +159,8 @@ fn context(function: &Function) -> Context {
     Context {
         request_id: String::new(),
         invoker_context: String::new(),
-        service: function.name.service.clone(),
-        function: function.name.function.clone(),
+        service: function.name.service().to_owned(),
+        function: function.name.function().to_owned(),
         deadline_ms: function.limits.deadline_ms,
     }
 }

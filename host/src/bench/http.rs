@@ -25,7 +25,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 
 pub async fn measure(effort: &Effort, guests: &Guests, gateway: &Running) -> anyhow::Result<Vec<Row>> {
     deploy_count(guests, gateway).await?;
-    let path: Arc<str> = invocation_path(&guests.count.name.service, &guests.count.name.function).into();
+    let path: Arc<str> = invocation_path(guests.count.name.service(), guests.count.name.function()).into();
     let mut rows = Vec::new();
     for (name, connections) in [(Name::Http1, 1), (Name::Http32, 32)] {
         let mut open = Vec::new();

@@ -161,7 +161,7 @@ impl Running {
         let running = Self { process, _said: said, client, local: Client::local(&prepared.data) };
         running
             .client
-            .send(Method::POST, &invocation_path(&prepared.first.service, &prepared.first.function), &[], "bench".into())
+            .send(Method::POST, &invocation_path(prepared.first.service(), prepared.first.function()), &[], "bench".into())
             .await?
             .ok()?;
         Ok((running, began.elapsed()))

@@ -21,7 +21,7 @@ pub enum Kind {
 }
 
 pub async fn run(name: &FunctionName, data: Option<String>, kind: Kind, target: TargetArgs) -> anyhow::Result<()> {
-    let path = format!("/2020-04-30/functions/service:{}:function:{}/invocations", name.service, name.function);
+    let path = format!("/2020-04-30/functions/service:{}:function:{}/invocations", name.service(), name.function());
     let mut headers = Vec::new();
     if let Kind::Async { idempotency_key } = &kind {
         headers.push((HeaderName::from_static("x-fc-invocation-type"), "Async"));

@@ -15,6 +15,7 @@ pub const PAST_MAX: usize = 2;
 /// Versions of one service.
 pub const VERSIONS_MAX: usize = 100;
 const ALIASES_MAX: usize = 100;
+const WENT_BACK: &str = "went_back";
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Versions {
@@ -22,6 +23,8 @@ pub struct Versions {
     pub aliases: Vec<Alias>,
     /// The last ones first.
     pub past: BTreeMap<FunctionName, Vec<Past>>,
+    /// Functions that went back by themselves since they were deployed, with when and why, in words.
+    pub went_back: BTreeMap<FunctionName, String>,
     /// The last number of each service: none is given twice.
     last: BTreeMap<String, u32>,
 }
@@ -109,7 +112,7 @@ impl Versions {
 
     /// Publishes what is deployed of a service. Its number.
     pub fn publish(&mut self, set: &Set, service: &str, description: &str, now_ms: u64) -> Result<u32, VersionError> {
-        let functions: Vec<_> = set.functions.iter().filter(|row| row.name.service == service).cloned().collect();
+        let functions: Vec<_> = set.functions.iter().filter(|row| row.name.service() == service).cloned().collect();
         if functions.is_empty() {
             return Err(VersionError::NoService(service.to_owned()));
         }
@@ -173,12 +176,12 @@ impl Versions {
         let numbers: Vec<u32> = match qualifier.parse() {
             Ok(number) => vec![number],
             Err(_) => {
-                let alias = self.aliases.iter().find(|alias| alias.service == base.service && alias.name == qualifier);
+                let alias = self.aliases.iter().find(|alias| alias.service == base.service() && alias.name == qualifier);
                 alias.map(|alias| std::iter::once(alias.version).chain(alias.also.map(|(also, _)| also)).collect()).unwrap_or_default()
             }
         };
         let in_version = |number: &u32| {
-            let version = self.published.iter().find(|version| version.service == base.service && version.number == *number);
+            let version = self.published.iter().find(|version| version.service == base.service() && version.number == *number);
             version.is_some_and(|version| version.functions.iter().any(|row| row.name == base && row.http.is_none()))
         };
         !numbers.is_empty() && numbers.iter().all(in_version)
@@ -194,7 +197,9 @@ impl Versions {
                 past.truncate(PAST_MAX);
             }
         }
-        self.past.retain(|name, _| after.functions.iter().any(|row| row.name == *name));
+        let is_there = |name: &FunctionName| after.functions.iter().any(|row| row.name == *name);
+        self.past.retain(|name, _| is_there(name));
+        self.went_back.retain(|name, _| is_there(name));
     }
 
     /// Takes the last one that was deployed before.
@@ -217,6 +222,7 @@ impl Versions {
         for (name, row) in rows(Table::Past)? {
             versions.past.insert(name.parse()?, serde_json::from_slice(&row)?);
         }
+        versions.went_back = store.get_json(Table::Meta, WENT_BACK)?.unwrap_or_default();
         versions.last = store.list_json(Table::VersionNumbers)?.into_iter().collect();
         Ok(versions)
     }
@@ -234,6 +240,7 @@ impl Versions {
         for (name, past) in &self.past {
             batch.put_json(Table::Past, name.to_string(), past)?;
         }
+        batch.put_json(Table::Meta, WENT_BACK, &self.went_back)?;
         for (service, last) in &self.last {
             batch.put_json(Table::VersionNumbers, service.clone(), last)?;
         }

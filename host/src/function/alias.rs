@@ -32,7 +32,7 @@ impl Aliases {
     /// Where calls of a name with an alias go.
     pub fn all(&self, name: &FunctionName) -> Vec<FunctionName> {
         let (base, qualifier) = (name.base(), name.qualifier().unwrap_or_default());
-        let Some(target) = self.0.get(&(base.service.clone(), qualifier.to_owned())) else { return Vec::new() };
+        let Some(target) = self.0.get(&(base.service().to_owned(), qualifier.to_owned())) else { return Vec::new() };
         let also = target.also.iter().map(|(also, _)| also);
         std::iter::once(&target.version).chain(also).map(|version| base.qualified(version)).collect()
     }
@@ -40,7 +40,7 @@ impl Aliases {
     /// Where the next call of a name with an alias goes.
     pub fn next(&self, name: &FunctionName) -> Option<FunctionName> {
         let (base, qualifier) = (name.base(), name.qualifier()?);
-        let target = self.0.get(&(base.service.clone(), qualifier.to_owned()))?;
+        let target = self.0.get(&(base.service().to_owned(), qualifier.to_owned()))?;
         let version = match &target.also {
             None => &target.version,
             Some((also, percent)) => {

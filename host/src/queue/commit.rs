@@ -17,7 +17,16 @@ pub(super) struct Ending {
     pub(super) outcome: Outcome,
     /// What follows from the end, in the same commit.
     pub(super) then: Vec<Job>,
-    pub(super) done: oneshot::Sender<()>,
+    /// Who waits for it.
+    pub(super) done: Option<oneshot::Sender<()>>,
+}
+
+impl Ending {
+    pub(super) fn tell(self) {
+        if let Some(done) = self.done {
+            let _ = done.send(());
+        }
+    }
 }
 
 /// What the thread of the commits knows, and what is in the commit that is under way.
@@ -63,13 +72,13 @@ impl Source for Queue {
 
     fn committed(&self) {
         let writing = &mut *self.log.lock();
-        let changes = std::mem::take(&mut writing.changes);
+        let (changes, now) = (std::mem::take(&mut writing.changes), self.clock.now());
         let mut state = self.state.lock();
         for number in changes.gone {
             state.leave(number);
         }
         for (number, job) in changes.added {
-            state.enter(number, job, &self.clock);
+            state.enter(number, job, now);
         }
         for (number, letter) in &changes.dead {
             state.bury(*number, letter);
@@ -139,7 +148,7 @@ impl Writing {
     /// The job that is to be tried again, if it is.
     fn end(&mut self, ending: Ending, now_ms: u64) -> Option<&Job> {
         let Ending { lease: Lease { number, job, .. }, outcome, then, done } = ending;
-        self.waiting.push(done);
+        self.waiting.extend(done);
         for job in then {
             self.add(Job { accepted_ms: now_ms, ..job });
         }

@@ -13,7 +13,7 @@ use super::commit::Ending;
 use super::job::{DeadLetter, Job};
 use super::log::{self, Loaded};
 use super::{BYTES_MAX, DEAD_LETTERS_MAX, DeadHead, KEPT, KEYED_MAX, QueueError, RESULTS_BYTES_MAX, ROWS_MAX, count, hash};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::name::FunctionName;
 use crate::store::Batch;
 
@@ -74,12 +74,12 @@ pub(super) struct Lane {
 impl State {
     pub(super) fn loaded(loaded: Loaded, clock: &Clock) -> Self {
         let mut state = Self::default();
-        let (now, mut key_ends) = (clock.monotonic(), Vec::new());
+        let (now, mut key_ends) = (clock.now(), Vec::new());
         let mut keyed = |state: &mut Self, key: u128, id, accepted_ms| {
-            let left = log::left(clock, accepted_ms, KEPT);
+            let left = log::left(now, accepted_ms, KEPT);
             if !left.is_zero() {
                 state.keys.insert(key, id);
-                key_ends.push((now + left, key));
+                key_ends.push((now.monotonic + left, key));
             }
         };
         for (commit, ended) in loaded.ended {
@@ -97,7 +97,7 @@ impl State {
                 keyed(&mut state, hash(&job.target, key), job.id, job.accepted_ms);
             }
             state.count(&job);
-            state.enter(number, job, clock);
+            state.enter(number, job, now);
         }
         key_ends.sort_unstable();
         state.key_ends = key_ends.into();
@@ -126,15 +126,15 @@ impl State {
     }
 
     /// A job that is on disk.
-    pub(super) fn enter(&mut self, number: u64, job: Job, clock: &Clock) {
+    pub(super) fn enter(&mut self, number: u64, job: Job, now: Now) {
         self.ids.insert(job.id, Place::Here(number));
-        let left = job.pause.map(|pause| log::left(clock, pause.from_ms, Duration::from_millis(pause.for_ms)));
-        let next = left.filter(|left| !left.is_zero()).map(|left| clock.monotonic() + left);
+        let left = job.pause.map(|pause| log::left(now, pause.from_ms, Duration::from_millis(pause.for_ms)));
+        let next = left.filter(|left| !left.is_zero()).map(|left| now.monotonic + left);
         let target = job.target.clone();
         let lane = self.lanes.entry(target.clone()).or_default();
         lane.leased_max = leased_max(&job);
-        let age = Duration::from_millis(clock.unix_ms().saturating_sub(job.accepted_ms));
-        let accepted = clock.monotonic().checked_sub(age).unwrap_or_else(|| clock.monotonic());
+        let age = Duration::from_millis(now.unix_ms.saturating_sub(job.accepted_ms));
+        let accepted = now.monotonic.checked_sub(age).unwrap_or(now.monotonic);
         self.jobs.insert(number, Entry { job: Arc::new(job), accepted, is_leased: false, next });
         match next {
             Some(next) => self.paused.push(Reverse((next, number))),
@@ -151,6 +151,24 @@ impl State {
             self.rows -= 1;
             self.bytes -= entry.job.bytes();
         }
+    }
+
+    /// A try is over. Whether there is something to write, which the next commit takes.
+    pub(super) fn end(&mut self, ending: Ending) -> bool {
+        self.release(&ending.lease.job.target);
+        for job in &ending.then {
+            self.count(job);
+        }
+        if ending.lease.is_volatile() {
+            self.leave(ending.lease.number);
+            self.ids.remove(&ending.lease.job.id);
+        }
+        if ending.lease.is_volatile() && ending.then.is_empty() {
+            ending.tell();
+            return false;
+        }
+        self.ending.push(ending);
+        true
     }
 
     pub(super) fn bury(&mut self, number: u64, letter: &DeadLetter) {

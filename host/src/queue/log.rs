@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::KEPT;
 use super::job::{DeadLetter, Ended, Job};
-use crate::clock::Clock;
+use crate::clock::{Clock, Now};
 use crate::store::{Batch, Store, Table};
 
 /// What one thread, that of the commits, knows of the rows.
@@ -79,7 +79,7 @@ pub struct Changes {
 
 impl Log {
     pub fn load(store: &Store, clock: &Clock) -> anyhow::Result<(Self, Loaded)> {
-        let (mut log, mut loaded) = (Self::default(), Loaded::default());
+        let (mut log, mut loaded, now) = (Self::default(), Loaded::default(), clock.now());
         let gone: HashMap<String, Vec<u8>> = store.list(Table::JobsGone)?.into_iter().collect();
         for (key, row) in store.list(Table::Jobs)? {
             let first = number(&key)?;
@@ -99,7 +99,7 @@ impl Log {
             let commit = number(&key)?;
             let jobs: Vec<Ended> = decoded(Table::Ended, &key, &row)?;
             let newest_ms = jobs.iter().map(|job| job.ended_ms).max().unwrap_or_default();
-            log.remember(commit, &jobs, clock.monotonic() + left(clock, newest_ms, KEPT));
+            log.remember(commit, &jobs, now.monotonic + left(now, newest_ms, KEPT));
             log.next_commit = commit + 1;
             loaded.ended.extend(jobs.into_iter().map(|job| (commit, job)));
         }
@@ -116,7 +116,7 @@ impl Log {
         for jobs in blocks_of(&changes.added) {
             let first = jobs[0].0;
             let row: Vec<&Job> = jobs.iter().map(|(_, job)| job).collect();
-            batch.put(Table::Jobs, key(first), encoded(&row));
+            batch.put(Table::Jobs, key(first), encoded(&row, jobs.iter().map(|(_, job)| job.bytes()).sum()));
             self.blocks.insert(first, Block::new(jobs.len()));
         }
         let mut touched = Vec::new();
@@ -138,7 +138,7 @@ impl Log {
             }
         }
         for (number, letter) in &changes.dead {
-            batch.put(Table::DeadLetters, key(*number), encoded(letter));
+            batch.put(Table::DeadLetters, key(*number), encoded(letter, letter.job.bytes()));
         }
         for number in &changes.buried {
             batch.delete(Table::DeadLetters, key(*number));
@@ -146,7 +146,7 @@ impl Log {
         let commit = self.next_commit;
         if !changes.ended.is_empty() {
             let ended: Vec<&Ended> = changes.ended.iter().map(|(ended, _)| ended).collect();
-            batch.put(Table::Ended, key(commit), encoded(&ended));
+            batch.put(Table::Ended, key(commit), encoded(&ended, ended.len() * ENDED_BYTES));
             for (ended, result) in &changes.ended {
                 if let Some(result) = result {
                     batch.put(Table::Results, ended.id.simple().to_string(), result.clone());
@@ -187,8 +187,8 @@ impl Log {
 }
 
 /// What is left of `whole` that began at `from_ms`, which was on a clock that may have been set since.
-pub fn left(clock: &Clock, from_ms: u64, whole: Duration) -> Duration {
-    whole.saturating_sub(Duration::from_millis(clock.unix_ms().saturating_sub(from_ms)))
+pub fn left(now: Now, from_ms: u64, whole: Duration) -> Duration {
+    whole.saturating_sub(Duration::from_millis(now.unix_ms.saturating_sub(from_ms)))
 }
 
 impl Block {
@@ -228,6 +228,8 @@ fn blocks_of(jobs: &[(u64, Job)]) -> Vec<&[(u64, Job)]> {
 
 const BLOCK_BYTES_MAX: usize = 256 << 10;
 const BLOCK_JOBS_MAX: usize = 512;
+/// About what one takes.
+const ENDED_BYTES: usize = 128;
 
 /// How one job ended, of the row that holds it.
 pub fn ended(store: &Store, commit: u64, id: Uuid) -> anyhow::Result<Option<Ended>> {
@@ -257,8 +259,11 @@ fn number(key: &str) -> anyhow::Result<u64> {
 /// What the rows of now begin with.
 const FORM: u8 = 1;
 
-fn encoded(row: &impl Serialize) -> Vec<u8> {
-    postcard::to_extend(row, vec![FORM]).expect("these types have a form in postcard")
+/// `bytes` is about what it takes: a row that grows is copied again and again.
+fn encoded(row: &impl Serialize, bytes: usize) -> Vec<u8> {
+    let mut encoded = Vec::with_capacity(bytes);
+    encoded.push(FORM);
+    postcard::to_extend(row, encoded).expect("these types have a form in postcard")
 }
 
 fn decoded<T: DeserializeOwned>(table: Table, key: &str, row: &[u8]) -> anyhow::Result<T> {

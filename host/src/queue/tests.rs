@@ -92,8 +92,52 @@ fn a_target_with_many_jobs_does_not_hide_another() {
         bench.submit(job("a/slow", 1));
     }
     bench.submit(job("a/quick", 1));
-    let targets = [bench.lease(), bench.lease()].map(|lease| lease.unwrap().job.target.function.clone());
+    let targets = [bench.lease(), bench.lease()].map(|lease| lease.unwrap().job.target.function().to_owned());
     assert_eq!(targets, ["slow", "quick"]);
+}
+
+#[test]
+fn many_jobs_of_one_target_are_a_backlog_and_a_few_are_none() {
+    let bench = Bench::new();
+    for _ in 0..BACKLOG + 3 {
+        bench.submit(job("a/slow", 1));
+    }
+    bench.submit(job("a/quick", 1));
+    let leases: Vec<_> = std::iter::from_fn(|| bench.lease()).map(|lease| (lease.job.target.to_string(), lease.is_backlog)).collect();
+    let of = |name| leases.iter().filter(move |(target, _)| target == name).map(|(_, is_backlog)| *is_backlog).collect::<Vec<_>>();
+    assert_eq!(of("a/slow"), [true, true, true, false, false, false, false, false]);
+    assert_eq!(of("a/quick"), [false]);
+}
+
+#[test]
+fn there_is_no_backlog_in_a_queue_that_is_half_full() {
+    let bench = Bench::new();
+    bench.submit(job("a/large", BYTES_MAX / 2));
+    for _ in 0..BACKLOG + 1 {
+        bench.submit(job("a/slow", 1));
+    }
+    let large = bench.lease().unwrap();
+    assert!(!bench.lease().unwrap().is_backlog);
+    bench.end(large, Outcome::Done(Bytes::new()));
+    for _ in 0..BACKLOG {
+        bench.submit(job("a/slow", 1));
+    }
+    assert!(bench.lease().unwrap().is_backlog);
+}
+
+#[test]
+fn an_end_brings_the_next_job_of_the_same_place() {
+    let bench = Bench::new();
+    let ids: Vec<_> = (0..3).map(|_| bench.submit(Job { concurrency: 1, ..job("a/b", 1) }).id).collect();
+    let first = bench.lease().unwrap();
+    assert!(bench.lease().is_none());
+    let second = bench.queue.end_and_lease(first, Outcome::Done(Bytes::new()), vec![]).unwrap();
+    assert_eq!(second.job.id, ids[1]);
+    assert!(bench.lease().is_none());
+    let third = bench.queue.end_and_lease(second, dead(), vec![]).unwrap();
+    assert!(bench.queue.end_and_lease(third, Outcome::Done(Bytes::new()), vec![]).is_none());
+    assert!(bench.commit());
+    assert_eq!((bench.queue.rows(), bench.queue.dead_letters().len()), (0, 1));
 }
 
 #[test]

@@ -230,8 +230,8 @@ impl BoundCode {
         let context = Context {
             request_id: call.request_id,
             invoker_context: call.invoker_context,
-            service: function.base.service.clone(),
-            function: function.base.function.clone(),
+            service: function.base.service().to_owned(),
+            function: function.base.function().to_owned(),
             deadline_ms: millis(call.deadline.saturating_duration_since(Instant::now())),
         };
         let handled = live.instance.ledge_edge_handler().call_handle(&mut live.store, &call.event, &context).await;

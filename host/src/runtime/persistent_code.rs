@@ -221,8 +221,8 @@ async fn handle(
     let context = Context {
         request_id: call.request_id,
         invoker_context: call.invoker_context,
-        service: name.service,
-        function: name.function,
+        service: name.service().to_owned(),
+        function: name.function().to_owned(),
         deadline_ms: millis(call.deadline.saturating_duration_since(Instant::now())),
     };
     let handled = function.ledge_edge_persistent().call_handle(accessor, call.event.into(), context).await?;

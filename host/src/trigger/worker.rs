@@ -1,10 +1,11 @@
 //! The queue's workers: they run what was accepted, try again what failed, and say what becomes of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::bus::{Bus, Kind, Message, Source};
@@ -24,17 +25,42 @@ const BROKEN_PAUSE: Duration = Duration::from_secs(1);
 /// What a lease lasts beyond the function's deadline. A call ends at its deadline by itself: this is for one that does not.
 const LEASE_GRACE: Duration = Duration::from_secs(5);
 
-/// Runs what the queue leases, each job in a task of its own, until the queue stops and every leased job has ended.
-/// How many run at once is the queue's to say: so many for each function, and no more.
-pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>, bus: Arc<Bus>, clock: Clock) {
+/// For how long a job of a backlog runs behind. One that computes for longer would meet its deadline where it should not.
+const BEHIND: Duration = Duration::from_millis(10);
+
+/// Where jobs run.
+#[derive(Clone)]
+pub struct Threads {
+    /// With everything else.
+    pub usual: Handle,
+    /// When nothing else wants to.
+    pub behind: Handle,
+}
+
+/// Runs what the queue leases until the queue stops and every leased job has ended. How many run at once is the queue's to say: so many for
+/// each function, and no more. Each of them is a task, which goes on with the next job.
+pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>, bus: Arc<Bus>, clock: Clock, threads: Threads) {
     let worker = Arc::new(Worker { queue, functions, bus, clock, failures: OncePerSecond::default() });
-    let mut jobs = JoinSet::new();
-    while let Some(lease) = worker.queue.lease().await {
-        while jobs.try_join_next().is_some() {}
-        let worker = worker.clone();
-        jobs.spawn(async move { worker.work(lease).await });
+    let (mut tasks, mut is_stopping) = (JoinSet::new(), false);
+    loop {
+        let next = tokio::select! {
+            lease = worker.queue.lease(), if !is_stopping => {
+                is_stopping = lease.is_none();
+                lease
+            }
+            Some(ended) = tasks.join_next() => ended.unwrap_or_else(|error| {
+                tracing::error!("an async invocation ended unexpectedly, and is tried again after the next start: {error}");
+                None
+            }),
+            else => return,
+        };
+        let Some(lease) = next else { continue };
+        if lease.is_backlog {
+            tasks.spawn_on(worker.clone().work_behind(lease, threads.usual.clone()), &threads.behind);
+        } else {
+            tasks.spawn_on(worker.clone().work_on(lease), &threads.usual);
+        }
     }
-    while jobs.join_next().await.is_some() {}
 }
 
 struct Worker {
@@ -44,6 +70,24 @@ struct Worker {
     clock: Clock,
     failures: OncePerSecond,
 }
+
+/// Jobs may end without ever waiting: whoever does many of them lets others run in between.
+struct Turn(Instant);
+
+impl Turn {
+    fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    async fn yield_if_over(&mut self) {
+        if self.0.elapsed() >= TURN {
+            tokio::task::yield_now().await;
+            *self = Self::begin();
+        }
+    }
+}
+
+const TURN: Duration = Duration::from_millis(1);
 
 /// What one try came to.
 enum Tried {
@@ -57,7 +101,42 @@ enum Tried {
 }
 
 impl Worker {
-    async fn work(&self, lease: Lease) {
+    /// Works until there is nothing to do, or only what should run elsewhere: that job.
+    async fn work_on(self: Arc<Self>, mut lease: Lease) -> Option<Lease> {
+        let mut turn = Turn::begin();
+        loop {
+            lease = self.work(lease).await?;
+            if lease.is_backlog {
+                return Some(lease);
+            }
+            turn.yield_if_over().await;
+        }
+    }
+
+    /// The same for a backlog. A job that takes long goes on among the others.
+    async fn work_behind(self: Arc<Self>, mut lease: Lease, usual: Handle) -> Option<Lease> {
+        let mut turn = Turn::begin();
+        loop {
+            let worker = self.clone();
+            let mut work = Box::pin(async move { worker.work(lease).await });
+            lease = match tokio::time::timeout(BEHIND, &mut work).await {
+                Ok(next) => next?,
+                Err(_) => match usual.spawn(work).await {
+                    Ok(next) => next?,
+                    Err(error) => std::panic::resume_unwind(error.try_into_panic().ok()?),
+                },
+            };
+            if !lease.is_backlog {
+                return Some(lease);
+            }
+            // Linux lets a thread go on for a while before one that waits for its core takes it, however nice it is.
+            std::thread::yield_now();
+            turn.yield_if_over().await;
+        }
+    }
+
+    /// One job. The next one, if there is one.
+    async fn work(&self, lease: Lease) -> Option<Lease> {
         let job = lease.job.clone();
         let function = self.functions.get(&job.target);
         let policy = function.as_ref().and_then(|function| function.asynchronous.clone()).unwrap_or_default();
@@ -69,7 +148,10 @@ impl Worker {
         };
         let attempt = job.attempts.len() as u32 + 1;
         let (outcome, then) = match tried {
-            Tried::NotNow(pause) => return self.queue.put_back(lease, pause),
+            Tried::NotNow(pause) => {
+                self.queue.put_back(lease, pause);
+                return None;
+            }
             Tried::Done(result) => {
                 tracing::debug!("async invocation {} of function `{}` is done", job.id, job.target);
                 let then = self.follow(&policy.on_success, &job, attempt, Ok(&result));
@@ -87,8 +169,7 @@ impl Worker {
                 (queue::Outcome::Dead { began_ms, error }, then)
             }
         };
-        // Nobody waits for it: it is written as soon as it can be, and a crash before that repeats the job.
-        drop(self.queue.end(lease, outcome, then.into_iter().collect()));
+        self.queue.end_and_lease(lease, outcome, then.into_iter().collect())
     }
 
     async fn attempt(&self, job: &Job, function: Option<&Function>) -> Tried {
@@ -163,7 +244,7 @@ fn account(job: &Job, attempts: u32, now_ms: u64, result: Result<&Bytes, &String
         "timestamp": now_ms,
         "requestContext": {
             "requestId": job.id,
-            "functionArn": format!("service:{}:function:{}", job.target.service, job.target.function),
+            "functionArn": format!("service:{}:function:{}", job.target.service(), job.target.function()),
             "condition": if error.is_empty() { "" } else { "RetriesExhausted" },
             "approximateInvokeCount": attempts,
         },
