@@ -364,8 +364,11 @@ impl Deploy {
         let mut problems = self.problems(before, after);
         if !problems.is_empty() {
             // What was wrong before, as after going back, is nothing that this change has to mend.
-            let known = self.problems(before, before);
-            problems.retain(|problem| !known.contains(problem));
+            for known in self.problems(before, before) {
+                if let Some(at) = problems.iter().position(|problem| *problem == known) {
+                    problems.remove(at);
+                }
+            }
         }
         if problems.is_empty() { Ok(Report::between(before, after)) } else { Err(DeployError::Refused(problems)) }
     }

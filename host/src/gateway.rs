@@ -168,6 +168,7 @@ impl Gateway {
             program: options.program,
             seal: seal.clone(),
             components: Arc::new(components.clone()),
+            guests: guests.handle(),
             iot_data,
             fc,
             state: State::open(store.clone(), Some(writer.handle())).context("opening what functions keep")?,

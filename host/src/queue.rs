@@ -217,25 +217,31 @@ impl Queue {
     }
 
     fn try_lease(&self) -> Next {
-        self.lease_of(&mut self.state.lock())
+        self.lease_of(&mut self.state.lock(), false)
     }
 
-    fn lease_of(&self, state: &mut State) -> Next {
+    /// The next job; with `is_behind` only if it is one of a backlog, since others shall not wait for whoever runs behind.
+    fn lease_of(&self, state: &mut State, is_behind: bool) -> Next {
         if state.is_stopping || state.is_broken {
             return Next::Stopping;
         }
         let now = self.clock.monotonic();
         state.resume(now);
         while let Some(target) = state.ready.pop_front() {
+            let has_room = state.rows < ROWS_MAX / 2 && state.bytes < BYTES_MAX / 2;
             let Some(lane) = state.lanes.get_mut(&target) else { continue };
+            let is_backlog = lane.jobs.len() > BACKLOG && has_room;
+            if is_behind && !is_backlog {
+                state.ready.push_front(target);
+                self.changed.notify_one();
+                return Next::Nothing(None);
+            }
             lane.is_ready = false;
             let Some(number) = lane.jobs.pop_front() else { continue };
             lane.leased += 1;
-            let waiting = lane.jobs.len();
             let entry = state.jobs.get_mut(&number).expect("a job in a lane has not ended");
             entry.is_leased = true;
             let (job, age) = (entry.job.clone(), now.saturating_duration_since(entry.accepted));
-            let is_backlog = waiting >= BACKLOG && state.rows < ROWS_MAX / 2 && state.bytes < BYTES_MAX / 2;
             state.refresh(&target);
             if !state.ready.is_empty() {
                 self.changed.notify_one();
@@ -269,12 +275,13 @@ impl Queue {
         async move { written.await.map_err(|_| QueueError::Disk) }
     }
 
-    /// The same, and the next job, if there is one for this worker's place. Nobody waits for the end: it is written as soon as it can be, and
+    /// The same, and the next job, if there is one for this worker: one of a backlog is followed by one of a backlog. Nobody waits for the end: it is written as soon as it can be, and
     /// a crash before that repeats the job.
     pub fn end_and_lease(&self, lease: Lease, outcome: Outcome, then: Vec<Job>) -> Option<Lease> {
+        let is_behind = lease.is_backlog;
         let mut state = self.state.lock();
         let has_rows = state.end(Ending { lease, outcome, then, done: None });
-        let next = self.lease_of(&mut state);
+        let next = self.lease_of(&mut state, is_behind);
         drop(state);
         if has_rows {
             self.wake();

@@ -63,6 +63,7 @@ pub struct Runtime {
     cache: Cache,
     components: Arc<dyn ComponentSource>,
     ticker: Arc<Ticker>,
+    guests: tokio::runtime::Handle,
     pub function_parts: FunctionParts,
 }
 
@@ -74,6 +75,8 @@ pub struct Parts {
     pub program: PathBuf,
     pub seal: Arc<Seal>,
     pub components: Arc<dyn ComponentSource>,
+    /// Where guests run.
+    pub guests: tokio::runtime::Handle,
     pub iot_data: Arc<IotDataParts>,
     pub fc: Arc<FcParts>,
     pub state: Arc<State>,
@@ -115,6 +118,7 @@ impl Runtime {
             cache: Cache::open(&parts.cache_dir, parts.seal, Compiler::new(parts.program, sizes.layout))?,
             components: parts.components,
             ticker,
+            guests: parts.guests,
             function_parts: FunctionParts { iot_data: parts.iot_data, fc: parts.fc, state: parts.state, hoards: Hoards::default() },
         })
     }

@@ -71,6 +71,7 @@ pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, th
         cache_dir: scratch.path().join("cache"),
         program: this_program(),
         seal: Arc::new(Seal::ephemeral()),
+        guests: tokio::runtime::Handle::current(),
         components: guests.components.clone(),
         iot_data: Arc::new(IotDataParts { things, bus: Arc::new(Bus::default()) }),
         fc: Arc::new(FcParts { functions, queue: Queue::open(store.clone(), Clock::system(), None)? }),

@@ -42,8 +42,9 @@ impl Resident {
         let class = Class { stack_bytes: function.limits.stack_bytes, image: Image::Small, stacks };
         let kind = if function.http.is_some() { Kind::Http } else { Kind::Function };
         let (runtime, digest) = (runtime.clone(), function.digest.clone());
-        // It reads files, and compiles what is in none of them.
-        let loaded = tokio::task::spawn_blocking(move || runtime.load_function(&digest, kind, class)).await?;
+        // It reads files, and compiles what is in none of them. Not where a backlog runs: others may wait for it.
+        let guests = runtime.guests.clone();
+        let loaded = guests.spawn_blocking(move || runtime.load_function(&digest, kind, class)).await?;
         let (code, how) = loaded.inspect_err(|error| {
             if let Some(others) = self.failures.turn() {
                 let name = &function.name;

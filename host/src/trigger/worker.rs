@@ -28,6 +28,9 @@ const LEASE_GRACE: Duration = Duration::from_secs(5);
 /// For how long a job of a backlog runs behind. One that computes for longer would meet its deadline where it should not.
 const BEHIND: Duration = Duration::from_millis(10);
 
+/// What a function may take of the CPU at least, to run behind.
+const CPU_MS_BEHIND: u64 = 500;
+
 /// Where jobs run.
 #[derive(Clone)]
 pub struct Threads {
@@ -55,7 +58,7 @@ pub async fn run(queue: Arc<Queue>, functions: Arc<Functions>, bus: Arc<Bus>, cl
             else => return,
         };
         let Some(lease) = next else { continue };
-        if lease.is_backlog {
+        if worker.may_run_behind(&lease) {
             tasks.spawn_on(worker.clone().work_behind(lease, threads.usual.clone()), &threads.behind);
         } else {
             tasks.spawn_on(worker.clone().work_on(lease), &threads.usual);
@@ -101,12 +104,18 @@ enum Tried {
 }
 
 impl Worker {
+    /// A call's CPU time goes on while its thread has to wait, so one that may take little of it stays where threads wait little.
+    fn may_run_behind(&self, lease: &Lease) -> bool {
+        let has_time = |function: Arc<Function>| function.limits.cpu_ms >= CPU_MS_BEHIND;
+        lease.is_backlog && self.functions.look_at(&lease.job.target).is_some_and(has_time)
+    }
+
     /// Works until there is nothing to do, or only what should run elsewhere: that job.
     async fn work_on(self: Arc<Self>, mut lease: Lease) -> Option<Lease> {
         let mut turn = Turn::begin();
         loop {
             lease = self.work(lease).await?;
-            if lease.is_backlog {
+            if self.may_run_behind(&lease) {
                 return Some(lease);
             }
             turn.yield_if_over().await;
@@ -126,7 +135,7 @@ impl Worker {
                     Err(error) => std::panic::resume_unwind(error.try_into_panic().ok()?),
                 },
             };
-            if !lease.is_backlog {
+            if !self.may_run_behind(&lease) {
                 return Some(lease);
             }
             // Linux lets a thread go on for a while before one that waits for its core takes it, however nice it is.
