@@ -7,10 +7,12 @@ mod caller;
 mod error;
 mod event_stream;
 mod front;
+mod history;
 mod invocation;
 mod invoke;
 mod ledge;
 mod login;
+mod product;
 mod rule;
 mod spaced_json;
 mod thing;
@@ -92,7 +94,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/ledge/v1/dead-letters", get(invocation::dead_letters).post(invocation::requeue_all).delete(invocation::purge_all))
         .route("/ledge/v1/dead-letters/{id}", get(invocation::dead_letter).post(invocation::requeue).delete(invocation::purge))
         .route("/ledge/v1/things", get(ledge::things))
-        .route("/ledge/v1/products", get(ledge::products))
+        .route("/ledge/v1/things/{product}/{name}/history", get(history::show))
+        .route("/ledge/v1/products", get(product::list))
+        .route("/ledge/v1/products/{key}", get(product::show).put(product::put).delete(product::delete))
         .route("/ledge/v1/timers", get(ledge::timers))
         .route("/ledge/v1/rules", get(rule::list))
         .route("/ledge/v1/rules/{name}", get(rule::show).put(rule::put).delete(rule::delete))

@@ -41,6 +41,24 @@ pub mod driver {
     });
 }
 
+/// The world of drivers whose code blocks: synchronous for the guest, asynchronous for the host.
+pub mod blocking {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "driver-blocking",
+        imports: {
+            "ledge:edge/requests.subscribe": async | trappable,
+            default: async,
+        },
+        exports: { default: async },
+        with: {
+            "ledge:edge/types": super::function::ledge::edge::types,
+            "ledge:edge/thing-access-blocking.thing": super::Registration,
+            "wasi": wasmtime_wasi::p2::bindings,
+        },
+    });
+}
+
 pub use function::ledge::edge::{credentials, fc, iot_data, kv, types};
 
 /// The host side of a guest's `thing`.

@@ -1,11 +1,13 @@
 //! The bus: hands each message to those who want it, without ever waiting for one of them.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, LazyLock, Weak};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
+use serde_json::Value as Json;
 use tokio::sync::mpsc;
 
 use crate::call_path::CallPath;
@@ -15,11 +17,37 @@ use crate::name::{FunctionName, ThingId};
 #[derive(Debug)]
 pub struct Message {
     pub topic: String,
-    pub payload: Bytes,
+    pub payload: Payload,
     pub source: Source,
     pub kind: Kind,
     /// The calls that led to it, so that a loop of publishers is cut at the call depth.
     pub path: CallPath,
+}
+
+/// What a message says. A report becomes text only where somebody wants to read it, and once for all who do.
+pub struct Payload(LazyLock<Bytes, Box<dyn FnOnce() -> Bytes + Send>>);
+
+impl Payload {
+    pub fn made_when_asked(json: impl FnOnce() -> Json + Send + 'static) -> Self {
+        Self(LazyLock::new(Box::new(|| json().to_string().into())))
+    }
+
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl<B: Into<Bytes>> From<B> for Payload {
+    fn from(bytes: B) -> Self {
+        let bytes = bytes.into();
+        Self(LazyLock::new(Box::new(|| bytes)))
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes().fmt(f)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

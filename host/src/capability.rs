@@ -7,12 +7,14 @@ pub mod fc;
 pub mod http;
 pub mod iot_data;
 pub mod kv;
+pub mod requests;
 pub mod sockets;
 pub mod thing_access;
 pub mod values;
 pub mod wasi;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,8 @@ pub struct Guest {
     pub who: String,
     pub grants: Arc<Grants>,
     closed_dirs: Arc<ClosedDirs>,
+    /// Where it finds the files of its configuration.
+    files: Option<PathBuf>,
     audit: Audit,
     metrics: Metrics,
     publishes: Rate,
@@ -61,7 +65,13 @@ pub struct Guest {
 impl Guest {
     pub fn new(who: String, grants: Arc<Grants>, closed_dirs: Arc<ClosedDirs>, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
         let (publishes, invocations) = (Rate::new(limits.publishes_per_s), Rate::new(limits.invocations_per_s));
-        Self { who, grants, closed_dirs, audit, metrics, publishes, invocations, lines: Mutex::default() }
+        Self { who, grants, closed_dirs, files: None, audit, metrics, publishes, invocations, lines: Mutex::default() }
+    }
+
+    /// The same with a directory of files that it can read where it is.
+    #[must_use]
+    pub fn with_files(self, dir: PathBuf) -> Self {
+        Self { files: Some(dir), ..self }
     }
 
     /// Tells what went wrong with this guest: counts the limit, where it was one, and writes a line to the log, of each kind one

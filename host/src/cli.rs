@@ -8,10 +8,12 @@ mod curl;
 mod dead_letters;
 mod demo;
 mod deploy;
+mod history;
 mod invoke;
 mod list;
 pub mod new;
 pub mod output;
+mod product;
 mod release;
 mod route;
 mod rule;
@@ -93,6 +95,11 @@ enum Command {
     Alias(version::AliasCommand),
     /// Put what was deployed before in a function's place again. The last two are kept.
     Rollback(version::RollbackArgs),
+    /// Products on a running gateway: their models.
+    #[command(subcommand)]
+    Product(product::Command),
+    /// What a thing reported, by time.
+    History(history::HistoryArgs),
     /// Automation rules on a running gateway: change them, run them, ask what they did and why.
     #[command(subcommand)]
     Rule(rule::Command),
@@ -259,6 +266,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Version(command) => wait(version::version(command)),
         Command::Alias(command) => wait(version::alias(command)),
         Command::Rollback(args) => wait(version::roll_back(args)),
+        Command::Product(command) => wait(product::run(command)),
+        Command::History(args) => wait(history::run(args)),
         Command::Rule(command) => wait(rule::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),
         Command::List { what, json, target } => wait(list::run(what, json, target)),

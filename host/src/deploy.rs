@@ -4,12 +4,14 @@
 mod check;
 mod check_rules;
 mod components;
+mod config_files;
 mod env;
 mod report;
 mod versions;
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -45,6 +47,7 @@ use crate::trigger::route::Routes;
 use crate::trigger::rule::Rules;
 use crate::trigger::timer::Timers;
 pub use components::{Components, PutError};
+pub use config_files::ConfigFiles;
 pub use report::{Change, Report};
 pub use versions::{Alias, Past, Version, VersionError, Versions};
 
@@ -59,6 +62,7 @@ pub struct Parts {
     pub seal: Arc<Seal>,
     pub closed_dirs: Arc<ClosedDirs>,
     pub components: Components,
+    pub config_files: ConfigFiles,
     pub runtime: Arc<Runtime>,
     pub functions: Arc<Functions>,
     pub drivers: Arc<Drivers>,
@@ -307,6 +311,20 @@ impl Deploy {
         Ok(is_there.then_some(report))
     }
 
+    /// Adds a product to what is there or changes it, or with `None` takes it away. `None`: there is no such product.
+    pub async fn change_product(&self, key: &str, product: Option<set::Product>, who: &str) -> Result<Option<Report>, DeployError> {
+        let change = |state: &mut State| {
+            let products = &mut state.set.products;
+            let before = products.len();
+            products.retain(|row| row.key != key);
+            let is_there = product.is_some() || products.len() < before;
+            products.extend(product);
+            Ok::<_, DeployError>(is_there)
+        };
+        let (is_there, report) = self.change(change, Care::Checked, &[], who).await?;
+        Ok(is_there.then_some(report))
+    }
+
     /// The one way from what is deployed to something else: what `change` makes of it is checked, made ready, committed and switched to.
     async fn change<T, E: From<DeployError>>(
         &self,
@@ -479,7 +497,7 @@ impl Deploy {
     async fn persistent(&self, row: &set::Function, health: Option<&Health>) -> Made {
         let (digest, stack_bytes) = (row.component.clone(), row.limits.stack_bytes);
         let (code, how) = self.load(move |runtime| runtime.load_persistent(&digest, stack_bytes)).await?;
-        let guest = self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits);
+        let guest = Arc::new(self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits));
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let probation = self.probation(health);
         let persistent = Arc::new(Persistent::new(row.clone(), code, guest, log, self.parts.runtime.clone(), probation.clone()));
@@ -488,7 +506,7 @@ impl Deploy {
     }
 
     fn function(&self, row: &set::Function) -> (Function, Arc<BoundCode>) {
-        let guest = self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits);
+        let guest = Arc::new(self.guest(format!("function {}", row.name), row.grants.clone(), &row.limits));
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let code = Arc::new(BoundCode::new(self.parts.runtime.clone(), guest, log, row.reuse));
         (Function::new(row, code.clone(), self.counted(row)), code)
@@ -510,6 +528,8 @@ impl Deploy {
         let (code, how) = self.load(move |runtime| runtime.load_driver(&digest, stack_bytes)).await?;
         *compiled += usize::from(how == Loaded::Compiled);
         let guest = self.guest(format!("driver {}", row.name), Arc::new(row.grants.clone()), &row.limits);
+        let guest = if row.files.is_empty() { guest } else { guest.with_files(self.files_of(row).map_err(|error| format!("{error:#}"))?) };
+        let guest = Arc::new(guest);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(row.config.as_ref(), set.things.iter().filter(|thing| thing.driver == row.name)));
         let driver = Deployed { row: row.clone(), code, guest, log, config, things: self.parts.things.clone() };
@@ -517,6 +537,15 @@ impl Deploy {
             driver.try_start().await.map_err(|reason| format!("it does not start: {reason}"))?;
         }
         Ok(Arc::new(driver))
+    }
+
+    /// Where the driver will find its files, once all of them are known to be here.
+    fn files_of(&self, row: &set::Driver) -> anyhow::Result<PathBuf> {
+        for file in &row.files {
+            let missing = || format!("its file `{}` is not on this gateway; deploy it again", file.path);
+            self.parts.components.find(&file.content).with_context(missing)?;
+        }
+        self.parts.config_files.dir_of(&row.name)
     }
 
     /// Away from the threads that serve others: it takes a while.
@@ -529,8 +558,8 @@ impl Deploy {
         loaded.map_err(|error| error.to_string())?.map_err(|error| format!("{error:#}"))
     }
 
-    fn guest(&self, who: String, grants: Arc<Grants>, limits: &Limits) -> Arc<Guest> {
-        Arc::new(Guest::new(who, grants, self.parts.closed_dirs.clone(), limits, self.parts.audit.clone(), self.parts.metrics.clone()))
+    fn guest(&self, who: String, grants: Arc<Grants>, limits: &Limits) -> Guest {
+        Guest::new(who, grants, self.parts.closed_dirs.clone(), limits, self.parts.audit.clone(), self.parts.metrics.clone())
     }
 
     fn commit(&self, state: &State) -> anyhow::Result<()> {
@@ -567,11 +596,13 @@ impl Deploy {
 
     fn prune(&self) {
         let State { set, versions } = self.current.lock().clone();
-        let used =
-            set.functions.iter().chain(versions.kept()).map(|row| &row.component).chain(set.drivers.iter().map(|row| &row.component));
+        let files = set.drivers.iter().flat_map(|row| row.files.iter().map(|file| &file.content));
+        let used = set.functions.iter().chain(versions.kept()).map(|row| &row.component);
+        let used = used.chain(set.drivers.iter().map(|row| &row.component)).chain(files);
         let used: HashSet<&str> = used.map(Digest::as_str).collect();
         self.parts.components.prune(|digest| used.contains(digest));
         self.parts.runtime.prune(|digest| used.contains(digest));
+        self.parts.config_files.prune(|name| set.drivers.iter().any(|row| row.name == name));
     }
 
     async fn switch(&self, state: State, ready: Ready) {
@@ -587,6 +618,11 @@ impl Deploy {
         self.parts.routes.replace(set.routes.clone());
         self.parts.timers.replace(set.functions.iter());
         self.parts.rules.replace(set.rules.clone());
+        for row in &set.drivers {
+            if let Err(error) = tokio::task::block_in_place(|| self.parts.config_files.lay_out(row, &self.parts.components)) {
+                tracing::error!("driver `{}` does not find all of its files: {error:#}; deploy it again", row.name);
+            }
+        }
         self.parts.drivers.replace(ready.drivers);
         self.parts.persistents.replace(ready.persistents);
         for broken in &ready.left_out {

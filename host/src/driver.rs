@@ -6,16 +6,17 @@ mod shared;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::capability::Guest;
+use crate::capability::requests::Request;
 use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::function::Failure;
-use crate::runtime::{DriverCode, DriverSpec, Request};
+use crate::runtime::{DriverCode, DriverSpec};
 use crate::set;
-use crate::supervisor::{Resident, Residents};
-use crate::thing::{Device, Things};
+use crate::supervisor::{Change, Ended, Order, Orders, Resident, Residents};
+use crate::thing::{BoxFuture, Device, Things};
 use handle::{DriverLife, Handle};
 
 /// Every driver of this gateway.
@@ -72,21 +73,44 @@ impl Resident for Deployed {
         &self.guest
     }
 
-    fn is_same(&self, new: &Self) -> bool {
-        self.row == new.row && self.config.whole == new.config.whole
+    /// Of its configuration, and of its things, it is told while it runs.
+    fn change(&self, new: &Self) -> Change {
+        let is_same_code = {
+            let set::Driver { name, component, config: _, files: _, limits, grants } = &self.row;
+            // What has no directory of files cannot be given one.
+            let has_files = self.row.files.is_empty() == new.row.files.is_empty();
+            has_files && (name, component, limits, grants) == (&new.row.name, &new.row.component, &new.row.limits, &new.row.grants)
+        };
+        let is_same_config = self.config.whole == new.config.whole && self.row.files == new.row.files;
+        match (is_same_code, is_same_config) {
+            (true, true) => Change::Nothing,
+            (true, false) => Change::Told,
+            (false, _) => Change::Replaced,
+        }
     }
 
     /// Its things go offline with it.
-    async fn one_life(&self, stopped: &mut watch::Receiver<bool>) -> Result<(), Failure> {
+    async fn one_life(&self, orders: &mut Orders<Self>) -> Result<Ended, Failure> {
         let (sender, requests) = mpsc::channel::<Request>(REQUESTS_MAX);
         let life = DriverLife::new();
         let device = self.device(sender, life.clone());
         let owner: Arc<dyn Device> = device.clone();
         let (spec, code) = (self.spec(owner.clone()), self.code.clone());
-        let ended = tokio::select! {
-            ended = life.live(Box::pin(async move { code.run(spec, requests).await })) => ended,
-            how = device.hangs() => Err(Failure { limit: None, message: how }),
-            _ = stopped.changed() => Ok(()),
+        let mut life = std::pin::pin!(life.live(Box::pin(async move { code.run(spec, requests).await })));
+        let mut telling: BoxFuture<'_, bool> = Box::pin(std::future::pending());
+        let ended = loop {
+            tokio::select! {
+                ended = &mut life => break ended.map(|()| Ended::Returned),
+                how = device.hangs() => break Err(Failure { limit: None, message: how }),
+                order = orders.next() => match order {
+                    Order::Stop => break Ok(Ended::Stopped),
+                    Order::Run(new) => telling = Box::pin(device.config_changed(new.config.clone())),
+                },
+                goes_on = &mut telling => match goes_on {
+                    true => telling = Box::pin(std::future::pending()),
+                    false => break Ok(Ended::Outdated),
+                },
+            }
         };
         self.things.device_gone(&owner);
         ended

@@ -22,7 +22,7 @@ use crate::bus::{Bus, Sink};
 use crate::capability::fc::FcParts;
 use crate::capability::iot_data::IotDataParts;
 use crate::clock::Clock;
-use crate::deploy::{self, Components, Deploy};
+use crate::deploy::{self, Components, ConfigFiles, Deploy};
 use crate::driver::Drivers;
 use crate::function::{self, Functions};
 use crate::grant::ClosedDirs;
@@ -37,6 +37,7 @@ use crate::store::Store;
 use crate::store::writer::Writer;
 pub use crate::supervisor::RestartPolicy;
 use crate::thing::Things;
+use crate::thing::keep::Keeper;
 use crate::tls::Identity;
 use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
@@ -87,6 +88,7 @@ pub struct Gateway {
     pub deploy: Arc<Deploy>,
     queue: Arc<Queue>,
     rules: Arc<Rules>,
+    keeper: Arc<Keeper>,
     store: Arc<Store>,
     writer: Option<Writer>,
     pub drivers: Arc<Drivers>,
@@ -141,7 +143,9 @@ impl Gateway {
         let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
 
         let bus = Arc::new(Bus::default());
-        let things = Arc::new(Things::new(bus.clone(), clock.clone()));
+        let things = Things::open(bus.clone(), clock.clone(), store.clone()).context("opening what things remember")?;
+        let things = Arc::new(things);
+        let keeper = Arc::new(Keeper::new(things.clone(), writer.handle()));
         let functions = Arc::new(Functions::default());
         let queue = Queue::open(store.clone(), clock.clone(), Some(writer.handle())).context("opening the queue of async invocations")?;
         let routes = Arc::new(Routes::new(functions.clone(), queue.clone()));
@@ -185,6 +189,7 @@ impl Gateway {
             seal,
             closed_dirs,
             components,
+            config_files: ConfigFiles::open(&data.path("driver-files"))?,
             runtime,
             functions: functions.clone(),
             drivers: drivers.clone(),
@@ -225,6 +230,7 @@ impl Gateway {
         let workers = guests.handle().spawn(worker::run(queue.clone(), functions.clone(), bus.clone(), clock, threads));
         let upkeep = vec![
             tokio::spawn(timers.run()),
+            tokio::spawn(keeper.clone().run()),
             tokio::spawn(rules.clone().run()),
             tokio::spawn(function::rest_idle(functions.clone(), options.idle)),
             tokio::spawn(deploy::compile_missing(deploy.clone())),
@@ -251,6 +257,7 @@ impl Gateway {
             deploy,
             queue,
             rules,
+            keeper,
             store,
             writer: Some(writer),
             drivers,
@@ -306,6 +313,8 @@ impl Gateway {
             // What it held of the store is let go of by then.
             let _ = task.await;
         }
+        // Whatever fails here has stopped the gateway by other ways.
+        let _ = self.keeper.flush().await;
         if let Some(writer) = self.writer.take() {
             // What ended just now is not to run again at the next start.
             let _ = tokio::task::spawn_blocking(move || writer.stop()).await;

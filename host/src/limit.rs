@@ -107,8 +107,14 @@ pub const BREAKER_FAILURES: RangeInclusive<u32> = 0..=1_000;
 pub const REUSE: RangeInclusive<u32> = 0..=1_000_000;
 pub const LOG_BYTES_PER_S: RangeInclusive<u32> = 0..=16 << 20;
 pub const CALL_DEPTH: RangeInclusive<u32> = 1..=64;
+/// What the history of one thing may take on disk.
+pub const HISTORY_BYTES: RangeInclusive<u32> = 0..=64 << 20;
+/// Where its product does not say: some thousand reports of a few numbers.
+pub const HISTORY_BYTES_USUAL: u32 = 64 << 10;
 /// The largest `json` of a driver's configuration and `custom` of a thing, as JSON text (FACTS 3.1).
 pub const CONFIG_JSON_BYTES_MAX: usize = 1_024;
+/// Files that a driver's configuration may name (`fileList`). Each has [`COMPONENT_BYTES_MAX`] at most.
+pub const CONFIG_FILES_MAX: usize = 100;
 /// Invocations of one function that may wait for a free place. One more is answered 503.
 pub const WAITING_MAX: usize = 1_024;
 /// The largest component that can be deployed.

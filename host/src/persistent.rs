@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::capability::Guest;
 use crate::capability::http::Outgoing;
@@ -16,7 +16,7 @@ use crate::function::http::Exchange;
 use crate::function::{BoxFuture, Call, Code, Failure, Function, InvokeError, Outcome, Probation};
 use crate::runtime::{PersistentCall, PersistentCode, PersistentSpec, Runtime, UnderWay};
 use crate::set::{self, Health};
-use crate::supervisor::{Resident, Residents};
+use crate::supervisor::{Change, Ended, Orders, Resident, Residents};
 
 /// Every persistent function of this gateway.
 pub type Persistents = Residents<Persistent>;
@@ -91,10 +91,10 @@ impl Persistent {
             // It was started once; how its instances do, it shows then.
             return Ok(());
         }
-        let (_keep, mut stopped) = watch::channel(false);
+        let (_keep, mut orders) = Orders::of(self.clone());
         let checked = tokio::select! {
             checked = function.check(health) => checked,
-            ended = self.one_life(&mut stopped) => Err(ended.map_or_else(|failure| failure.message, |()| "it ended".to_owned())),
+            ended = self.one_life(&mut orders) => Err(ended.map_or_else(|failure| failure.message, |_| "it ended".to_owned())),
         };
         // The instance is gone: callers wait for the next one.
         *self.calls.lock() = Calls::new(None);
@@ -148,11 +148,11 @@ impl Resident for Persistent {
     }
 
     /// Whatever a deployment changes of it makes a new one.
-    fn is_same(&self, new: &Self) -> bool {
-        std::ptr::eq(self, new)
+    fn change(&self, new: &Self) -> Change {
+        if std::ptr::eq(self, new) { Change::Nothing } else { Change::Replaced }
     }
 
-    async fn one_life(&self, stopped: &mut watch::Receiver<bool>) -> Result<(), Failure> {
+    async fn one_life(&self, orders: &mut Orders<Self>) -> Result<Ended, Failure> {
         let calls = {
             let mut calls = self.calls.lock();
             if calls.receiver.is_none() {
@@ -165,12 +165,12 @@ impl Resident for Persistent {
         let mut life = std::pin::pin!(code.run(&self.runtime.function_parts, self.spec(under_way.clone()), calls));
         let late = under_way.is_late(self.own_deadline() + GRACE);
         let ended = tokio::select! {
-            ended = &mut life => ended,
+            ended = &mut life => ended.map(|()| Ended::Returned),
             () = late => Err(Failure { limit: None, message: format!("a call was not over within {} ms", self.row.limits.deadline_ms) }),
-            _ = stopped.changed() => {
+            _ = orders.next() => {
                 // No more calls: those who come look for what is in its place. The one that is under way may end.
                 *self.calls.lock() = Calls::new(Some("it is being replaced, or taken away".to_owned()));
-                life.await
+                life.await.map(|()| Ended::Stopped)
             }
         };
         if let (Err(failure), Some(probation)) = (&ended, &self.probation) {

@@ -40,7 +40,7 @@ use crate::state::State;
 use cache::Cache;
 pub use compile::compile;
 pub use compiler::{CompileError, Compiler, REFUSED};
-pub use driver_code::{DriverCode, DriverSpec, Request};
+pub use driver_code::{DriverCode, DriverSpec};
 pub use engine::Layout;
 use engine::{Class, Image, Machine, Sizes};
 use function_code::FunctionCode;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use jiff::Timestamp;
 pub use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// As a manifest and the store have it. What is taken from outside is checked by [`Schedule::parse`] before it is used.
@@ -108,13 +108,45 @@ pub fn moment(text: &str) -> Result<u64, String> {
 
 /// As ISO 8601, in UTC.
 pub fn iso(unix_ms: u64) -> String {
-    let moment = i64::try_from(unix_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    moment.map_or_else(String::new, |moment| moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+    timestamp(unix_ms).map_or_else(String::new, |moment| moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// The same with its milliseconds.
+pub fn iso_ms(unix_ms: u64) -> String {
+    timestamp(unix_ms).map_or_else(String::new, |moment| format!("{moment:.3}"))
+}
+
+fn timestamp(unix_ms: u64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()
+}
+
+/// A moment in Unix milliseconds, as people write one: in ISO 8601, in milliseconds, or as so long ago (`10m`, `1h 30m`).
+pub fn parse_moment(text: &str, now_ms: u64) -> Result<u64, String> {
+    if let Ok(ms) = text.parse() {
+        return Ok(ms);
+    }
+    if let Ok(ago) = text.parse::<SignedDuration>() {
+        return Ok(now_ms.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(0)));
+    }
+    let wrong = |_| format!("`{text}` is no time; expected one like 2026-01-31T08:00:00Z, Unix milliseconds, or so long ago, as in 10m");
+    let time: Timestamp = text.parse().map_err(wrong)?;
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_so_long_ago() {
+        let now_ms = 1_800_000_000_000;
+        assert_eq!(parse_moment("10m", now_ms), Ok(now_ms - 600_000));
+        assert_eq!(parse_moment("1h 30m", now_ms), Ok(now_ms - 5_400_000));
+        assert_eq!(parse_moment("1700000000000", now_ms), Ok(1_700_000_000_000));
+        assert_eq!(parse_moment("2023-11-14T22:13:20Z", now_ms), Ok(1_700_000_000_000));
+        assert!(parse_moment("yesterday", now_ms).unwrap_err().starts_with("`yesterday` is no time"));
+        assert_eq!(iso_ms(1_700_000_000_007), "2023-11-14T22:13:20.007Z");
+    }
 
     fn ticks(cron: &str, zone: &str, from: &str, count: usize) -> Vec<String> {
         let (cron, zone) = (parse_cron(cron).unwrap(), parse_zone(zone).unwrap());

@@ -36,6 +36,13 @@ pub struct Product {
     pub tsl: String,
     /// The TSL extension (FACTS 3.2), as JSON text.
     pub tsl_ext: Option<String>,
+    /// What the history of each of its things may take on disk. Within [`HISTORY_BYTES`](crate::limit::HISTORY_BYTES); 0 keeps none.
+    #[serde(default = "history_bytes")]
+    pub history_bytes: u32,
+}
+
+fn history_bytes() -> u32 {
+    crate::limit::HISTORY_BYTES_USUAL
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,8 +64,20 @@ pub struct Driver<C = Digest> {
     pub component: C,
     /// The member `config` of the driver's configuration (FACTS 3.1): an object with `json`, `kv` or `fileList`.
     pub config: Option<serde_json::Value>,
+    /// The files that `config.fileList` names, which the driver can read.
+    #[serde(default = "Vec::new")]
+    pub files: Vec<ConfigFile<C>>,
     pub limits: Limits,
     pub grants: Grants,
+}
+
+/// A file of a driver's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigFile<C = Digest> {
+    /// Where the driver finds it, as in `maps/device_config.json` ([`check_config_path`]).
+    pub path: String,
+    pub content: C,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -312,6 +331,24 @@ pub fn check_device_source(text: &str) -> Result<(), String> {
     }
     check_thing(product).map_err(|_| wrong())
 }
+
+/// Checks the path of a file of a driver's configuration: below where the driver is, and nowhere else.
+pub fn check_config_path(path: &str) -> Result<(), String> {
+    let is_plain = |segment: &str| {
+        let letter = |c: char| c.is_alphanumeric() || "-._ ".contains(c);
+        !segment.is_empty() && segment != "." && segment != ".." && segment.chars().all(letter)
+    };
+    if path.len() <= CONFIG_PATH_BYTES_MAX && path.split('/').all(is_plain) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{}` is no path of a configuration file; expected one like `maps/device_config.json`, below the project",
+        path.escape_debug()
+    ))
+}
+
+/// The longest path of a file of a driver's configuration, in bytes.
+const CONFIG_PATH_BYTES_MAX: usize = 128;
 
 /// The first segments of the API's own paths (`api::router`), which no prefix may take, so that a function is never taken for the API.
 const RESERVED: [&str; 5] = ["auth", "thing", "ledge", "2020-04-30", "2016-08-15"];

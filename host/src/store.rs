@@ -66,6 +66,10 @@ pub enum Table {
     RuleActions,
     /// The log of rules.
     RuleRuns,
+    /// Last values of things, and when they came online.
+    ThingStates,
+    /// What things reported, many reports to a row (`thing/history.rs`).
+    History,
 }
 
 /// Changes that happen together. Within a table they are applied in the order in which they were added.
@@ -292,6 +296,8 @@ impl Table {
             Self::RulesSwitched => "rules_switched",
             Self::RuleActions => "rule_actions",
             Self::RuleRuns => "rule_runs",
+            Self::ThingStates => "thing_states",
+            Self::History => "history",
         }
     }
 

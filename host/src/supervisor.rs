@@ -24,10 +24,12 @@ pub trait Resident: Send + Sync + 'static {
     /// Unique among those of its kind.
     fn name(&self) -> String;
     fn guest(&self) -> &Arc<Guest>;
-    /// Whether the other one is deployed as this one is, so that this one may go on in its place.
-    fn is_same(&self, new: &Self) -> bool;
-    /// One instance, from its start to its end, or until it is `stopped`.
-    fn one_life(&self, stopped: &mut watch::Receiver<bool>) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// What has to happen to the instance of this one where the other one is deployed in its place.
+    fn change(&self, new: &Self) -> Change;
+    /// One instance, from its start to its end, or until it is told to stop.
+    fn one_life(&self, orders: &mut Orders<Self>) -> impl Future<Output = Result<Ended, Failure>> + Send
+    where
+        Self: Sized;
     /// How long it may take to let go when it is stopped.
     fn stop_timeout(&self) -> Duration;
     /// It runs, or is about to.
@@ -36,6 +38,60 @@ pub trait Resident: Send + Sync + 'static {
     fn is_away(&self, why: &str);
     /// It does not run, and will not by itself.
     fn is_out(&self, why: &str);
+}
+
+/// What a deployment makes of one that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It goes on.
+    Nothing,
+    /// It is told, and may go on.
+    Told,
+    /// Another instance takes its place.
+    Replaced,
+}
+
+/// How a life came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself, and it starts again after a while.
+    Returned,
+    Stopped,
+    /// It would not go on as what it is now, and starts again at once.
+    Outdated,
+}
+
+/// What is wanted of one.
+pub enum Order<R> {
+    Run(Arc<R>),
+    Stop,
+}
+
+/// What one hears from outside while it lives.
+pub struct Orders<R>(watch::Receiver<Order<R>>);
+
+impl<R> Orders<R> {
+    /// Those of one that is to run until the sender says otherwise.
+    pub fn of(resident: Arc<R>) -> (watch::Sender<Order<R>>, Self) {
+        let (sender, orders) = watch::channel(Order::Run(resident));
+        (sender, Self(orders))
+    }
+
+    /// Returns once something else is wanted.
+    pub async fn next(&mut self) -> Order<R> {
+        match self.0.changed().await {
+            Ok(()) => self.seen().map_or(Order::Stop, Order::Run),
+            Err(_) => Order::Stop,
+        }
+    }
+
+    /// Who is to run, if anybody.
+    fn seen(&mut self) -> Option<Arc<R>> {
+        match &*self.0.borrow_and_update() {
+            Order::Run(resident) => Some(resident.clone()),
+            Order::Stop => None,
+        }
+    }
 }
 
 /// How one is doing.
@@ -72,15 +128,15 @@ pub struct Residents<R> {
 
 struct Supervised<R> {
     deployed: Arc<R>,
-    life: Arc<Life>,
+    life: Arc<Life<R>>,
     task: JoinHandle<()>,
 }
 
 /// What the supervisor and the others share about one.
-struct Life {
+struct Life<R> {
     condition: Mutex<Condition>,
     restarts: AtomicU64,
-    stop: watch::Sender<bool>,
+    orders: watch::Sender<Order<R>>,
 }
 
 impl<R: Resident> Residents<R> {
@@ -88,14 +144,18 @@ impl<R: Resident> Residents<R> {
         Self { guests, restarts, running: Mutex::default() }
     }
 
-    /// Makes those that run those of `wanted`: new ones start, gone ones stop, changed ones start once the old one has let go, and unchanged
-    /// ones are left alone. It waits for none of that.
+    /// Makes those that run those of `wanted`: new ones start, gone ones stop, changed ones are told, or start once the old one has let go,
+    /// and unchanged ones are left alone. It waits for none of that.
     pub fn replace(&self, wanted: Vec<Arc<R>>) {
         let mut running = self.running.lock();
         let mut old = std::mem::take(&mut *running);
         for deployed in wanted {
             let supervised = match old.remove(&deployed.name()) {
-                Some(same) if same.deployed.is_same(&deployed) => same,
+                Some(same) if same.deployed.change(&deployed) == Change::Nothing => same,
+                Some(told) if told.is_alive() && told.deployed.change(&deployed) == Change::Told => {
+                    told.life.orders.send_replace(Order::Run(deployed.clone()));
+                    Supervised { deployed, ..told }
+                }
                 before => self.supervise(deployed, before.map(Stopping::of)),
             };
             running.insert(supervised.deployed.name(), supervised);
@@ -146,17 +206,24 @@ impl<R: Resident> Residents<R> {
 
     /// Starts it once the one `before` has let go.
     fn supervise(&self, deployed: Arc<R>, before: Option<Stopping<R>>) -> Supervised<R> {
-        let (stop, stopped) = watch::channel(false);
-        let life = Arc::new(Life { condition: Mutex::new(Condition::Running), restarts: AtomicU64::new(0), stop });
-        let supervisor = Supervisor { deployed: deployed.clone(), life: life.clone(), failures: Failures::new(self.restarts) };
+        let (sender, orders) = Orders::of(deployed.clone());
+        let life = Arc::new(Life { condition: Mutex::new(Condition::Running), restarts: AtomicU64::new(0), orders: sender });
+        let supervisor = Supervisor { life: life.clone(), failures: Failures::new(self.restarts) };
         deployed.is_back();
         let task = self.guests.spawn(async move {
             if let Some(before) = before {
                 before.stopped(Duration::MAX).await;
             }
-            supervisor.run(stopped).await;
+            supervisor.run(orders).await;
         });
         Supervised { deployed, life, task }
+    }
+}
+
+impl<R> Supervised<R> {
+    /// Whether it runs, or will by itself.
+    fn is_alive(&self) -> bool {
+        matches!(*self.life.condition.lock(), Condition::Running | Condition::Waiting { .. })
     }
 }
 
@@ -165,7 +232,7 @@ struct Stopping<R>(Supervised<R>);
 
 impl<R: Resident> Stopping<R> {
     fn of(supervised: Supervised<R>) -> Self {
-        supervised.life.stop.send_replace(true);
+        supervised.life.orders.send_replace(Order::Stop);
         Self(supervised)
     }
 
@@ -183,44 +250,44 @@ impl<R> Drop for Stopping<R> {
 }
 
 struct Supervisor<R> {
-    deployed: Arc<R>,
-    life: Arc<Life>,
+    life: Arc<Life<R>>,
     failures: Failures,
 }
 
 impl<R: Resident> Supervisor<R> {
-    async fn run(mut self, mut stopped: watch::Receiver<bool>) {
-        while !*stopped.borrow() {
+    async fn run(mut self, mut orders: Orders<R>) {
+        while let Some(deployed) = orders.seen() {
             *self.life.condition.lock() = Condition::Running;
-            self.deployed.is_back();
+            deployed.is_back();
             let began = Instant::now();
-            let ended = self.deployed.one_life(&mut stopped).await;
-            if *stopped.borrow() {
-                break;
-            }
-            let reason = printable(&ended.map_or_else(|failure| failure.message, |()| "`run` returned".to_owned()));
+            let reason = match deployed.one_life(&mut orders).await {
+                Ok(Ended::Stopped) => break,
+                Ok(Ended::Outdated) => continue,
+                Ok(Ended::Returned) => "`run` returned".to_owned(),
+                Err(failure) => printable(&failure.message),
+            };
             match self.failures.ended(began, Instant::now()) {
-                Verdict::Quarantine => return self.quarantine(reason),
-                Verdict::StartAgainAfter(wait) => self.wait(wait, reason, &mut stopped).await,
+                Verdict::Quarantine => return self.quarantine(&*deployed, reason),
+                Verdict::StartAgainAfter(wait) => self.wait(&*deployed, wait, reason, &mut orders).await,
             }
         }
         *self.life.condition.lock() = Condition::Stopped;
     }
 
-    async fn wait(&self, wait: Duration, reason: String, stopped: &mut watch::Receiver<bool>) {
-        let who = &self.deployed.guest().who;
+    async fn wait(&self, deployed: &R, wait: Duration, reason: String, orders: &mut Orders<R>) {
+        let who = &deployed.guest().who;
         tracing::warn!("{who} ended: {reason}; it starts again in {} ms", wait.as_millis());
-        self.deployed.is_away(&format!("it ended: {reason}; it starts again in {} ms", wait.as_millis()));
+        deployed.is_away(&format!("it ended: {reason}; it starts again in {} ms", wait.as_millis()));
         *self.life.condition.lock() = Condition::Waiting { reason };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            _ = stopped.changed() => {}
+            _ = orders.next() => {}
         }
         self.life.restarts.fetch_add(1, Relaxed);
     }
 
-    fn quarantine(self, reason: String) {
-        let (name, guest, policy) = (self.deployed.name(), self.deployed.guest(), self.failures.policy());
+    fn quarantine(&self, deployed: &R, reason: String) {
+        let (name, guest, policy) = (deployed.name(), deployed.guest(), self.failures.policy());
         tracing::error!(
             "{} is quarantined and does not run: it failed {} times within {} s, the last time so: {reason}. \
              Deploy a better one, or type `ledge release {name}`",
@@ -229,7 +296,7 @@ impl<R: Resident> Supervisor<R> {
             policy.failures_within.as_secs()
         );
         guest.audited(&guest.who, "quarantined", &reason);
-        self.deployed.is_out(&format!("quarantined, since it failed too often: {reason}; `ledge release {name}` starts it again"));
+        deployed.is_out(&format!("quarantined, since it failed too often: {reason}; `ledge release {name}` starts it again"));
         *self.life.condition.lock() = Condition::Quarantined { reason };
     }
 }

@@ -3,13 +3,18 @@
 //! A thing is reached through the [`Device`] that registered it; what a driver is, is not known here.
 
 pub mod fault;
+pub mod history;
+pub mod keep;
 mod report;
+mod state;
 pub mod tsl;
 pub mod value;
 
 use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,7 +24,9 @@ use crate::bus::Bus;
 use crate::clock::Clock;
 use crate::name::ThingId;
 use crate::set;
+use crate::store::Store;
 use fault::Fault;
+use state::{State, Stored};
 use tsl::Tsl;
 use value::{Property, Value};
 
@@ -50,14 +57,6 @@ pub struct Thing {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
-struct State {
-    device: Option<Arc<dyn Device>>,
-    online: bool,
-    online_at_ms: Option<u64>,
-    values: BTreeMap<String, Reported>,
-}
-
 /// A value and when it was reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reported {
@@ -81,6 +80,15 @@ pub struct Things {
     out: Mutex<HashMap<String, String>>,
     bus: Arc<Bus>,
     clock: Clock,
+    store: Arc<Store>,
+    /// What the disk has of things that have not been there since the start.
+    stored: Mutex<HashMap<ThingId, Stored>>,
+    /// Things whose rows are to be deleted.
+    gone: Mutex<Vec<ThingId>>,
+    /// Whether there is something that the disk does not know.
+    is_changed: AtomicBool,
+    /// Whoever writes to the disk what things remember, or reads all of it there.
+    disk: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -91,11 +99,18 @@ struct Table {
 }
 
 impl Things {
-    pub fn new(bus: Arc<Bus>, clock: Clock) -> Self {
-        Self { table: ArcSwap::default(), out: Mutex::default(), bus, clock }
+    pub fn open(bus: Arc<Bus>, clock: Clock, store: Arc<Store>) -> anyhow::Result<Self> {
+        let stored = Mutex::new(keep::stored(&store)?);
+        let (table, out, gone, is_changed, disk) = Default::default();
+        Ok(Self { table, out, bus, clock, store, stored, gone, is_changed, disk })
     }
 
-    /// Replaces all products and things. What is known of a thing that stays is kept.
+    /// With nothing on disk: for tests and measurements.
+    pub fn in_memory(bus: Arc<Bus>, clock: Clock) -> Self {
+        Self::open(bus, clock, Arc::new(Store::in_memory())).expect("an empty store has no row that could be damaged")
+    }
+
+    /// Replaces all products and things. What is known of a thing that stays is kept; of one that goes it is deleted.
     pub fn replace(&self, products: Vec<Arc<Product>>, rows: Vec<set::Thing>) {
         let old = self.table.load();
         let products: HashMap<_, _> = products.into_iter().map(|product| (product.row.key.clone(), product)).collect();
@@ -107,14 +122,22 @@ impl Things {
             if let Some(local_name) = &row.local_name {
                 table.local_names.insert((row.product_key.clone(), local_name.clone()), id.clone());
             }
-            let state = old.things.get(&id).map(|thing| thing.state.clone()).unwrap_or_default();
+            let restored = || {
+                let stored = self.stored.lock().remove(&id).unwrap_or_default();
+                Arc::new(Mutex::new(State::restored(stored, &product.tsl)))
+            };
+            let state = old.things.get(&id).map_or_else(restored, |thing| thing.state.clone());
             table.things.insert(id.clone(), Arc::new(Thing { id, row, product, state }));
         }
         for (id, gone) in &old.things {
             if !table.things.contains_key(id) {
                 *gone.state.lock() = State::default();
+                self.gone.lock().push(id.clone());
             }
         }
+        // What is left here is of things that were taken away when nothing could be written any more.
+        self.gone.lock().extend(std::mem::take(&mut *self.stored.lock()).into_keys());
+        self.is_changed.store(true, Relaxed);
         self.table.store(Arc::new(table));
     }
 
@@ -169,6 +192,7 @@ impl Things {
             state.device = Some(device);
             state.come_online(self.clock.unix_ms())
         };
+        self.is_changed.store(true, Relaxed);
         if !was_online {
             self.tell_status(&thing.id, true);
         }
@@ -185,10 +209,16 @@ impl Things {
             }
             if online { state.come_online(self.clock.unix_ms()) } else { std::mem::replace(&mut state.online, false) }
         };
+        self.is_changed.store(true, Relaxed);
         if was_online != online {
             self.tell_status(id, online);
         }
         Ok(())
+    }
+
+    /// Whether `device` has registered the thing.
+    pub fn check_owner(&self, id: &ThingId, device: &Arc<dyn Device>) -> Result<(), Fault> {
+        if self.get(id)?.state.lock().is_owned_by(device) { Ok(()) } else { Err(not_registered(id)) }
     }
 
     /// Forgets the registration.
@@ -330,16 +360,4 @@ impl Thing {
 
 fn not_registered(id: &ThingId) -> Fault {
     Fault::new(fault::DEVICE_UNREGISTER, format!("thing `{id}` is not registered by this driver"))
-}
-
-impl State {
-    fn is_owned_by(&self, device: &Arc<dyn Device>) -> bool {
-        self.device.as_ref().is_some_and(|own| std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(device)))
-    }
-
-    /// Whether it was online.
-    fn come_online(&mut self, now_ms: u64) -> bool {
-        self.online_at_ms = Some(now_ms);
-        std::mem::replace(&mut self.online, true)
-    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ledge::grant::{Dir, Env};
 use ledge::limit::Limits;
 use ledge::name::ThingId;
+use ledge::set;
 use ledge::thing::Presence;
 use ledge::thing::fault;
 use ledge::thing::value::{Property, Value};
@@ -368,4 +369,85 @@ async fn a_driver_has_so_many_calls_under_way_and_no_more() {
     assert!(hung.iter().all(|answer| answer.as_ref().is_err_and(|fault| fault.code == fault::TIMEOUT)), "{hung:?}");
     // Where the two let go a moment too late, its own time is over too.
     assert!(took >= Duration::from_millis(250), "it was answered after {took:?} ({is_answered})");
+}
+
+/// The instance number of a driver: how often it was started again.
+fn restarts(gw: &TestGateway) -> u64 {
+    gw.gateway.drivers.list()[0].2
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_is_told_of_its_new_configuration_while_it_runs() {
+    let setup = gateway().echo_thing("echo-1").with_driver(|driver| driver.config = Some(json!({"json": {"period_ms": 1}})));
+    let gw = setup.start().await;
+    gw.gateway.things.set_properties(&echo_1(), number("Number", 7)).await.unwrap();
+    let setup = gateway().echo_thing("echo-1").with_driver(|driver| driver.config = Some(json!({"json": {"period_ms": 2}})));
+    gw.deploy(setup.echo_thing("echo-2")).await.unwrap();
+    // It is the same instance still: what it remembers is there, its thing was never away, and the new one is.
+    let read = gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap();
+    assert_eq!(read, number("Number", 7));
+    call(&gw, "echo-2", "echo", text("here")).await.unwrap();
+    let config = call(&gw, "echo-1", "config", vec![]).await.unwrap()[0].value.to_text();
+    let config: Json = serde_json::from_str(&config).unwrap();
+    assert_eq!(config["config"], json!({"json": {"period_ms": 2}}));
+    assert_eq!(config["deviceList"].as_array().unwrap().len(), 2);
+    assert_eq!(restarts(&gw), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_does_not_take_its_new_configuration_starts_again_with_it() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    gw.gateway.things.set_properties(&echo_1(), number("Number", 7)).await.unwrap();
+    let mut status = gw.listen("/as/mqtt/status/a1Echo/echo-1");
+    let setup = gateway().echo_thing("echo-1").with_driver(|driver| driver.config = Some(json!({"json": {"stubborn": true}})));
+    gw.deploy(setup).await.unwrap();
+    for wanted in ["offline", "online"] {
+        let body: Json = serde_json::from_str(&status.text().await).unwrap();
+        assert_eq!(body["status"], wanted);
+    }
+    let config = call(&gw, "echo-1", "config", vec![]).await.unwrap()[0].value.to_text();
+    assert!(config.contains("stubborn"), "{config}");
+    assert_ne!(gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap(), number("Number", 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_configuration_are_read_by_their_paths_and_change_under_a_running_driver() {
+    let with_file = |content: &str| {
+        let mut setup = gateway().echo_thing("echo-1");
+        let content = setup.component(content.as_bytes().to_vec());
+        setup.with_driver(|driver| {
+            driver.config = Some(json!({"fileList": [{"path": "maps/device_config.json"}]}));
+            driver.files = vec![set::ConfigFile { path: "maps/device_config.json".into(), content }];
+        })
+    };
+    let gw = with_file("one").start().await;
+    let read = async |gw: &TestGateway, path: &str| call(gw, "echo-1", "read", text(path)).await.unwrap()[0].value.to_text();
+    assert_eq!(read(&gw, "maps/device_config.json").await, "one");
+    assert_eq!(read(&gw, "/maps/device_config.json").await, "one");
+    for outside in ["../ledge.redb", "/etc/passwd", "maps/../../audit.log"] {
+        let refused = read(&gw, outside).await;
+        assert!(refused.contains("os error") || refused.contains("not"), "{outside}: {refused}");
+    }
+    gw.deploy(with_file("two")).await.unwrap();
+    eventually("the new file to be there", || async { read(&gw, "maps/device_config.json").await == "two" }).await;
+    assert_eq!(restarts(&gw), 0);
+    let gw = gw.restart().await;
+    gw.online(&echo_1()).await;
+    assert_eq!(read(&gw, "maps/device_config.json").await, "two");
+    // None of it is left when the driver has no files any more.
+    gw.deploy(gateway().echo_thing("echo-1")).await.unwrap();
+    assert_ne!(read(&gw, "maps/device_config.json").await, "two");
+    assert!(!gw.path("driver-files/echo_thing/maps").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn things_of_a_product_are_registered_by_one_kind_of_name() {
+    let setup = gateway().echo_thing("echo-1").echo_thing("echo-2").with_thing(|thing| thing.local_name = Some("0x1F".into()));
+    let gw = setup.start_without_waiting().await;
+    // The guest registers one by its local name, which its driver may not do for this product any more, and so it ends.
+    eventually("the driver to say why", || async {
+        let driver = driver(&gw).await;
+        driver["reason"].as_str().is_some_and(|reason| reason.contains("use the same kind of name for all of them"))
+    })
+    .await;
 }

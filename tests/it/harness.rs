@@ -18,7 +18,7 @@ use ledge::deploy::{DeployError, Report};
 use ledge::function::{IDLE, Invocation, InvokeError, Outcome};
 use ledge::gateway::{Gateway, HttpListen, Options};
 use ledge::grant::{Grants, InvokeGrants};
-use ledge::limit::Limits;
+use ledge::limit::{HISTORY_BYTES_USUAL, Limits};
 use ledge::name::ThingId;
 use ledge::set::{self, Digest, RouteSource, RouteTopic, Set};
 use ledge::supervisor::RestartPolicy;
@@ -124,7 +124,8 @@ impl Setup {
     }
 
     pub fn product(mut self, key: &str, tsl: &str) -> Self {
-        self.set.products.push(set::Product { key: key.into(), name: key.into(), tsl: tsl.into(), tsl_ext: None });
+        let history_bytes = HISTORY_BYTES_USUAL;
+        self.set.products.push(set::Product { key: key.into(), name: key.into(), tsl: tsl.into(), tsl_ext: None, history_bytes });
         self
     }
 
@@ -149,7 +150,7 @@ impl Setup {
     pub fn driver(mut self, name: &str, guest: &str) -> Self {
         let component = self.component(component(guest));
         let (limits, grants) = (Limits::default(), Grants::default());
-        self.set.drivers.push(set::Driver { name: name.into(), component, config: None, limits, grants });
+        self.set.drivers.push(set::Driver { name: name.into(), component, config: None, files: vec![], limits, grants });
         self
     }
 
@@ -207,6 +208,16 @@ impl Setup {
 
     /// Starts a gateway and deploys; waits until every thing is online.
     pub async fn start(self) -> TestGateway {
+        let things: Vec<ThingId> = self.set.things.iter().map(|row| ThingId::new(&row.product_key, &row.device_name)).collect();
+        let gateway = self.start_without_waiting().await;
+        for id in things {
+            gateway.online(&id).await;
+        }
+        gateway
+    }
+
+    /// The same, for things that do not come online.
+    pub async fn start_without_waiting(self) -> TestGateway {
         let data = Arc::new(if self.compiler.is_none() { guests::data_dir() } else { tempfile::tempdir().unwrap() });
         let compiler = self.compiler.clone().unwrap_or_else(|| PROGRAM.into());
         let beside_others = alone::shared();
@@ -219,7 +230,7 @@ impl Setup {
         };
         let gateway = Gateway::start(options).await.unwrap();
         let gateway = TestGateway { gateway, data, beside_others };
-        gateway.deploy(self).await.unwrap();
+        gateway.put(self).await.unwrap();
         gateway
     }
 }
@@ -240,16 +251,21 @@ fn options(data: &Path) -> Options {
 }
 
 impl TestGateway {
+    /// Deploys, and waits until every thing is online.
     pub async fn deploy(&self, setup: Setup) -> Result<Report, DeployError> {
-        for (digest, component) in &setup.components {
-            self.gateway.deploy.components().put(digest, component).unwrap();
-        }
         let things: Vec<ThingId> = setup.set.things.iter().map(|row| ThingId::new(&row.product_key, &row.device_name)).collect();
-        let report = self.gateway.deploy.apply(setup.set, false, "test").await?;
+        let report = self.put(setup).await?;
         for id in things {
             self.online(&id).await;
         }
         Ok(report)
+    }
+
+    async fn put(&self, setup: Setup) -> Result<Report, DeployError> {
+        for (digest, component) in &setup.components {
+            self.gateway.deploy.components().put(digest, component).unwrap();
+        }
+        self.gateway.deploy.apply(setup.set, false, "test").await
     }
 
     /// Stops this gateway in order, and starts another on the same data.
@@ -335,7 +351,7 @@ impl Listener {
     }
 
     pub async fn text(&mut self) -> String {
-        String::from_utf8(self.next().await.payload.to_vec()).unwrap()
+        String::from_utf8(self.next().await.payload.bytes().to_vec()).unwrap()
     }
 }
 

@@ -5,6 +5,7 @@
 mod harness;
 
 mod architecture;
+mod blocking_driver;
 mod cli;
 mod compiled_code;
 mod crash;
@@ -17,12 +18,14 @@ mod engine;
 mod env;
 mod function;
 mod grant;
+mod history;
 mod hostile;
 mod invoke_http;
 mod limit;
 mod mutant;
 mod openapi;
 mod persistent;
+mod product;
 mod reuse;
 mod route;
 mod rule;

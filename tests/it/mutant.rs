@@ -77,7 +77,7 @@ async fn try_all(seeds: Vec<usize>) -> Tally {
 fn add(set: &mut Set, name: &str, component: Digest, base: usize) {
     let limits = Limits { deadline_ms: 200, cpu_ms: 100, ..Limits::default() };
     if base >= FUNCTIONS.len() + HTTP.len() {
-        set.drivers.push(set::Driver { name: name.into(), component, config: None, limits, grants: Default::default() });
+        set.drivers.push(set::Driver { name: name.into(), component, config: None, files: vec![], limits, grants: Default::default() });
     } else {
         let http = HttpTrigger { prefix: format!("/{name}"), auth: HttpAuth::Anonymous };
         let http = (base >= FUNCTIONS.len()).then_some(http);

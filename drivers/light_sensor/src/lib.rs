@@ -3,12 +3,12 @@
 //! `MeasuredIlluminance` starts at 200 lux and moves by 100 between 100 and 600, and every step is reported.
 //! The driver's setting `period_ms` says how long a step takes, 2000 unless it is given, at least 1.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use ledge_sdk::clock;
 use ledge_sdk::device::Driver;
-use ledge_sdk::thing_access::{self, DriverConfig, Thing};
+use ledge_sdk::thing_access::{self, DeviceInfo, DriverConfig, Thing};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId};
 
@@ -18,6 +18,7 @@ struct LightSensor {
     illuminance_lx: Cell<f32>,
     step_lx: Cell<f32>,
     period_ms: Cell<u64>,
+    devices: RefCell<Vec<DeviceInfo>>,
 }
 
 const START_LX: f32 = 200.0;
@@ -28,7 +29,7 @@ const PERIOD_MS: u64 = 2_000;
 
 impl Default for LightSensor {
     fn default() -> Self {
-        Self { illuminance_lx: Cell::new(START_LX), step_lx: Cell::new(STEP_LX), period_ms: Cell::new(PERIOD_MS) }
+        Self { illuminance_lx: Cell::new(START_LX), step_lx: Cell::new(STEP_LX), period_ms: Cell::new(PERIOD_MS), devices: RefCell::default() }
     }
 }
 
@@ -40,6 +41,7 @@ impl Driver for LightSensor {
         for device in &config.devices {
             sensors.push(Thing::register(device).await?);
         }
+        self.devices.replace(config.devices);
         loop {
             for sensor in &sensors {
                 sensor.report_properties(self.measured()).await?;
@@ -54,6 +56,9 @@ impl Driver for LightSensor {
     }
 
     async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
+        if config.devices != *self.devices.borrow() {
+            return Err(Fault::new(Fault::UNKNOWN, "other sensors are there at the next start"));
+        }
         self.configure(&config);
         Ok(())
     }

@@ -49,6 +49,20 @@ pub mod driver {
     });
 }
 
+/// The world of a driver that blocks.
+#[cfg(feature = "driver")]
+pub mod blocking {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "ledge:edge/driver-blocking",
+        pub_export_macro: true,
+        default_bindings_module: "::ledge_sdk::bindings::blocking",
+        runtime_path: "::ledge_sdk::bindings::wit_bindgen::rt",
+        with: { "ledge:edge/types@0.1.0": ledge_sdk::bindings::types },
+        generate_all,
+    });
+}
+
 /// The interface `types`, by hand: one set of types for both worlds.
 pub mod types {
     pub use crate::types::{Context, Fault, ThingId};

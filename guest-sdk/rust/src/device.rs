@@ -64,11 +64,12 @@ pub trait Driver: Default + 'static {
         Err(Fault::new(Fault::SERVICE_NOT_EXIST, format!("the driver of `{thing}` has no service `{service}`")))
     }
 
-    /// The configuration was changed while the driver runs (manual 1.1, `leda_register_config_changed_callback`).
-    /// Unless it is given, the change is taken up with the next start.
+    /// The configuration, or the list of devices, was changed while the driver runs (manual 1.1, `leda_register_config_changed_callback`).
+    /// A driver that takes it over answers `Ok`; one that does not is started again with it.
+    /// Unless this is given, the driver is started again.
     async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
         let _ = config;
-        Ok(())
+        Err(Fault::new(Fault::UNKNOWN, "the driver takes changes of its configuration up when it starts"))
     }
 }
 

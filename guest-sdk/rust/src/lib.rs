@@ -11,7 +11,7 @@
 //! }
 //! ```
 //! A function that stays is one type that implements `persistent::Persistent`, made known with `persistent!`; a driver is one that implements
-//! `device::Driver`, made known with `driver!` (both with the feature `driver`, on by default).
+//! `device::Driver`, made known with `driver!`, or `blocking::Driver` with `blocking_driver!` (all with the feature `driver`, on by default).
 //!
 //! Each module carries the name of the WIT interface that it wraps. Build with
 //! `cargo build --release --target wasm32-wasip2` and `crate-type = ["cdylib"]`: the `.wasm` is the component.
@@ -28,6 +28,8 @@ pub mod handler;
 pub mod iot_data;
 pub mod kv;
 
+#[cfg(feature = "driver")]
+pub mod blocking;
 #[cfg(feature = "driver")]
 pub mod clock;
 #[cfg(feature = "driver")]

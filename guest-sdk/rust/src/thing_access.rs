@@ -16,23 +16,27 @@ impl Thing {
     /// Registers the thing that the project declares for this driver, and brings it online
     /// (manual 1.1, `leda_register_and_online_by_device_name`). Again for the same name: a second handle.
     ///
-    /// Faults: 109000 (not declared for this driver in `ledge.toml`), 100001.
+    /// Faults: 109000 (not declared for this driver in `ledge.toml`), 100001 (a thing of this product was registered by its local name
+    /// before: use one kind of name for all things of a product).
     pub async fn register_by_device_name(product_key: &str, device_name: &str) -> Result<Self, Fault> {
         wit::Thing::register_by_device_name(product_key.to_owned(), device_name.to_owned()).await.map(Self)
     }
 
     /// The same by the thing's `local_name`: a name that the driver can read off the device itself
-    /// (manual 1.1, `leda_register_and_online_by_local_name`). Faults: 109000, 100001.
+    /// (manual 1.1, `leda_register_and_online_by_local_name`). Faults: 109000, 100001 (one of this product was registered by its device name).
     pub async fn register_by_local_name(product_key: &str, local_name: &str) -> Result<Self, Fault> {
         wit::Thing::register_by_local_name(product_key.to_owned(), local_name.to_owned()).await.map(Self)
     }
 
-    /// Registers a device of [`driver_config`]: by its local name where it has one, else by its device name.
+    /// Registers a device of [`driver_config`], by its device name.
     pub async fn register(device: &DeviceInfo) -> Result<Self, Fault> {
-        match &device.local_name {
-            Some(local_name) => Self::register_by_local_name(&device.product_key, local_name).await,
-            None => Self::register_by_device_name(&device.product_key, &device.device_name).await,
-        }
+        Self::register_by_device_name(&device.product_key, &device.device_name).await
+    }
+
+    /// Another handle of a thing that this driver has registered, online or not (manual 1.1, `leda_get_device_handle`).
+    /// Fault: 109000 (it has not).
+    pub async fn get_device_handle(product_key: &str, device_name: &str) -> Result<Self, Fault> {
+        wit::Thing::get_device_handle(product_key.to_owned(), device_name.to_owned()).await.map(Self)
     }
 
     /// The names by which calls of the driver ask for this thing.
@@ -86,4 +90,16 @@ pub async fn get_tsl_ext_info(product_key: &str) -> Result<String, Fault> {
 /// Fault: 109007, which would be an error of the gateway.
 pub async fn driver_config() -> Result<DriverConfig, Fault> {
     wit::driver_config().await.parse()
+}
+
+/// The driver's own settings alone (manual 1.1, `leda_get_driver_info`; 1.2, `Config.getDriverInfo`): `{}` if there are none.
+/// Fault: 109007, which would be an error of the gateway.
+pub async fn driver_info() -> Result<serde_json::Value, Fault> {
+    serde_json::from_str(&wit::driver_info().await).map_err(|error| Fault::new(Fault::INVALID_JSON, error.to_string()))
+}
+
+/// The devices alone (manual 1.1, `leda_get_device_info`; 1.2, `Config.getThingInfos`).
+/// Fault: 109007, which would be an error of the gateway.
+pub async fn device_info() -> Result<Vec<DeviceInfo>, Fault> {
+    format!(r#"{{"deviceList":{}}}"#, wit::device_info().await).parse().map(|config: DriverConfig| config.devices)
 }

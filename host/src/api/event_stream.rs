@@ -105,7 +105,7 @@ fn heartbeat() -> String {
 /// An event in the form of the manual's sample, which is that of the original's bus (FACTS 5.1).
 fn chunk(message: &Message) -> String {
     let (Source::Thing(thing), Kind::Event(event)) = (&message.source, &message.kind) else { return heartbeat() };
-    let body: Json = serde_json::from_slice(&message.payload).unwrap_or_default();
+    let body: Json = serde_json::from_slice(message.payload.bytes()).unwrap_or_default();
     let items = json!({
         "productKey": thing.product_key,
         "deviceName": thing.device_name,

@@ -186,22 +186,6 @@ pub async fn things(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json
     JsonBody(api.things.list().iter().map(row).collect())
 }
 
-pub async fn products(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
-    let things = api.things.list();
-    let row = |product: &Arc<crate::thing::Product>| {
-        let tsl = &product.tsl;
-        json!({
-            "key": product.row.key,
-            "name": product.row.name,
-            "properties": tsl.properties().map(|it| &it.identifier).collect::<Vec<_>>(),
-            "events": tsl.events().map(|it| &it.identifier).collect::<Vec<_>>(),
-            "services": tsl.services().map(|it| &it.identifier).collect::<Vec<_>>(),
-            "things": things.iter().filter(|thing| thing.id.product_key == product.row.key).count(),
-        })
-    };
-    JsonBody(api.things.products().iter().map(row).collect())
-}
-
 pub async fn timers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
     let row = |it: TimerState| {
         json!({

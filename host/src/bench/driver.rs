@@ -108,7 +108,7 @@ impl Lamp {
         let driver = guests.lamp_driver()?.clone();
         let row = guests.demo.things.iter().find(|thing| thing.driver == driver.name).context("the demo has no lamp")?.clone();
         let product = guests.demo.products.iter().find(|product| product.key == row.product_key).context("a lamp of no product")?.clone();
-        let nothing = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
+        let nothing = Arc::new(Things::in_memory(Arc::new(Bus::default()), Clock::system()));
         let runtime = runtime(guests, scratch, Arc::new(Functions::default()), nothing.clone())?;
         let (code, _) = runtime.load_driver(&driver.component, driver.limits.stack_bytes)?;
         let who = format!("driver {}", driver.name);
@@ -134,7 +134,7 @@ impl Lamp {
     }
 
     fn things(&self) -> anyhow::Result<Arc<Things>> {
-        let things = Things::new(Arc::new(Bus::default()), Clock::system());
+        let things = Things::in_memory(Arc::new(Bus::default()), Clock::system());
         let tsl = Tsl::parse(&self.product.tsl)?;
         things.replace(vec![Arc::new(Product { row: self.product.clone(), tsl })], vec![self.row.clone()]);
         Ok(Arc::new(things))
@@ -182,7 +182,8 @@ impl Bare {
 
 async fn live(code: &DriverCode, spec: DriverSpec, things: &Things, id: &ThingId, mut rounds: mpsc::Receiver<Round>) -> anyhow::Result<()> {
     let mut store = code.store(spec);
-    let driver = code.pre.instantiate_async(&mut store).await.map_err(plain)?;
+    let pre = code.awaiting().context("the driver of the bench blocks")?;
+    let driver = pre.instantiate_async(&mut store).await.map_err(plain)?;
     let lived = store
         .run_concurrent(async |accessor| {
             let questions = async {

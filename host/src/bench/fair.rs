@@ -31,7 +31,7 @@ const SHARE_MIN: f64 = 1.0 / 3.0;
 
 pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> anyhow::Result<Vec<Row>> {
     let functions = Arc::new(Functions::default());
-    let things = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
+    let things = Arc::new(Things::in_memory(Arc::new(Bus::default()), Clock::system()));
     let runtime = runtime(guests, scratch, functions.clone(), things)?;
     let most = CONCURRENCY[CONCURRENCY.len() - 1];
     let names = (0..most).map(|at| format!("bench/f{at}").parse()).collect::<Result<Vec<FunctionName>, _>>()?;

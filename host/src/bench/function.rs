@@ -49,7 +49,7 @@ pub const FIRST: &str = "1";
 
 pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> anyhow::Result<Vec<Row>> {
     let functions = Arc::new(Functions::default());
-    let things = Arc::new(Things::new(Arc::new(Bus::default()), Clock::system()));
+    let things = Arc::new(Things::in_memory(Arc::new(Bus::default()), Clock::system()));
     let runtime = runtime(guests, scratch, functions.clone(), things)?;
     let kept = set::Function { name: "bench/kept".parse()?, reuse: *REUSE.end(), ..guests.count.clone() };
     let invoke = InvokeGrants { sync: vec!["bench/*".parse()?], ..InvokeGrants::default() };

@@ -1,4 +1,4 @@
-//! Directories that are granted: they can be read, and nothing in them can be changed.
+//! Directories that are granted, and that of a driver's configuration files: they can be read, and nothing in them can be changed.
 //!
 //! Only through WASI 0.2, which the standard libraries speak: in 0.3 a guest has no directory at all.
 
@@ -23,6 +23,12 @@ const PREOPENS_0_3: &str = "wasi:filesystem/preopens@0.3.0";
 
 /// Opens what is granted in the WASI context of one instance. What was granted and is closed now, or gone, is left out.
 pub fn open(wasi: &mut WasiCtxBuilder, guest: &Guest) {
+    // The files of its configuration lie where it is itself, so that it finds them by the paths that the configuration has.
+    if let Some(files) = &guest.files
+        && let Err(error) = wasi.preopened_dir(files, ".", FsPerms::ReadOnly)
+    {
+        tracing::error!("{} cannot read the files of its configuration: {error:#}", guest.who);
+    }
     for dir in &guest.grants.dirs {
         let opened = guest.closed_dirs.open(&dir.host).map_err(|error| error.to_string());
         let preopened = opened

@@ -9,6 +9,7 @@ use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 use super::Guest;
 use super::values::convert;
 use crate::bindings::Registration;
+use crate::bindings::blocking::ledge::edge::thing_access_blocking;
 use crate::bindings::driver::ledge::edge::thing_access::{self, HostThing, HostThingWithStore, HostWithStore};
 use crate::bindings::types::{Fault, Property, ThingId};
 use crate::name;
@@ -26,8 +27,16 @@ pub struct ThingAccess {
     pub config: Arc<DriverConfig>,
     /// How many handles the guest holds of each thing; the last one takes it offline.
     handles: HashMap<name::ThingId, u32>,
-    /// Whether the guest has reported since somebody last asked.
-    reported: bool,
+    /// By which of their names the things of a product were registered.
+    naming: HashMap<String, Naming>,
+    /// Whether the guest has reported since somebody last asked, or answered something.
+    pub reported: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Device,
+    Local,
 }
 
 /// A driver's configuration in the three forms of the manual (1.1, leda_get_config and its kin).
@@ -72,13 +81,15 @@ impl HasData for Linked {
     type Data<'a> = View<'a>;
 }
 
+/// For drivers that await, and for those that block.
 pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&mut T) -> View<'_>) -> wasmtime::Result<()> {
-    thing_access::add_to_linker::<T, Linked>(linker, get)
+    thing_access::add_to_linker::<T, Linked>(linker, get)?;
+    thing_access_blocking::add_to_linker::<T, Linked>(linker, get)
 }
 
 impl ThingAccess {
     pub fn new(guest: Arc<Guest>, driver: String, things: Arc<Things>, device: Arc<dyn Device>, config: Arc<DriverConfig>) -> Self {
-        Self { guest, driver, things, device, config, handles: HashMap::new(), reported: false }
+        Self { guest, driver, things, device, config, handles: HashMap::new(), naming: HashMap::new(), reported: false }
     }
 
     /// Whether the guest has reported since this was last asked: a sign of life.
@@ -86,8 +97,25 @@ impl ThingAccess {
         std::mem::take(&mut self.reported)
     }
 
-    fn register(&mut self, thing: &Thing) -> Result<(), Fault> {
-        self.things.register(&self.driver, thing, self.device.clone())?;
+    /// Registers a thing that was found by one of its names; found by none, it must be registered already.
+    fn register(&mut self, thing: &Thing, naming: Option<Naming>) -> Result<(), Fault> {
+        let product = &thing.id.product_key;
+        match naming {
+            None => self.things.check_owner(&thing.id, &self.device)?,
+            Some(naming) if self.naming.get(product).is_some_and(|before| *before != naming) => {
+                let (now, before) = if naming == Naming::Local { ("local", "device") } else { ("device", "local") };
+                let message = format!(
+                    "thing `{}`: things of product `{product}` were registered by their {before} names before, and this one by its {now} name; \
+                     use the same kind of name for all of them",
+                    thing.id
+                );
+                return Err(Fault { code: fault::INVALID_PARAM, message });
+            }
+            Some(naming) => {
+                self.things.register(&self.driver, thing, self.device.clone())?;
+                self.naming.insert(product.clone(), naming);
+            }
+        }
         *self.handles.entry(thing.id.clone()).or_default() += 1;
         Ok(())
     }
@@ -109,19 +137,70 @@ impl View<'_> {
         Ok(registration.thing.clone())
     }
 
-    fn hand_out(&mut self, thing: Result<Arc<Thing>, thing::fault::Fault>) -> Result<Resource<Registration>, Fault> {
+    fn hand_out(
+        &mut self,
+        thing: Result<Arc<Thing>, thing::fault::Fault>,
+        naming: Option<Naming>,
+    ) -> Result<Resource<Registration>, Fault> {
         let thing = thing?;
         let handle = self.table.push(Registration { thing: thing.id.clone() }).map_err(|_| {
             let message = "too many handles are open: drop some, or raise the limit `handles`";
             self.access.guest.tell(Some("handles"), &format!("is refused a thing: {message}"));
             Fault { code: fault::TOO_MANY, message: message.to_owned() }
         })?;
-        if let Err(refused) = self.access.register(&thing) {
+        if let Err(refused) = self.access.register(&thing, naming) {
             // It was pushed a moment ago.
             let _ = self.table.delete(handle);
             return Err(refused);
         }
         Ok(handle)
+    }
+}
+
+impl View<'_> {
+    fn register_by_device_name(&mut self, product_key: String, device_name: String) -> Result<Resource<Registration>, Fault> {
+        let thing = self.access.things.get(&name::ThingId { product_key, device_name });
+        self.hand_out(thing, Some(Naming::Device))
+    }
+
+    fn register_by_local_name(&mut self, product_key: &str, local_name: &str) -> Result<Resource<Registration>, Fault> {
+        let thing = self.access.things.by_local_name(product_key, local_name);
+        self.hand_out(thing, Some(Naming::Local))
+    }
+
+    fn get_device_handle(&mut self, product_key: String, device_name: String) -> Result<Resource<Registration>, Fault> {
+        let thing = self.access.things.get(&name::ThingId { product_key, device_name });
+        self.hand_out(thing, None)
+    }
+
+    fn set_online(&mut self, thing: &Resource<Registration>, online: bool) -> Result<(), Fault> {
+        let id = self.registered(thing)?;
+        Ok(self.access.things.set_online(&id, &self.access.device, online)?)
+    }
+
+    fn unregister(&mut self, thing: &Resource<Registration>) -> Result<(), Fault> {
+        let id = self.registered(thing)?;
+        Ok(self.access.things.unregister(&id, &self.access.device)?)
+    }
+
+    /// Who reports, if he may do it now.
+    fn reporter(&mut self, thing: &Resource<Registration>) -> Result<Reporter, Fault> {
+        let thing = self.registered(thing)?;
+        self.access.guest.may_publish_now()?;
+        Ok(Reporter { thing, things: self.access.things.clone(), device: self.access.device.clone() })
+    }
+
+    fn tsl(&self, product_key: &str) -> Result<String, Fault> {
+        let product = self.access.things.product(product_key).ok_or_else(|| no_product(product_key))?;
+        Ok(product.row.tsl.clone())
+    }
+
+    fn tsl_ext_info(&self, product_key: &str) -> Result<String, Fault> {
+        let product = self.access.things.product(product_key).ok_or_else(|| no_product(product_key))?;
+        product.row.tsl_ext.clone().ok_or_else(|| Fault {
+            code: fault::FILE_NOT_EXIST,
+            message: format!("product `{product_key}` has no TSL extension: give it `tsl_ext` in ledge.toml"),
+        })
     }
 }
 
@@ -149,11 +228,7 @@ impl<T: Send> HostThingWithStore<T> for Linked {
         product_key: String,
         device_name: String,
     ) -> Result<Resource<Registration>, Fault> {
-        store.with(|mut access| {
-            let mut view = access.get();
-            let thing = view.access.things.get(&name::ThingId { product_key, device_name });
-            view.hand_out(thing)
-        })
+        store.with(|mut access| access.get().register_by_device_name(product_key, device_name))
     }
 
     async fn register_by_local_name(
@@ -161,33 +236,32 @@ impl<T: Send> HostThingWithStore<T> for Linked {
         product_key: String,
         local_name: String,
     ) -> Result<Resource<Registration>, Fault> {
-        store.with(|mut access| {
-            let mut view = access.get();
-            let thing = view.access.things.by_local_name(&product_key, &local_name);
-            view.hand_out(thing)
-        })
+        store.with(|mut access| access.get().register_by_local_name(&product_key, &local_name))
+    }
+
+    async fn get_device_handle(
+        store: &Accessor<T, Self>,
+        product_key: String,
+        device_name: String,
+    ) -> Result<Resource<Registration>, Fault> {
+        store.with(|mut access| access.get().get_device_handle(product_key, device_name))
     }
 
     async fn online(store: &Accessor<T, Self>, thing: Resource<Registration>) -> Result<(), Fault> {
-        set_online(store, &thing, true)
+        store.with(|mut access| access.get().set_online(&thing, true))
     }
 
     async fn offline(store: &Accessor<T, Self>, thing: Resource<Registration>) -> Result<(), Fault> {
-        set_online(store, &thing, false)
+        store.with(|mut access| access.get().set_online(&thing, false))
     }
 
     async fn unregister(store: &Accessor<T, Self>, thing: Resource<Registration>) -> Result<(), Fault> {
-        store.with(|mut access| {
-            let mut view = access.get();
-            let id = view.registered(&thing)?;
-            Ok(view.access.things.unregister(&id, &view.access.device)?)
-        })
+        store.with(|mut access| access.get().unregister(&thing))
     }
 
     async fn report_properties(store: &Accessor<T, Self>, thing: Resource<Registration>, properties: Vec<Property>) -> Result<(), Fault> {
-        let (id, things, device) = reporter(store, &thing)?;
-        store.with(|mut access| access.get().access.guest.may_publish_now())?;
-        things.report_properties(&id, &device, convert(properties)).await?;
+        let reporter = store.with(|mut access| access.get().reporter(&thing))?;
+        reporter.report_properties(properties).await?;
         alive(store);
         Ok(())
     }
@@ -198,20 +272,11 @@ impl<T: Send> HostThingWithStore<T> for Linked {
         event: String,
         outputs: Vec<Property>,
     ) -> Result<(), Fault> {
-        let (id, things, device) = reporter(store, &thing)?;
-        store.with(|mut access| access.get().access.guest.may_publish_now())?;
-        things.report_event(&id, &device, &event, convert(outputs)).await?;
+        let reporter = store.with(|mut access| access.get().reporter(&thing))?;
+        reporter.report_event(&event, outputs).await?;
         alive(store);
         Ok(())
     }
-}
-
-fn set_online<T>(store: &Accessor<T, Linked>, thing: &Resource<Registration>, online: bool) -> Result<(), Fault> {
-    store.with(|mut access| {
-        let mut view = access.get();
-        let id = view.registered(thing)?;
-        Ok(view.access.things.set_online(&id, &view.access.device, online)?)
-    })
 }
 
 /// A report that was taken is a sign of life.
@@ -220,29 +285,29 @@ fn alive<T>(store: &Accessor<T, Linked>) {
 }
 
 /// Who reports, taken out of the Store so that it is not held while the report is worked on.
-type Reporter = (name::ThingId, Arc<Things>, Arc<dyn Device>);
+struct Reporter {
+    thing: name::ThingId,
+    things: Arc<Things>,
+    device: Arc<dyn Device>,
+}
 
-fn reporter<T>(store: &Accessor<T, Linked>, thing: &Resource<Registration>) -> Result<Reporter, Fault> {
-    store.with(|mut access| {
-        let mut view = access.get();
-        Ok((view.registered(thing)?, view.access.things.clone(), view.access.device.clone()))
-    })
+impl Reporter {
+    async fn report_properties(self, properties: Vec<Property>) -> Result<(), Fault> {
+        Ok(self.things.report_properties(&self.thing, &self.device, convert(properties)).await?)
+    }
+
+    async fn report_event(self, event: &str, outputs: Vec<Property>) -> Result<(), Fault> {
+        Ok(self.things.report_event(&self.thing, &self.device, event, convert(outputs)).await?)
+    }
 }
 
 impl<T: Send> HostWithStore<T> for Linked {
     async fn get_tsl(store: &Accessor<T, Self>, product_key: String) -> Result<String, Fault> {
-        let things = store.with(|mut access| access.get().access.things.clone());
-        let product = things.product(&product_key).ok_or_else(|| no_product(&product_key))?;
-        Ok(product.row.tsl.clone())
+        store.with(|mut access| access.get().tsl(&product_key))
     }
 
     async fn get_tsl_ext_info(store: &Accessor<T, Self>, product_key: String) -> Result<String, Fault> {
-        let things = store.with(|mut access| access.get().access.things.clone());
-        let product = things.product(&product_key).ok_or_else(|| no_product(&product_key))?;
-        product.row.tsl_ext.clone().ok_or_else(|| Fault {
-            code: fault::FILE_NOT_EXIST,
-            message: format!("product `{product_key}` has no TSL extension: give it `tsl_ext` in ledge.toml"),
-        })
+        store.with(|mut access| access.get().tsl_ext_info(&product_key))
     }
 
     async fn driver_config(store: &Accessor<T, Self>) -> String {
@@ -260,4 +325,72 @@ impl<T: Send> HostWithStore<T> for Linked {
 
 fn no_product(key: &str) -> Fault {
     Fault { code: fault::FILE_NOT_EXIST, message: format!("product `{key}` does not exist on this gateway") }
+}
+
+impl thing_access_blocking::HostThing for View<'_> {
+    async fn register_by_device_name(&mut self, product_key: String, device_name: String) -> Result<Resource<Registration>, Fault> {
+        View::register_by_device_name(self, product_key, device_name)
+    }
+
+    async fn register_by_local_name(&mut self, product_key: String, local_name: String) -> Result<Resource<Registration>, Fault> {
+        View::register_by_local_name(self, &product_key, &local_name)
+    }
+
+    async fn get_device_handle(&mut self, product_key: String, device_name: String) -> Result<Resource<Registration>, Fault> {
+        View::get_device_handle(self, product_key, device_name)
+    }
+
+    async fn id(&mut self, thing: Resource<Registration>) -> ThingId {
+        HostThing::id(self, thing)
+    }
+
+    async fn online(&mut self, thing: Resource<Registration>) -> Result<(), Fault> {
+        self.set_online(&thing, true)
+    }
+
+    async fn offline(&mut self, thing: Resource<Registration>) -> Result<(), Fault> {
+        self.set_online(&thing, false)
+    }
+
+    async fn unregister(&mut self, thing: Resource<Registration>) -> Result<(), Fault> {
+        View::unregister(self, &thing)
+    }
+
+    async fn report_properties(&mut self, thing: Resource<Registration>, properties: Vec<Property>) -> Result<(), Fault> {
+        self.reporter(&thing)?.report_properties(properties).await?;
+        self.access.reported = true;
+        Ok(())
+    }
+
+    async fn report_event(&mut self, thing: Resource<Registration>, event: String, outputs: Vec<Property>) -> Result<(), Fault> {
+        self.reporter(&thing)?.report_event(&event, outputs).await?;
+        self.access.reported = true;
+        Ok(())
+    }
+
+    async fn drop(&mut self, thing: Resource<Registration>) -> wasmtime::Result<()> {
+        HostThing::drop(self, thing)
+    }
+}
+
+impl thing_access_blocking::Host for View<'_> {
+    async fn get_tsl(&mut self, product_key: String) -> Result<String, Fault> {
+        self.tsl(&product_key)
+    }
+
+    async fn get_tsl_ext_info(&mut self, product_key: String) -> Result<String, Fault> {
+        self.tsl_ext_info(&product_key)
+    }
+
+    async fn driver_config(&mut self) -> String {
+        self.access.config.whole.clone()
+    }
+
+    async fn driver_info(&mut self) -> String {
+        self.access.config.driver_info.clone()
+    }
+
+    async fn device_info(&mut self) -> String {
+        self.access.config.device_info.clone()
+    }
 }

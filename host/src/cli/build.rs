@@ -17,9 +17,9 @@ use anyhow::{Context, Result, bail};
 pub use self::progress::Progress;
 use crate::config::manifest::{Project, Source, shown};
 use crate::limit::COMPONENT_BYTES_MAX;
-use crate::set::{Digest, Driver, Function, Set};
+use crate::set::{ConfigFile, Digest, Driver, Function, Set};
 
-/// A set whose components exist as files.
+/// A set whose components and configuration files exist as files.
 #[derive(Debug)]
 pub struct Built {
     pub set: Set<Digest>,
@@ -32,7 +32,9 @@ pub struct Built {
 pub fn build(project: Project, progress: Progress) -> Result<Built> {
     let mut built = Components::default();
     let sources = project.set.drivers.iter().map(|driver| &driver.component);
-    let sources: BTreeSet<&Source> = sources.chain(project.set.functions.iter().map(|function| &function.component)).collect();
+    let config_files = project.set.drivers.iter().flat_map(|driver| driver.files.iter().map(|file| &file.content));
+    let sources: BTreeSet<&Source> =
+        sources.chain(project.set.functions.iter().map(|function| &function.component)).chain(config_files).collect();
     for (source, file) in crates(&sources, progress)?.into_iter().chain(files(&sources)) {
         built.add(source, file)?;
     }
@@ -75,8 +77,10 @@ impl Components {
     fn into_set(self, set: Set<Source>) -> Result<Built> {
         let digest = |source: &Source| self.digests.get(source).cloned().with_context(|| format!("{source:?} was not built"));
         let driver = |driver: Driver<Source>| {
-            let Driver { name, component, config, limits, grants } = driver;
-            Ok(Driver { name, component: digest(&component)?, config, limits, grants })
+            let Driver { name, component, config, files, limits, grants } = driver;
+            let file = |file: ConfigFile<Source>| Ok(ConfigFile { path: file.path, content: digest(&file.content)? });
+            let files = files.into_iter().map(file).collect::<Result<_>>()?;
+            Ok(Driver { name, component: digest(&component)?, config, files, limits, grants })
         };
         let function = |function: Function<Source>| {
             let Function { name, component, limits, grants, reuse, mode, asynchronous, timers, health, http } = function;
@@ -95,11 +99,11 @@ impl Components {
 }
 
 fn digest(file: &Path) -> Result<Digest> {
-    let reading = || format!("reading the component `{}`", shown(file).display());
+    let reading = || format!("reading `{}`", shown(file).display());
     let bytes = fs::metadata(file).with_context(reading)?.len();
     if bytes > COMPONENT_BYTES_MAX as u64 {
         bail!(
-            "the component `{}` has {bytes} bytes, and {COMPONENT_BYTES_MAX} can be deployed; for a Rust crate, set `opt-level = \"s\"`, \
+            "`{}` has {bytes} bytes, and {COMPONENT_BYTES_MAX} can be deployed; for a Rust crate, set `opt-level = \"s\"`, \
              `lto = true` and `strip = true` under [profile.release] in the Cargo.toml of its workspace",
             shown(file).display()
         );

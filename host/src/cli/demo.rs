@@ -52,7 +52,7 @@ fn tell(gateway: &Gateway) -> impl Future<Output = ()> + use<> {
 
 fn line(message: &Message) -> Option<String> {
     let Source::Thing(thing) = &message.source else { return None };
-    let payload: Json = serde_json::from_slice(&message.payload).ok()?;
+    let payload: Json = serde_json::from_slice(message.payload.bytes()).ok()?;
     match &message.kind {
         Kind::Properties => {
             let values = payload.as_object()?.iter().map(|(name, it)| format!("{name} = {}", it["value"]));

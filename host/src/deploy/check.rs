@@ -22,6 +22,7 @@ pub fn set(before: &Set, set: &Set, has_version: &dyn Fn(&FunctionName) -> bool,
         let who = format!("driver `{}`", driver.name);
         problems.extend(name::check_driver(&driver.name).err().map(|wrong| format!("{who}: {wrong}")));
         limits(&who, &driver.limits, &mut problems);
+        config_files(&who, driver, &mut problems);
         problems
             .extend(function_grants(&driver.grants).map(|grant| format!("{who}: it is granted `{grant}`, which only functions can use")));
         if !before.drivers.contains(driver) {
@@ -71,6 +72,21 @@ pub fn set(before: &Set, set: &Set, has_version: &dyn Fn(&FunctionName) -> bool,
     duplicates("rule", set.rules.iter().map(|row| row.name.clone()), &mut problems);
     duplicates("function", set.functions.iter().map(|row| row.name.to_string()), &mut problems);
     problems
+}
+
+/// The files of a driver's configuration, as `fileList` names them.
+fn config_files(who: &str, driver: &set::Driver, problems: &mut Vec<String>) {
+    let listed = driver.config.as_ref().and_then(|config| config["fileList"].as_array()).into_iter().flatten();
+    let listed: HashSet<&str> = listed.filter_map(|entry| entry["path"].as_str()).collect();
+    let given: HashSet<&str> = driver.files.iter().map(|file| file.path.as_str()).collect();
+    if driver.files.len() > limit::CONFIG_FILES_MAX {
+        problems.push(format!("{who}: it has {} files, and may have {}", driver.files.len(), limit::CONFIG_FILES_MAX));
+    }
+    problems.extend(given.iter().filter_map(|path| set::check_config_path(path).err()).map(|wrong| format!("{who}: {wrong}")));
+    duplicates(&format!("{who}: the file"), driver.files.iter().map(|file| file.path.clone()), problems);
+    let mut differ: Vec<_> = listed.symmetric_difference(&given).collect();
+    differ.sort();
+    problems.extend(differ.iter().map(|path| format!("{who}: `{path}` is either in `config.fileList` or in `files`, and must be in both")));
 }
 
 /// Directories and environment.
@@ -132,11 +148,17 @@ fn products<'a>(products: impl Iterator<Item = &'a set::Product>, problems: &mut
     for product in products {
         let key = &product.key;
         problems.extend(name::check_thing(key).err().map(|wrong| format!("product `{key}`: {wrong}")));
+        let outside = outside(product.history_bytes, limit::HISTORY_BYTES);
+        problems.extend(outside.map(|outside| format!("product `{key}`: `history_bytes` is {outside}")));
         match Tsl::parse(&product.tsl) {
             Err(error) => problems.push(format!("product `{key}`: its TSL is wrong: {error}")),
-            Ok(tsl) => problems.extend(tsl.product_key().filter(|own| own != key).map(|own| {
-                format!("product `{key}`: its TSL says `profile.productKey` is `{own}`; change one of the two, or leave the TSL's out")
-            })),
+            Ok(tsl) => {
+                problems.extend(tsl.product_key().filter(|own| own != key).map(|own| {
+                    format!("product `{key}`: its TSL says `profile.productKey` is `{own}`; change one of the two, or leave the TSL's out")
+                }));
+                let wrong = product.tsl_ext.as_deref().and_then(|ext| tsl.check_ext(ext).err());
+                problems.extend(wrong.map(|error| format!("product `{key}`: its ext info: {error}")));
+            }
         }
     }
 }

@@ -8,9 +8,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::shared::Shared;
 use crate::capability::Guest;
+use crate::capability::requests::Request;
+use crate::capability::thing_access::DriverConfig;
 use crate::function::Failure;
 use crate::name::ThingId;
-use crate::runtime::Request;
+use crate::telemetry::printable;
 use crate::thing::fault::{self, Fault};
 use crate::thing::value::Property;
 use crate::thing::{BoxFuture, Device};
@@ -42,6 +44,22 @@ impl Handle {
     pub async fn hangs(&self) -> String {
         self.hangs.notified().await;
         format!("it hangs: {LATE_MAX} calls one after another had no answer within {} ms", self.deadline.as_millis())
+    }
+
+    /// Gives the instance its new configuration. Whether it goes on with it: if not, another instance must.
+    pub async fn config_changed(&self, config: Arc<DriverConfig>) -> bool {
+        let taken = tokio::time::timeout(self.deadline, self.ask(|answer| Request::Configure { config, answer })).await;
+        match taken {
+            Ok(Ok(())) => {
+                tracing::info!("{} goes on with its new configuration", self.guest.who);
+                return true;
+            }
+            Ok(Err(refused)) => {
+                tracing::info!("{} starts again, with its new configuration: {}", self.guest.who, printable(&refused.message))
+            }
+            Err(_) => self.guest.tell(Some("deadline_ms"), "did not take its new configuration in time; it starts again with it"),
+        }
+        false
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Fault>>) -> Request) -> Result<T, Fault> {

@@ -1,4 +1,5 @@
-//! A driver's code: one instance whose `run` goes on while requests are answered by the same instance.
+//! A driver's code: one instance whose `run` goes on while requests are answered by the same instance, in calls of their own, or by `run`
+//! itself where it blocks.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,25 +16,32 @@ use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 use super::budget::Exhausted;
 use super::failure::{self, Limiter};
 use super::function_code::limit;
+use super::inspect::BLOCKING_DRIVER;
 use super::meter::Meter;
 use super::state::DriverState;
 use super::ticker::Ticker;
+use crate::bindings::blocking::DriverBlockingPre;
 use crate::bindings::driver::{Driver, DriverPre};
 use crate::bindings::types;
 use crate::capability::Guest;
+use crate::capability::requests::{Request, Requests};
 use crate::capability::thing_access::{DriverConfig, ThingAccess};
 use crate::capability::values::convert;
 use crate::capability::wasi::{self, GuestLog, Output};
 use crate::function::Failure;
 use crate::limit::Limits;
-use crate::name::ThingId;
 use crate::thing::fault::Fault;
-use crate::thing::value::Property;
 use crate::thing::{Device, Things};
 
 pub struct DriverCode {
-    pub(crate) pre: DriverPre<DriverState>,
+    pre: Pre,
     ticker: Arc<Ticker>,
+}
+
+#[derive(Clone)]
+enum Pre {
+    Awaiting(DriverPre<DriverState>),
+    Blocking(DriverBlockingPre<DriverState>),
 }
 
 /// What one instance of a driver is started with.
@@ -46,13 +54,6 @@ pub struct DriverSpec {
     /// Who answers for the things that this instance registers.
     pub device: Arc<dyn Device>,
     pub config: Arc<DriverConfig>,
-}
-
-/// A call into the instance, and where its answer goes. An answer that nobody waits for any more is given up.
-pub enum Request {
-    Get { thing: ThingId, identifiers: Vec<String>, answer: oneshot::Sender<Result<Vec<Property>, Fault>> },
-    Set { thing: ThingId, properties: Vec<Property>, answer: oneshot::Sender<Result<(), Fault>> },
-    Call { thing: ThingId, service: String, arguments: Vec<Property>, answer: oneshot::Sender<Result<Vec<Property>, Fault>> },
 }
 
 /// How long a guest has been computing without waiting, reporting or answering, in ticks: others who compute do not count.
@@ -131,7 +132,12 @@ impl Busy {
 
 impl DriverCode {
     pub(super) fn new(linker: &Linker<DriverState>, component: &Component, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
-        Ok(Self { pre: DriverPre::new(linker.instantiate_pre(component)?)?, ticker })
+        let linked = linker.instantiate_pre(component)?;
+        let pre = match component.get_export_index(None, BLOCKING_DRIVER) {
+            Some(_) => Pre::Blocking(DriverBlockingPre::new(linked)?),
+            None => Pre::Awaiting(DriverPre::new(linked)?),
+        };
+        Ok(Self { pre, ticker })
     }
 
     /// Runs one instance until it ends, traps, or `requests` is closed (which is how it is stopped, with `Ok`).
@@ -157,7 +163,7 @@ impl DriverCode {
         let limits = spec.limits;
         let mut store = self.store(spec);
         let meter = store.data().busy.meter();
-        let started = Box::pin(self.pre.instantiate_async(&mut store));
+        let started = Box::pin(self.started(&mut store));
         match tokio::time::timeout(Duration::from_millis(limits.deadline_ms), self.ticker.watch(started, meter)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(failure::explain(&error, &store.data().limiter, &limits, &store.data().stderr.last_words())),
@@ -174,9 +180,14 @@ impl DriverCode {
             limiter: Limiter::new(&spec.limits),
             stderr,
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
+            requests: Requests::default(),
             busy: Busy::new(self.ticker.clone(), spec.limits.cpu_ms),
         };
-        let mut store = Store::new(self.pre.engine(), state);
+        let engine = match &self.pre {
+            Pre::Awaiting(pre) => pre.engine(),
+            Pre::Blocking(pre) => pre.engine(),
+        };
+        let mut store = Store::new(engine, state);
         limit(&mut store, &spec.limits);
         store.data_mut().table.set_max_capacity(spec.limits.handles as usize);
         store.limiter(|state| &mut state.limiter);
@@ -184,32 +195,74 @@ impl DriverCode {
         store
     }
 
-    async fn live(&self, store: &mut Store<DriverState>, limits: &Limits, mut requests: mpsc::Receiver<Request>) -> wasmtime::Result<()> {
-        let deadline = Duration::from_millis(limits.deadline_ms);
-        let Ok(driver) = tokio::time::timeout(deadline, self.pre.instantiate_async(&mut *store)).await else {
-            return Err(Exhausted::Deadline.into());
-        };
-        let driver = driver?;
-        store
-            .run_concurrent(async |accessor| {
-                let mut run = Box::pin(driver.ledge_edge_device().call_run(accessor));
-                let mut calls = FuturesUnordered::new();
-                loop {
-                    tokio::select! {
-                        ended = &mut run => return ended?.map_err(|message| failure::RunFailed(message).into()),
-                        request = requests.recv(), if calls.len() < limits.concurrency as usize => match request {
-                            Some(request) => calls.push(answer(&driver, accessor, deadline, request)),
-                            None => return Ok(()),
-                        },
-                        Some(answered) = calls.next() => {
-                            if answered? == Answered::InTime {
-                                accessor.with(|mut access| access.data_mut().busy.begin_again());
-                            }
+    async fn started(&self, store: &mut Store<DriverState>) -> wasmtime::Result<()> {
+        match &self.pre {
+            Pre::Awaiting(pre) => pre.instantiate_async(store).await.map(drop),
+            Pre::Blocking(pre) => pre.instantiate_async(store).await.map(drop),
+        }
+    }
+
+    /// The bare code, of a driver that does not block: for measurements.
+    pub(crate) fn awaiting(&self) -> Option<&DriverPre<DriverState>> {
+        if let Pre::Awaiting(pre) = &self.pre { Some(pre) } else { None }
+    }
+
+    async fn live(&self, store: &mut Store<DriverState>, limits: &Limits, requests: mpsc::Receiver<Request>) -> wasmtime::Result<()> {
+        match &self.pre {
+            Pre::Awaiting(pre) => live(pre, store, limits, requests).await,
+            Pre::Blocking(pre) => live_blocking(pre, store, limits, requests).await,
+        }
+    }
+}
+
+async fn live(
+    pre: &DriverPre<DriverState>,
+    store: &mut Store<DriverState>,
+    limits: &Limits,
+    mut requests: mpsc::Receiver<Request>,
+) -> wasmtime::Result<()> {
+    let deadline = Duration::from_millis(limits.deadline_ms);
+    let Ok(driver) = tokio::time::timeout(deadline, pre.instantiate_async(&mut *store)).await else {
+        return Err(Exhausted::Deadline.into());
+    };
+    let driver = driver?;
+    store
+        .run_concurrent(async |accessor| {
+            let mut run = Box::pin(driver.ledge_edge_device().call_run(accessor));
+            let mut calls = FuturesUnordered::new();
+            loop {
+                tokio::select! {
+                    ended = &mut run => return ended?.map_err(|message| failure::RunFailed(message).into()),
+                    request = requests.recv(), if calls.len() < limits.concurrency as usize => match request {
+                        Some(request) => calls.push(answer(&driver, accessor, deadline, request)),
+                        None => return Ok(()),
+                    },
+                    Some(answered) = calls.next() => {
+                        if answered? == Answered::InTime {
+                            accessor.with(|mut access| access.data_mut().busy.begin_again());
                         }
                     }
                 }
-            })
-            .await?
+            }
+        })
+        .await?
+}
+
+/// The guest takes its requests itself, while it waits.
+async fn live_blocking(
+    pre: &DriverBlockingPre<DriverState>,
+    store: &mut Store<DriverState>,
+    limits: &Limits,
+    requests: mpsc::Receiver<Request>,
+) -> wasmtime::Result<()> {
+    let deadline = Duration::from_millis(limits.deadline_ms);
+    let Ok(driver) = tokio::time::timeout(deadline, pre.instantiate_async(&mut *store)).await else {
+        return Err(Exhausted::Deadline.into());
+    };
+    let (driver, waiting) = (driver?, store.data().requests.waiting.clone());
+    tokio::select! {
+        ended = driver.ledge_edge_blocking_driver().call_run(&mut *store) => ended?.map_err(|message| failure::RunFailed(message).into()),
+        () = waiting.bring(requests) => Ok(()),
     }
 }
 
@@ -234,6 +287,11 @@ async fn answer(driver: &Driver, accessor: &Accessor<DriverState>, deadline: Dur
         Request::Call { thing, service, arguments, answer } => {
             let called = device.call_call_service(accessor, thing.into(), service, convert(arguments));
             in_time(deadline, called, answer, convert).await
+        }
+        Request::Configure { config, answer } => {
+            let whole = config.whole.clone();
+            accessor.with(|mut access| access.data_mut().thing_access.config = config);
+            in_time(deadline, device.call_config_changed(accessor, whole), answer, |()| ()).await
         }
     }
 }

@@ -52,7 +52,8 @@ pub enum Refused {
     #[error("it is made for `{0}`, and this gateway speaks wasi:http 0.2; build it for `{INCOMING}@0.2.x`")]
     OtherHttp(String),
     #[error(
-        "it exports no known world: a function exports `{HANDLER}@{CONTRACT}` or `{INCOMING}@0.2.x`, a driver `{DEVICE}@{CONTRACT}`, and this exports {}",
+        "it exports no known world: a function exports `{HANDLER}@{CONTRACT}` or `{INCOMING}@0.2.x`, a driver `{DEVICE}@{CONTRACT}` or \
+         `{BLOCKING_DRIVER}`, and this exports {}",
         list(.0)
     )]
     NoWorld(Vec<String>),
@@ -80,8 +81,10 @@ const HANDLER: &str = "ledge:edge/handler";
 const INCOMING: &str = "wasi:http/incoming-handler";
 const PERSISTENT: &str = "ledge:edge/persistent";
 const DEVICE: &str = "ledge:edge/device";
+/// With its version, as a component has it.
+pub(super) const BLOCKING_DRIVER: &str = "ledge:edge/blocking-driver@0.1.0";
 const OF_FUNCTIONS: [&str; 5] = ["types", "iot-data", "fc", "credentials", "kv"];
-const OF_DRIVERS: [&str; 2] = ["types", "thing-access"];
+const OF_DRIVERS: [&str; 4] = ["types", "thing-access", "thing-access-blocking", "requests"];
 const OF_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 /// The packages of WASI that always link (DESIGN, invariant 1).
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];
@@ -113,7 +116,8 @@ pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
     if declared == Kind::Function && exports_interface(PERSISTENT) {
         return Err(Refused::NoMode);
     }
-    let found = match (exports_interface(HANDLER), exports_interface(DEVICE), answers_http) {
+    let is_driver = exports_interface(DEVICE) || exports.iter().any(|name| name == BLOCKING_DRIVER);
+    let found = match (exports_interface(HANDLER), is_driver, answers_http) {
         _ if declared == Kind::Persistent => Kind::Persistent,
         (_, _, Some(_)) if declared == Kind::Http => Kind::Http,
         (true, _, _) if declared == Kind::Function => Kind::Function,

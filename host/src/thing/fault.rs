@@ -17,6 +17,7 @@ impl Fault {
 // le_error.h
 pub const UNKNOWN: u32 = 100_000;
 pub const INVALID_PARAM: u32 = 100_001;
+pub const READING_FILE: u32 = 100_005;
 pub const TIMEOUT: u32 = 100_006;
 pub const PARAM_RANGE_OVERFLOW: u32 = 100_007;
 pub const SERVICE_UNREACHABLE: u32 = 100_008;

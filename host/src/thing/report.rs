@@ -1,13 +1,14 @@
 //! Reports: what a device says of itself, checked, kept and put on the bus.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::fault::{self, Fault};
 use super::value::Property;
-use super::{Device, Reported, Thing, Things};
-use crate::bus::{Kind, Message, Published, Source};
+use super::{Device, Things};
+use crate::bus::{Kind, Message, Payload, Published, Source};
 use crate::call_path::CallPath;
 use crate::name::ThingId;
 
@@ -22,10 +23,13 @@ impl Things {
         let (good, refused) = thing.product.tsl.check_report(properties);
         if !good.is_empty() {
             let time_ms = self.clock.unix_ms();
-            let payload: Map<String, Json> =
-                good.iter().map(|p| (p.identifier.clone(), json!({"value": p.value.to_json(), "time": time_ms}))).collect();
-            thing.take(good, time_ms);
-            let published = self.publish(id, "property", Kind::Properties, Json::Object(payload));
+            thing.state.lock().take_properties(&good, time_ms, thing.product.row.history_bytes as usize);
+            self.is_changed.store(true, Relaxed);
+            let payload = Payload::made_when_asked(move || {
+                let member = |it: &Property| (it.identifier.clone(), json!({"value": it.value.to_json(), "time": time_ms}));
+                Json::Object(good.iter().map(member).collect())
+            });
+            let published = self.publish(id, "property", Kind::Properties, payload);
             kept(id, published).await?;
         }
         refused.map_or(Ok(()), |fault| Err(super::about(id, fault)))
@@ -35,8 +39,13 @@ impl Things {
         let thing = self.get(id)?;
         thing.check_reporter(device)?;
         let outputs = thing.product.tsl.check_event(event, outputs).map_err(|fault| super::about(id, fault))?;
-        let value: Map<String, Json> = outputs.into_iter().map(|p| (p.identifier, p.value.to_json())).collect();
-        let payload = json!({"params": {"value": value, "time": self.clock.unix_ms()}});
+        let time_ms = self.clock.unix_ms();
+        thing.state.lock().take_event(event, &outputs, time_ms, thing.product.row.history_bytes as usize);
+        self.is_changed.store(true, Relaxed);
+        let payload = Payload::made_when_asked(move || {
+            let value: Map<String, Json> = outputs.into_iter().map(|it| (it.identifier, it.value.to_json())).collect();
+            json!({"params": {"value": value, "time": time_ms}})
+        });
         let published = self.publish(id, event, Kind::Event(event.to_owned()), payload);
         kept(id, published).await
     }
@@ -48,34 +57,19 @@ impl Things {
         let payload = json!({"status": status, "productKey": product_key, "deviceName": device_name, "time": self.clock.unix_ms()});
         let topic = format!("/as/mqtt/status/{product_key}/{device_name}");
         // Nobody waits for it: the thing is where it is.
-        drop(self.message(id, topic, Kind::Status { is_online }, payload));
+        drop(self.message(id, topic, Kind::Status { is_online }, Payload::made_when_asked(|| payload)));
     }
 
-    fn publish(&self, id: &ThingId, what: &str, kind: Kind, payload: Json) -> Published {
+    fn publish(&self, id: &ThingId, what: &str, kind: Kind, payload: Payload) -> Published {
         self.message(id, format!("/sys/{}/{}/thing/event/{what}/post", id.product_key, id.device_name), kind, payload)
     }
 
-    fn message(&self, id: &ThingId, topic: String, kind: Kind, payload: Json) -> Published {
-        self.bus.publish(Message {
-            topic,
-            payload: payload.to_string().into(),
-            source: Source::Thing(id.clone()),
-            kind,
-            path: CallPath::default(),
-        })
+    fn message(&self, id: &ThingId, topic: String, kind: Kind, payload: Payload) -> Published {
+        self.bus.publish(Message { topic, payload, source: Source::Thing(id.clone()), kind, path: CallPath::default() })
     }
 }
 
 /// A report is taken once it is where its routes promise to keep it.
 async fn kept(id: &ThingId, published: Published) -> Result<(), Fault> {
     published.kept().await.map_err(|full| super::about(id, Fault::new(fault::TOO_MANY, full)))
-}
-
-impl Thing {
-    fn take(&self, reported: Vec<Property>, time_ms: u64) {
-        let mut state = self.state.lock();
-        for Property { identifier, value } in reported {
-            state.values.insert(identifier, Reported { value, time_ms });
-        }
-    }
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod convert;
+mod ext;
 mod parse;
 
 use std::collections::{BTreeMap, HashMap};
@@ -238,9 +239,10 @@ impl fmt::Display for Problem {
 }
 
 /// The largest TSL, as JSON text.
-pub const TSL_BYTES_MAX: usize = 1 << 20;
-/// Entries in one list of a TSL: its properties, events and services, their parameters, the members of an enum.
-pub const MEMBERS_MAX: usize = 1_024;
+pub const TSL_BYTES_MAX: usize = 8 << 20;
+/// Entries in one list of a TSL: its properties, events and services, their parameters, the members of an enum. One call or report
+/// carries no more either.
+pub const MEMBERS_MAX: usize = 16_384;
 /// The longest identifier, in bytes (`leda.h`, MAX_PARAM_NAME_LENGTH).
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
 /// How deep arrays and structs may nest, the outermost included.

@@ -104,5 +104,5 @@ fn matches(route: &Route, message: &Message) -> bool {
 
 /// The event of a routed message (FACTS 2.2): the payload is text inside the JSON.
 fn event_of(message: &Message) -> Bytes {
-    json!({"topic": message.topic, "payload": String::from_utf8_lossy(&message.payload)}).to_string().into()
+    json!({"topic": message.topic, "payload": String::from_utf8_lossy(message.payload.bytes())}).to_string().into()
 }

@@ -545,7 +545,7 @@ impl Rules {
 
     /// What a message of a thing is to rules, and in which words.
     fn happened(&self, message: &Message, thing: &ThingId) -> Option<Happened> {
-        let payload = || serde_json::from_slice::<Json>(&message.payload).ok();
+        let payload = || serde_json::from_slice::<Json>(message.payload.bytes()).ok();
         let cause = match &message.kind {
             Kind::Properties => {
                 let Json::Object(reported) = payload()? else { return None };

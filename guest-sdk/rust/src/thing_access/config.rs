@@ -35,6 +35,11 @@ impl DriverConfig {
         self.config["json"].get(name).or_else(|| self.config["kv"].get(entry(&self.config["kv"])?)?.get("value"))
     }
 
+    /// The files of `fileList`: the driver reads them with the standard library, by these paths.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.config["fileList"].as_array().into_iter().flatten().filter_map(|entry| entry["path"].as_str())
+    }
+
     /// A setting that is a whole number, whether it is written as a number or as text.
     pub fn setting_u64(&self, name: &str) -> Option<u64> {
         self.setting(name).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
@@ -101,6 +106,12 @@ mod tests {
         let config: DriverConfig = r#"{"config":{"kv":[{"key":"period_ms","value":"20","note":""}]},"deviceList":[]}"#.parse().unwrap();
         assert_eq!(config.setting_u64("period_ms"), Some(20));
         assert_eq!(config.setting("other"), None);
+    }
+
+    #[test]
+    fn files_are_listed_by_their_paths() {
+        let config: DriverConfig = r#"{"config":{"fileList":[{"path":"a.json"},{"path":"maps/b.csv"}]},"deviceList":[]}"#.parse().unwrap();
+        assert_eq!(config.files().collect::<Vec<_>>(), ["a.json", "maps/b.csv"]);
     }
 
     #[test]

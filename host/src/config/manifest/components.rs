@@ -8,11 +8,12 @@ use serde_json::{Map, Value as Json, json};
 use super::reader::{Entry, Table, Value};
 use super::sandbox::{self, Of};
 use super::{Source, json, place};
-use crate::limit::{AGE_S, ATTEMPTS, BACKOFF_S, FIRST_CALLS_MAX, FIRST_CALLS_USUAL, INTERVAL_S, REUSE};
+use crate::limit::{AGE_S, ATTEMPTS, BACKOFF_S, CONFIG_FILES_MAX, FIRST_CALLS_MAX, FIRST_CALLS_USUAL, INTERVAL_S, REUSE};
 use crate::name::{FunctionName, check_driver, check_timer};
 use crate::schedule::{parse_cron, parse_zone};
 use crate::set::{
-    Asynchronous, Destination, Driver, Function, Health, HttpAuth, HttpTrigger, Missed, Mode, Schedule, Timer, check_http_prefix,
+    Asynchronous, ConfigFile, Destination, Driver, Function, Health, HttpAuth, HttpTrigger, Missed, Mode, Schedule, Timer,
+    check_config_path, check_http_prefix,
 };
 use crate::topic::check_topic;
 
@@ -23,10 +24,11 @@ pub fn driver(entry: &Entry<'_>) -> Option<Driver<Source>> {
     let name = check_driver(entry.key).map_err(|err| entry.error(err));
     let table = entry.value.table(&["crate", "component", "config", "limits", "grants"])?;
     let component = source(&table);
-    let config = table.optional("config").map(|config| read_config(&config));
+    let mut files = Vec::new();
+    let config = table.optional("config").map(|config| read_config(&config, &mut files));
     let (limits, grants) = (sandbox::limits(&table, Of::Driver), sandbox::grants(&table, Of::Driver));
     name.ok()?;
-    Some(Driver { name: entry.key.to_owned(), component: component?, config: config.flatten(), limits, grants })
+    Some(Driver { name: entry.key.to_owned(), component: component?, config: config.flatten(), files, limits, grants })
 }
 
 pub fn function(entry: &Entry<'_>) -> Option<Function<Source>> {
@@ -170,13 +172,13 @@ fn source(table: &Table<'_>) -> Option<Source> {
 }
 
 /// The member `config` of the driver's configuration (FACTS 3.1), in one of its three forms.
-fn read_config(value: &Value<'_>) -> Option<Json> {
+fn read_config(value: &Value<'_>, found: &mut Vec<ConfigFile<Source>>) -> Option<Json> {
     let forms = ["json", "kv", "fileList"];
     let (form, value) = value.table(&forms)?.exactly_one(&forms)?;
     let content = match form {
         "json" => json::object(&value)?,
         "kv" => key_values(&value)?,
-        _ => files(&value)?,
+        _ => files(&value, found)?,
     };
     Some(json!({ form: content }))
 }
@@ -200,10 +202,23 @@ fn key_values(value: &Value<'_>) -> Option<Json> {
     texts(&items)
 }
 
-fn files(value: &Value<'_>) -> Option<Json> {
+/// Notes the files besides, which are sent with the project.
+fn files(value: &Value<'_>, found: &mut Vec<ConfigFile<Source>>) -> Option<Json> {
     let items = value.array()?;
+    if items.len() > CONFIG_FILES_MAX {
+        value.error(format_args!("has {} entries; expected {CONFIG_FILES_MAX} at most", items.len()));
+    }
     for item in &items {
-        item.table(&["path"]).and_then(|table| table.required("path")?.text());
+        let Some(value) = item.table(&["path"]).and_then(|table| table.required("path")) else { continue };
+        let Some(path) = value.checked(check_config_path) else { continue };
+        let file = value.dir().join(path);
+        if !file.is_file() {
+            value.error(format_args!("`{}` is no file; expected one that the driver reads", place::shown(&file).display()));
+        }
+        if found.iter().any(|other| other.path == path) {
+            value.error(format_args!("the file `{path}` is there twice"));
+        }
+        found.push(ConfigFile { path: path.to_owned(), content: Source::Component(file) });
     }
     texts(&items)
 }

@@ -8,22 +8,31 @@ use super::error::ManifestError;
 use super::place::{line_and_column, shown};
 use super::read_text;
 use super::reader::{Entry, Report, Value};
+use crate::limit::{HISTORY_BYTES, HISTORY_BYTES_USUAL};
 use crate::name::check_thing;
 use crate::set::Product;
 use crate::thing::tsl::{Tsl, TslError};
 
 pub fn read(entry: &Entry<'_>) -> Option<Product> {
     let key = check_thing(entry.key).map_err(|err| entry.error(err));
-    let table = entry.value.table(&["name", "tsl", "tsl_ext"])?;
+    let table = entry.value.table(&["name", "tsl", "tsl_ext", "history_bytes"])?;
     let name = table.optional("name").map_or_else(|| Some(entry.key.to_owned()), |name| name.title());
     let tsl = table.required("tsl").and_then(|file| {
         let text = json_file(&file)?;
-        check_tsl(&file, entry.key, &text);
+        let tsl = check_tsl(&file, entry.key, &text);
+        Some((text, tsl))
+    });
+    let tsl_ext = table.optional("tsl_ext").map(|file| {
+        let text = json_file(&file)?;
+        let problems = tsl.as_ref().and_then(|(_, tsl)| tsl.as_ref()?.check_ext(&text).err());
+        for problem in problems.into_iter().flat_map(|TslError(problems)| problems) {
+            file.error(format_args!("the ext info is wrong at {}: {}", problem.path, problem.reason));
+        }
         Some(text)
     });
-    let tsl_ext = table.optional("tsl_ext").map(|file| json_file(&file));
+    let history_bytes = table.optional("history_bytes").map_or(Some(HISTORY_BYTES_USUAL), |value| value.integer(HISTORY_BYTES));
     key.ok()?;
-    Some(Product { key: entry.key.to_owned(), name: name?, tsl: tsl?, tsl_ext: tsl_ext.flatten() })
+    Some(Product { key: entry.key.to_owned(), name: name?, tsl: tsl?.0, tsl_ext: tsl_ext.flatten(), history_bytes: history_bytes? })
 }
 
 /// The text of the JSON file that `value` names.
@@ -36,17 +45,19 @@ pub(super) fn json_file(value: &Value<'_>) -> Option<String> {
 }
 
 /// What is wrong with the model itself, as far as the text is JSON. It is noted at the line that names the file.
-fn check_tsl(value: &Value<'_>, key: &str, text: &str) {
+fn check_tsl(value: &Value<'_>, key: &str, text: &str) -> Option<Tsl> {
     match Tsl::parse(text) {
         Err(TslError(problems)) => {
             for problem in problems {
                 value.error(format_args!("the TSL is wrong at {}: {}", problem.path, problem.reason));
             }
+            None
         }
         Ok(tsl) => {
             if let Some(own) = tsl.product_key().filter(|own| *own != key) {
                 value.error(format_args!("the TSL says `profile.productKey` is `{own}`; expected `{key}`, or none"));
             }
+            Some(tsl)
         }
     }
 }

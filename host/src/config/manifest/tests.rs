@@ -165,7 +165,7 @@ target = { function = "hello" }
 const MISTAKES: &str = r##"
 ledge.toml:1:9: project.nmae: unknown key; expected `name`
 ledge.toml:2:1: products.a1Light: the key `tsl` is missing
-ledge.toml:3:1: products.a1Light.tls: unknown key; expected one of `name`, `tsl`, `tsl_ext` (did you mean `tsl`?)
+ledge.toml:3:1: products.a1Light.tls: unknown key; expected one of `name`, `tsl`, `tsl_ext`, `history_bytes` (did you mean `tsl`?)
 ledge.toml:6:11: products.broken.tsl_ext: `tsl/none.json` cannot be read: No such file or directory (os error 2)
 ledge.toml:8:11: things[0].product: `a1Ligth` is not declared under `products`; expected one of `a1Light`, `broken` (did you mean `a1Light`?)
 ledge.toml:9:8: things[0].name: `lamp 1` is not a name of this kind: expected 1 to 64 letters, digits and `_ - . @ :`

@@ -15,7 +15,12 @@ pub(super) fn tsl(text: &str) -> Result<Tsl, TslError> {
     if text.len() > TSL_BYTES_MAX {
         return Err(fail(format!("the TSL has {} bytes, {TSL_BYTES_MAX} at most are allowed", text.len())));
     }
-    let json: Json = serde_json::from_str(text).map_err(|error| fail(format!("the TSL is not JSON: {error}")))?;
+    let json: Json = serde_json::from_str(text).map_err(|error| {
+        // serde_json goes 128 lists and objects deep, and says it in these words. It has no kind of its own for it.
+        let is_deep = error.to_string().starts_with("recursion limit exceeded");
+        let place = format!("at line {} column {}", error.line(), error.column());
+        fail(if is_deep { format!("nests deeper than {TYPE_DEPTH_MAX} types {place}") } else { format!("the TSL is not JSON: {error}") })
+    })?;
     if !json.is_object() {
         return Err(fail("the TSL is not a JSON object".to_owned()));
     }
@@ -365,7 +370,7 @@ mod tests {
             (r#"{"type": "text", "specs": {"length": "0"}}"#, "specs.length: 0 is not a whole number from 1 to 1048576"),
             (r#"{"type": "enum", "specs": {"on": "1"}}"#, "specs.on: `on` is not the number of a member"),
             (r#"{"type": "enum", "specs": {"1": "a", "+1": "b"}}"#, "specs.+1: the member 1 is there twice"),
-            (r#"{"type": "enum", "specs": {}}"#, "specs: has 0 members: expected 1 to 1024"),
+            (r#"{"type": "enum", "specs": {}}"#, "specs: has 0 members: expected 1 to 16384"),
             (r#"{"type": "array", "specs": {"size": "3"}}"#, "specs.item.type: is missing"),
             (r#"{"type": "struct", "specs": {"r": 1}}"#, "specs: is not a list"),
             (r#"{"type": "struct", "specs": [{"identifier": "r"}]}"#, "specs[0].dataType.type: is missing"),
@@ -429,9 +434,10 @@ mod tests {
         assert!(typed(&nested(TYPE_DEPTH_MAX)).is_ok());
         assert!(typed(&nested(TYPE_DEPTH_MAX + 1)).unwrap_err().ends_with("nests deeper than 8 types"));
         let many = format!(r#"{{"events": [{}]}}"#, vec!["{}"; MEMBERS_MAX + 1].join(","));
-        assert_eq!(problems(&many), ["events: has 1025 entries, 1024 at most are allowed"]);
+        assert_eq!(problems(&many), ["events: has 16385 entries, 16384 at most are allowed"]);
         assert!(problems(&" ".repeat(TSL_BYTES_MAX + 1))[0].contains("bytes"));
-        assert!(problems(&"[".repeat(10_000))[0].starts_with("the TSL is not JSON"));
+        assert!(problems(&"[".repeat(10_000))[0].starts_with("nests deeper than 8 types at line 1 column"));
+        assert!(typed(&nested(200)).unwrap_err().contains("nests deeper than 8 types"));
         assert_eq!(problems("[]"), ["the TSL is not a JSON object"]);
     }
 

@@ -89,7 +89,7 @@ impl Rules {
                 let payload = payload.as_ref().map_or_else(|| account(name, waiting), bytes);
                 let published = self.parts.bus.publish(Message {
                     topic: topic.clone(),
-                    payload,
+                    payload: payload.into(),
                     source: Source::Rule(name.to_owned()),
                     kind: Kind::Message,
                     path: waiting.path.clone(),

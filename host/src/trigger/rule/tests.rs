@@ -64,13 +64,13 @@ impl Bench {
     fn new(rows: Vec<set::Rule>) -> Self {
         let (clock, hands) = Clock::fixed(schedule::moment(START).unwrap());
         let bus = Arc::new(Bus::default());
-        let things = Arc::new(Things::new(bus.clone(), clock.clone()));
+        let things = Arc::new(Things::in_memory(bus.clone(), clock.clone()));
         let tsl = json!({"properties": [
             {"identifier": "Switch", "name": "s", "accessMode": "rw", "dataType": {"type": "bool", "specs": {"0": "off", "1": "on"}}},
             {"identifier": "Lux", "name": "l", "accessMode": "r", "dataType": {"type": "int", "specs": {"min": "0", "max": "100000"}}}
         ]})
         .to_string();
-        let product = set::Product { key: "a1".into(), name: "a1".into(), tsl: tsl.clone(), tsl_ext: None };
+        let product = set::Product { key: "a1".into(), name: "a1".into(), tsl: tsl.clone(), tsl_ext: None, history_bytes: 0 };
         let product = Arc::new(Product { row: product, tsl: Tsl::parse(&tsl).unwrap() });
         let thing = set::Thing {
             product_key: "a1".into(),
@@ -291,7 +291,7 @@ async fn an_action_that_is_due_before_its_thing_has_come_up_waits_for_it() {
     // Its log is on the disk by then.
     bench.pass(Duration::from_secs(2)).await;
     // A gateway that starts anew knows no device yet.
-    let (things, id) = (Arc::new(Things::new(bench.bus.clone(), bench.clock.clone())), ThingId::new("a1", "lamp"));
+    let (things, id) = (Arc::new(Things::in_memory(bench.bus.clone(), bench.clock.clone())), ThingId::new("a1", "lamp"));
     let thing = bench.things.get(&id).unwrap();
     things.replace(bench.things.products(), vec![thing.row.clone()]);
     bench.things = things;

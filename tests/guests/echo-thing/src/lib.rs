@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::{env, fs};
 
 use ledge_sdk::device::Driver;
-use ledge_sdk::thing_access::{self, DriverConfig, Thing};
+use ledge_sdk::thing_access::{self, DeviceInfo, DriverConfig, Thing};
 use ledge_sdk::value::{Properties, Value};
 use ledge_sdk::{Error, Fault, ThingId};
 
@@ -33,11 +33,7 @@ struct Echo {
 
 impl Driver for EchoThing {
     async fn run(&self) -> Result<(), Error> {
-        for device in thing_access::driver_config().await?.devices {
-            let values = defaults::of_tsl(&thing_access::get_tsl(&device.product_key).await?)?;
-            let thing = Thing::register(&device).await?;
-            self.things.borrow_mut().insert(thing.id(), Rc::new(Echo { thing, values: RefCell::new(values) }));
-        }
+        self.register(thing_access::driver_config().await?.devices).await?;
         std::future::pending().await
     }
 
@@ -90,11 +86,33 @@ impl Driver for EchoThing {
 
     async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
         println!("config changed: {}", config.config);
-        Ok(())
+        if config.setting("stubborn").is_some() {
+            return Err(Fault::new(Fault::UNKNOWN, "echo-thing is stubborn, as it was told"));
+        }
+        let is_there = |id: &ThingId| config.devices.iter().any(|it| it.product_key == id.product_key && it.device_name == id.device_name);
+        self.things.borrow_mut().retain(|id, _| is_there(id));
+        self.register(config.devices).await
     }
 }
 
 impl EchoThing {
+    /// By their local names, where they have some. What is registered already stays.
+    async fn register(&self, devices: Vec<DeviceInfo>) -> Result<(), Fault> {
+        for DeviceInfo { product_key, device_name, local_name, .. } in devices {
+            if self.things.borrow().contains_key(&ThingId::new(&product_key, &device_name)) {
+                continue;
+            }
+            let values = defaults::of_tsl(&thing_access::get_tsl(&product_key).await?)
+                .map_err(|error| Fault::new(Fault::INVALID_JSON, error.to_string()))?;
+            let thing = match &local_name {
+                Some(local_name) => Thing::register_by_local_name(&product_key, local_name).await?,
+                None => Thing::register_by_device_name(&product_key, &device_name).await?,
+            };
+            self.things.borrow_mut().insert(thing.id(), Rc::new(Echo { thing, values: RefCell::new(values) }));
+        }
+        Ok(())
+    }
+
     fn thing(&self, id: &ThingId) -> Result<Rc<Echo>, Fault> {
         let echo = self.things.borrow().get(id).cloned();
         echo.ok_or_else(|| Fault::new(Fault::DEVICE_UNREGISTER, format!("echo-thing has not registered `{id}`")))

@@ -1,0 +1,68 @@
+//! What a thing reported, by time range.
+
+use std::sync::Arc;
+
+use axum::Json as JsonBody;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::Api;
+use super::caller::Caller;
+use super::error::ApiError;
+use crate::name::ThingId;
+use crate::thing::history::Report;
+use crate::thing::value::properties_to_json;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// Unix milliseconds, both included.
+    #[serde(default)]
+    from: u64,
+    #[serde(default = "no_end")]
+    to: u64,
+    /// Reports at most, up to [`COUNT_MAX`].
+    #[serde(default = "usual_count")]
+    count: usize,
+}
+
+fn no_end() -> u64 {
+    u64::MAX
+}
+
+fn usual_count() -> usize {
+    100
+}
+
+/// Reports that one answer may have.
+const COUNT_MAX: usize = 1_000;
+
+/// The oldest first. `next` is where the next page begins, if there is one.
+pub async fn show(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    thing: Result<Path<(String, String)>, PathRejection>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<JsonBody<Json>, ApiError> {
+    let Path((product_key, device_name)) = thing.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let Query(wanted) = wanted.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    if !(1..=COUNT_MAX).contains(&wanted.count) {
+        return Err(ApiError::bad_request(format!("`count` is {}; it may be 1 to {COUNT_MAX}", wanted.count)));
+    }
+    let id = ThingId { product_key, device_name };
+    api.things.get(&id).map_err(|unknown| ApiError::new(StatusCode::NOT_FOUND, unknown.message))?;
+    let (reports, is_all) = api.things.history(&id, wanted.from, wanted.to, wanted.count).await?;
+    let next = reports.last().filter(|_| !is_all).map(|last| last.time_ms + 1);
+    Ok(JsonBody(json!({"reports": reports.iter().map(shown).collect::<Vec<_>>(), "next": next})))
+}
+
+fn shown(report: &Report) -> Json {
+    let values = properties_to_json(&report.values);
+    match &report.event {
+        None => json!({"time": report.time_ms, "properties": values}),
+        Some(event) => json!({"time": report.time_ms, "event": event, "outputs": values}),
+    }
+}

@@ -1,0 +1,101 @@
+//! Products: their models, one by one, and changing them on a running gateway.
+
+use std::sync::Arc;
+
+use axum::Json as JsonBody;
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::caller::Caller;
+use super::error::ApiError;
+use super::ledge::not_deployed;
+use super::{Api, body};
+use crate::deploy::Report;
+use crate::limit::HISTORY_BYTES_USUAL;
+use crate::set;
+use crate::thing::tsl::TSL_BYTES_MAX;
+
+type Key = Result<Path<String>, PathRejection>;
+
+pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+    let things = api.things.list();
+    let row = |product: &Arc<crate::thing::Product>| {
+        let tsl = &product.tsl;
+        json!({
+            "key": product.row.key,
+            "name": product.row.name,
+            "properties": tsl.properties().map(|it| &it.identifier).collect::<Vec<_>>(),
+            "events": tsl.events().map(|it| &it.identifier).collect::<Vec<_>>(),
+            "services": tsl.services().map(|it| &it.identifier).collect::<Vec<_>>(),
+            "things": things.iter().filter(|thing| thing.id.product_key == product.row.key).count(),
+            "history_bytes": product.row.history_bytes,
+        })
+    };
+    JsonBody(api.things.products().iter().map(row).collect())
+}
+
+/// A product as it was given, its TSL and ext info with every member.
+pub async fn show(State(api): State<Arc<Api>>, _: Caller, key: Key) -> Result<JsonBody<Json>, ApiError> {
+    let key = parse(key)?;
+    let product = api.things.product(&key).ok_or_else(|| none(&key))?;
+    let row = &product.row;
+    let json_of = |text: &str| serde_json::from_str::<Json>(text).unwrap_or_default();
+    let tsl_ext = row.tsl_ext.as_deref().map(json_of);
+    Ok(JsonBody(json!({"key": key, "name": row.name, "history_bytes": row.history_bytes, "tsl": json_of(&row.tsl), "tsl_ext": tsl_ext})))
+}
+
+/// What `put` takes. What is left out stays as it is on the gateway.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    name: Option<String>,
+    tsl: Option<Json>,
+    tsl_ext: Option<Json>,
+    history_bytes: Option<u32>,
+}
+
+/// Adds a product, or changes the one of this key.
+pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, body: Body) -> Result<JsonBody<Report>, ApiError> {
+    let (key, body) = (parse(key)?, body::read_at_most(body, BODY_BYTES_MAX).await?);
+    let given: Given =
+        serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a product: {error}")))?;
+    let before = api.things.product(&key).map(|product| product.row.clone());
+    let before = before.as_ref();
+    let missing = || ApiError::bad_request(format!("product `{key}` is not on this gateway yet, so its `tsl` must be given"));
+    let text = |json: Json| json.to_string();
+    let product = set::Product {
+        name: given.name.or_else(|| before.map(|row| row.name.clone())).unwrap_or_else(|| key.clone()),
+        tsl: given.tsl.map(text).or_else(|| before.map(|row| row.tsl.clone())).ok_or_else(missing)?,
+        tsl_ext: given.tsl_ext.map(text).or_else(|| before.and_then(|row| row.tsl_ext.clone())),
+        history_bytes: given.history_bytes.or_else(|| before.map(|row| row.history_bytes)).unwrap_or(HISTORY_BYTES_USUAL),
+        key: key.clone(),
+    };
+    change(api, user.name, key, Some(product)).await
+}
+
+pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key) -> Result<JsonBody<Report>, ApiError> {
+    change(api, user.name, parse(key)?, None).await
+}
+
+async fn change(api: Arc<Api>, user: String, key: String, product: Option<set::Product>) -> Result<JsonBody<Report>, ApiError> {
+    let none = none(&key);
+    // Not on the request's own task, as for a whole deployment.
+    let changed = tokio::spawn(async move { api.deploy.change_product(&key, product, &format!("user {user}")).await }).await;
+    let changed = changed.map_err(|error| ApiError::internal("changing a product", &error.into()))?.map_err(not_deployed)?;
+    changed.map(JsonBody).ok_or(none)
+}
+
+fn parse(key: Key) -> Result<String, ApiError> {
+    key.map(|Path(key)| key).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
+}
+
+fn none(key: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("product `{key}` is not on this gateway; `ledge list products` shows those that are"))
+}
+
+/// Room for a TSL, its ext info and what is around them.
+const BODY_BYTES_MAX: usize = 2 * TSL_BYTES_MAX + (64 << 10);

@@ -1,0 +1,147 @@
+//! What changes about a thing while it is deployed: who answers for it, its last values, and the reports that wait for the disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::history::Chunk;
+use super::tsl::Tsl;
+use super::value::Property;
+use super::{Device, Reported};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub device: Option<Arc<dyn Device>>,
+    pub online: bool,
+    pub online_at_ms: Option<u64>,
+    pub values: BTreeMap<String, Reported>,
+    pub history: Recorder,
+    /// The disk does not know all of it.
+    pub is_changed: bool,
+}
+
+/// Reports that are not on the disk yet, and what is there already.
+#[derive(Default)]
+pub(super) struct Recorder {
+    /// Made for the first report after a write, so that a thing that is silent takes nothing.
+    open: Option<Box<Chunk>>,
+    /// Chunks that are full, each with the time of its first report.
+    full: VecDeque<(u64, Vec<u8>)>,
+    full_bytes: usize,
+    /// Whether some of what waited was dropped, so that what is on the disk is too old to be kept.
+    has_dropped: bool,
+    pub kept: Kept,
+}
+
+/// What the disk has of a thing's history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Of all rows, their keys included.
+    pub bytes: usize,
+    /// Key and size of the youngest row; both 0 if there is none.
+    pub last_key: u64,
+    pub last_bytes: usize,
+}
+
+/// The row of a thing.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Stored {
+    online_at_ms: Option<u64>,
+    values: BTreeMap<String, (Json, u64)>,
+    history: Kept,
+}
+
+/// A chunk takes no more once it has so many bytes; a row of the disk is about as large.
+pub(super) const CHUNK_BYTES: usize = 4 << 10;
+
+impl State {
+    /// As it was kept. A value that the model has no place for any more is gone.
+    pub fn restored(stored: Stored, tsl: &Tsl) -> Self {
+        let known = |(name, (json, time_ms)): (String, (Json, u64))| {
+            let value = tsl.property(&name)?.data_type.from_json(&json).ok()?;
+            Some((name, Reported { value, time_ms }))
+        };
+        let values = stored.values.into_iter().filter_map(known).collect();
+        let history = Recorder { kept: stored.history, ..Recorder::default() };
+        Self { online_at_ms: stored.online_at_ms, values, history, ..Self::default() }
+    }
+
+    pub fn to_stored(&self) -> Stored {
+        let values = self.values.iter().map(|(name, it)| (name.clone(), (it.value.to_json(), it.time_ms))).collect();
+        Stored { online_at_ms: self.online_at_ms, values, history: self.history.kept }
+    }
+
+    pub fn is_owned_by(&self, device: &Arc<dyn Device>) -> bool {
+        self.device.as_ref().is_some_and(|own| std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(device)))
+    }
+
+    /// Whether it was online.
+    pub fn come_online(&mut self, now_ms: u64) -> bool {
+        self.online_at_ms = Some(now_ms);
+        self.is_changed = true;
+        std::mem::replace(&mut self.online, true)
+    }
+
+    /// Keeps reported values as the last ones and in the history, which has room for so many bytes.
+    pub fn take_properties(&mut self, reported: &[Property], time_ms: u64, history_bytes: usize) {
+        for Property { identifier, value } in reported {
+            match self.values.get_mut(identifier) {
+                Some(last) => *last = Reported { value: value.clone(), time_ms },
+                None => drop(self.values.insert(identifier.clone(), Reported { value: value.clone(), time_ms })),
+            }
+        }
+        self.record(time_ms, None, reported, history_bytes);
+    }
+
+    pub fn take_event(&mut self, event: &str, outputs: &[Property], time_ms: u64, history_bytes: usize) {
+        self.record(time_ms, Some(event), outputs, history_bytes);
+    }
+
+    fn record(&mut self, time_ms: u64, event: Option<&str>, values: &[Property], history_bytes: usize) {
+        self.is_changed = true;
+        if history_bytes > 0 {
+            self.history.push(time_ms, event, values, history_bytes);
+        }
+    }
+}
+
+impl Recorder {
+    fn push(&mut self, time_ms: u64, event: Option<&str>, values: &[Property], bytes_max: usize) {
+        let open = self.open.get_or_insert_default();
+        open.push(time_ms, event, values);
+        if open.bytes().len() < CHUNK_BYTES {
+            return;
+        }
+        let full = std::mem::take(&mut **open);
+        self.full_bytes += full.bytes().len();
+        self.full.push_back((full.first_ms(), full.into_bytes()));
+        self.open = None;
+        // What would not stay on the disk need not wait for it.
+        while self.full_bytes > bytes_max
+            && let Some((_, dropped)) = self.full.pop_front()
+        {
+            self.full_bytes -= dropped.len();
+            self.has_dropped = true;
+        }
+    }
+
+    /// Whether the disk has nothing that belongs before what waits.
+    pub fn take_dropped(&mut self) -> bool {
+        std::mem::take(&mut self.has_dropped)
+    }
+
+    /// All that waits, in its order.
+    pub fn take(&mut self) -> Vec<(u64, Vec<u8>)> {
+        self.full_bytes = 0;
+        let open = self.open.take().filter(|open| !open.is_empty());
+        let full = std::mem::take(&mut self.full).into_iter();
+        full.chain(open.map(|open| (open.first_ms(), open.into_bytes()))).collect()
+    }
+
+    /// The same, and it goes on waiting.
+    pub fn waiting(&self) -> impl Iterator<Item = &[u8]> {
+        self.full.iter().map(|(_, bytes)| bytes.as_slice()).chain(self.open.iter().map(|open| open.bytes()))
+    }
+}

@@ -1,0 +1,144 @@
+//! What the gateway remembers of things: their last values and the history of their reports, over restarts and within its limit.
+
+use ledge::name::ThingId;
+use ledge::thing::Presence;
+use ledge::thing::history::Report;
+use ledge::thing::value::{Property, Value};
+use serde_json::{Value as Json, json};
+
+use crate::harness::client::json as body;
+use crate::harness::command::ledge;
+use crate::harness::{ECHO, TestGateway, gateway};
+
+fn echo() -> ThingId {
+    ThingId::new(ECHO, "echo-1")
+}
+
+async fn report(gw: &TestGateway, number: i32) {
+    call(gw, "report", vec![Property::new("Number", Value::Int(number))]).await;
+}
+
+async fn call(gw: &TestGateway, service: &'static str, arguments: Vec<Property>) {
+    let things = gw.gateway.things.clone();
+    gw.gateway.guests().spawn(async move { things.call_service(&echo(), service, arguments).await }).await.unwrap().unwrap();
+}
+
+async fn history(gw: &TestGateway) -> Vec<Report> {
+    gw.gateway.things.history(&echo(), 0, u64::MAX, usize::MAX).await.unwrap().0
+}
+
+fn numbers(reports: &[Report]) -> Vec<i32> {
+    let number = |report: &Report| if let Value::Int(number) = report.values[0].value { number } else { -1 };
+    reports.iter().map(number).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn last_values_and_history_are_there_after_a_restart_and_go_on() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    report(&gw, 1).await;
+    report(&gw, 2).await;
+    let event = vec![Property::new("event", Value::Text("alarm".into())), Property::new("level", Value::Int(7))];
+    call(&gw, "event", event).await;
+    let (values, before) = (gw.gateway.things.get(&echo()).unwrap().values(), history(&gw).await);
+    let online_at = gw.gateway.things.get(&echo()).unwrap().online_at_ms();
+    assert_eq!(numbers(&before), [1, 2, 7]);
+    assert_eq!(before[2].event.as_deref(), Some("alarm"));
+
+    let gw = gw.restart().await;
+    let thing = gw.gateway.things.get(&echo()).unwrap();
+    assert_eq!(thing.values(), values);
+    assert!(thing.online_at_ms() >= online_at);
+    assert_eq!(history(&gw).await, before);
+    gw.online(&echo()).await;
+    report(&gw, 3).await;
+    assert_eq!(numbers(&history(&gw).await), [1, 2, 7, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thing_that_was_online_before_a_restart_is_offline_until_its_driver_registers_it() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let gw = gw.restart().await;
+    // Whether its driver has come yet or not: it is none that was never there.
+    assert_ne!(gw.gateway.things.get(&echo()).unwrap().presence(), Presence::Inactive);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_asked_by_time_range_and_page_by_page() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    for number in 0..30 {
+        report(&gw, number).await;
+    }
+    let all = history(&gw).await;
+    let (mut from, mut paged, mut pages) = (0, Vec::new(), 0);
+    loop {
+        let path = format!("/ledge/v1/things/a1Echo/echo-1/history?from={from}&count=7");
+        let page = body(&gw.admin().send(hyper::Method::GET, &path, &[], "".into()).await.unwrap());
+        paged.extend(page["reports"].as_array().unwrap().iter().map(|it| it["properties"]["Number"].as_i64().unwrap() as i32));
+        pages += 1;
+        match page["next"].as_u64() {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
+    assert_eq!(paged, numbers(&all));
+    assert!(pages <= 5, "{pages}");
+    let (some, is_all) = gw.gateway.things.history(&echo(), all[10].time_ms, all[20].time_ms, 1_000).await.unwrap();
+    assert!(is_all);
+    let expected: Vec<Report> = all.iter().filter(|it| (all[10].time_ms..=all[20].time_ms).contains(&it.time_ms)).cloned().collect();
+    assert_eq!(some, expected);
+    let wrong = gw.admin().send(hyper::Method::GET, "/ledge/v1/things/a1Echo/echo-1/history?count=0", &[], "".into()).await.unwrap();
+    assert_eq!(wrong.status.as_u16(), 400);
+    let unknown = gw.admin().send(hyper::Method::GET, "/ledge/v1/things/a1Echo/none/history", &[], "".into()).await.unwrap();
+    assert_eq!(unknown.status.as_u16(), 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_keeps_its_limit_and_drops_the_oldest() {
+    let mut setup = gateway().echo_thing("echo-1");
+    setup.set.products[0].history_bytes = 12_000;
+    let mut gw = setup.start().await;
+    let text = |number: usize| vec![Property::new("Text", Value::Text(format!("{number:064}")))];
+    for round in 0..3 {
+        for number in 0..200 {
+            gw.gateway.things.set_properties(&echo(), text(round * 200 + number)).await.unwrap();
+        }
+        gw = gw.restart().await;
+        gw.online(&echo()).await;
+    }
+    let kept = history(&gw).await;
+    let texts: Vec<usize> = kept.iter().map(|it| it.values[0].value.to_text().parse().unwrap()).collect();
+    let newest: Vec<usize> = (600 - texts.len()..600).collect();
+    assert_eq!(texts, newest);
+    // Each takes about 72 bytes.
+    assert!((80..=170).contains(&texts.len()), "{}", texts.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_a_thing_that_goes_goes_with_it() {
+    let gw = gateway().echo_thing("echo-1").echo_thing("echo-2").start().await;
+    report(&gw, 1).await;
+    let mut set = gw.gateway.deploy.current();
+    let thing = set.things.iter().find(|row| row.device_name == "echo-1").cloned().unwrap();
+    set.things.retain(|row| row.device_name != "echo-1");
+    gw.gateway.deploy.apply(set.clone(), true, "test").await.unwrap();
+    let gw = gw.restart().await;
+    set.things.push(thing);
+    gw.gateway.deploy.apply(set, false, "test").await.unwrap();
+    assert_eq!(history(&gw).await, []);
+    assert!(gw.gateway.things.get(&echo()).unwrap().values().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_shows_what_a_thing_reported() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    report(&gw, 42).await;
+    let data = gw.data.path();
+    let shown = ledge(data, &["history", "a1Echo/echo-1", "--from", "10m", "--data", "."]).await;
+    assert_eq!((shown.code, shown.stderr.as_str()), (0, ""));
+    assert!(shown.stdout.contains("properties") && shown.stdout.contains("Number=42"), "{}", shown.stdout);
+    let listed = ledge(data, &["history", "a1Echo/echo-1", "--json", "--data", "."]).await;
+    let listed: Json = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(listed["reports"][0]["properties"], json!({"Number": 42}));
+    let wrong = ledge(data, &["history", "a1Echo/echo-1", "--from", "soon", "--data", "."]).await;
+    assert!(wrong.stderr.contains("`soon` is no time"), "{}", wrong.stderr);
+}
