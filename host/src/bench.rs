@@ -13,6 +13,7 @@ mod http;
 mod idle;
 mod load;
 mod process;
+mod reports;
 mod route;
 mod row;
 mod samples;
@@ -69,6 +70,8 @@ enum Name {
     WasiHttpFresh,
     WasiHttpReuse,
     Route,
+    Reports,
+    Things,
     #[value(name = "durable-64")]
     Durable64,
     #[value(name = "durable-256")]
@@ -134,6 +137,12 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Opt
     }
     if any(&[Name::Route]) {
         rows.push(route::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::Reports]) {
+        rows.push(reports::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::Things]) {
+        rows.push(reports::measure_things(guests, &scratch).await?);
     }
     if any(&[Name::Durable64, Name::Durable256, Name::DurableInside]) {
         rows.extend(durable::measure(effort, guests, &scratch, wanted).await?);

@@ -97,3 +97,11 @@ async fn when_it_traps_its_things_go_offline_and_come_back() {
         assert_eq!(body["status"], wanted);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_answered_twice_reaches_nobody_and_is_told() {
+    let gw = plain_loop(AN_HOUR_MS).start().await;
+    call(&gw, "echo").await.unwrap();
+    assert_eq!(call(&gw, "config").await.unwrap()[0].value.to_text(), "false");
+    call(&gw, "echo").await.unwrap();
+}

@@ -451,3 +451,25 @@ async fn things_of_a_product_are_registered_by_one_kind_of_name() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_the_wrong_type_is_a_fault_of_the_driver_by_name_and_it_goes_on() {
+    let gw = gateway().echo_thing("echo-1").echo_thing("echo-2").start().await;
+    call(&gw, "echo-1", "lie", vec![]).await.unwrap();
+    let wrong = gw.gateway.things.get_properties(&echo_1(), vec!["Number".into(), "Switch".into()]).await.unwrap_err();
+    assert_eq!(wrong.code, fault::INVALID_TYPE);
+    assert!(wrong.message.contains("the driver's answer is wrong: property `Number`: `many` is not a number"), "{wrong}");
+    let wrong = call(&gw, "echo-1", "lies", vec![]).await.unwrap_err();
+    assert!(wrong.message.contains("the driver's answer is wrong: output `number` of service `lies`"), "{wrong}");
+    gw.gateway.things.get_properties(&ThingId::new(ECHO, "echo-2"), vec![]).await.unwrap();
+    assert_eq!(restarts(&gw), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_gets_no_hold_of_another_ones_thing() {
+    let setup = gateway().echo_thing("echo-1").driver("other", "echo-thing").thing(ECHO, "theirs", "other");
+    let gw = setup.start().await;
+    let tried = call(&gw, "echo-1", "steal", text("theirs")).await.unwrap();
+    assert_eq!(tried[0].value.to_text(), "109000 109000");
+    call(&gw, "theirs", "echo", text("still theirs")).await.unwrap();
+}

@@ -30,6 +30,7 @@ mod reuse;
 mod route;
 mod rule;
 mod sample;
+mod scale;
 mod small_machine;
 mod socket;
 mod timer;

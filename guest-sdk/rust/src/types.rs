@@ -74,6 +74,34 @@ impl Fault {
     pub fn new(code: u32, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }
+
+    /// The few words that the original sends for this number (`leda_base.h`, as it spells them), for programs that look for them;
+    /// `None` for a number of Ledge's or of the driver's own.
+    pub fn wire_message(&self) -> Option<&'static str> {
+        Some(match self.code {
+            0 => "Ok",
+            Self::UNKNOWN => "Unknow error",
+            Self::INVALID_PARAM => "Invalid params",
+            100_002 => "Alloc memery failed",
+            100_003 => "Create mutex failed",
+            100_004 => "Write file failed",
+            100_005 => "Read file failed",
+            Self::TIMEOUT => "Tiemout",
+            Self::PARAM_RANGE_OVERFLOW => "Param range overflow",
+            Self::SERVICE_UNREACHABLE => "Service unreachable",
+            Self::FILE_NOT_EXIST => "No file exist",
+            Self::DEVICE_UNREGISTER => "Device not register",
+            Self::DEVICE_OFFLINE => "Device offline",
+            Self::PROPERTY_NOT_EXIST => "Property no exist",
+            Self::PROPERTY_READ_ONLY => "Property only support read",
+            Self::PROPERTY_WRITE_ONLY => "Property only support write",
+            Self::SERVICE_NOT_EXIST => "Service no exist",
+            Self::SERVICE_INPUT_PARAM => "Service param invalid",
+            Self::INVALID_JSON => "Json formate invalid",
+            Self::INVALID_TYPE => "Param type invalid",
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for Fault {

@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 
 use crate::cli::build::{Progress, build};
 use crate::config::manifest::{self, Source};
+use crate::grant::Grants;
 use crate::limit::Limits;
 use crate::runtime::ComponentSource;
 use crate::set::{Digest, Driver, Function, Mode, Set};
@@ -24,6 +25,8 @@ pub struct Guests {
     pub relay: Function,
     /// Answers `hello` to every HTTP request.
     pub hello: Function,
+    /// Reports as fast as it can: `tests/guests/reporter`.
+    pub reporter: Driver,
     pub components: Arc<Components>,
 }
 
@@ -50,7 +53,16 @@ impl Guests {
                 http: None,
             });
         }
+        project.set.drivers.push(Driver {
+            name: "reporter".into(),
+            component: Source::Crate(root.join(REPORTER)),
+            config: None,
+            files: vec![],
+            limits: Limits::of_driver(),
+            grants: Grants::default(),
+        });
         let mut built = build(project, Progress::of_stderr())?;
+        let reporter = built.set.drivers.pop().context("`reporter` was not built")?;
         let hello = built.set.functions.pop().context("`hello` was not built")?;
         let relay = built.set.functions.pop().context("`relay` was not built")?;
         let repeat = built.set.functions.pop().context("`repeat` was not built")?;
@@ -59,7 +71,7 @@ impl Guests {
             Ok((digest.clone(), fs::read(path).with_context(|| format!("reading {}", path.display()))?))
         };
         let components = built.components.iter().map(read).collect::<anyhow::Result<_>>()?;
-        Ok(Self { demo: built.set, count, repeat, relay, hello, components: Arc::new(Components(components)) })
+        Ok(Self { demo: built.set, count, repeat, relay, hello, reporter, components: Arc::new(Components(components)) })
     }
 
     pub fn component(&self, digest: &Digest) -> anyhow::Result<&[u8]> {
@@ -83,6 +95,7 @@ const COUNT: &str = "tests/guests/count";
 const REPEAT: &str = "tests/guests/repeat";
 const RELAY: &str = "tests/guests/relay";
 const HELLO: &str = "tests/guests/http-hello";
+const REPORTER: &str = "tests/guests/reporter";
 
 /// This repository, from wherever in it the command is typed.
 fn repository() -> anyhow::Result<PathBuf> {

@@ -176,7 +176,7 @@ impl Running {
         &self.local
     }
 
-    async fn until_drivers_are_online(&self) -> anyhow::Result<()> {
+    pub async fn until_drivers_are_online(&self) -> anyhow::Result<()> {
         let until = Instant::now() + PATIENCE;
         loop {
             let drivers = self.local.get_json("/ledge/v1/drivers").await?;

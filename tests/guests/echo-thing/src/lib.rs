@@ -1,6 +1,7 @@
 //! A driver for any product: its things keep what is set, and their services do what a test asks for.
 //!
-//! Services: `echo` returns its arguments; `fault` answers 109006; `hang` never answers; `block` waits for an hour in a call that holds the whole instance; `spin` loops for ever; `trap`
+//! Services: `echo` returns its arguments; `lie` makes a number a text from now on, and `lies` answers so; `steal` tries to register the thing of
+//! the name `text`; `fault` answers 109006; `hang` never answers; `block` waits for an hour in a call that holds the whole instance; `spin` loops for ever; `trap`
 //! traps; `offline` and `online` move this thing, or the one that the argument `device` names, since a thing that is
 //! offline is not asked; `report` reports its arguments as properties; `event` reports the event that the argument
 //! `event` names, with the other arguments as outputs; `config` and `tsl` return those texts under their own names; `env`
@@ -62,6 +63,9 @@ impl Driver for EchoThing {
         };
         match service {
             "echo" => return Ok(arguments),
+            "lie" => self.thing(thing)?.values.borrow_mut().set("Number", Value::Text("many".into())),
+            "lies" => return Ok([("number", Value::Text("many".into()))].into()),
+            "steal" => return Ok([("text", steal(&thing.product_key, &text(&arguments)?).await)].into()),
             "fault" => return Err(Fault::new(Fault::SERVICE_INPUT_PARAM, "refused as asked")),
             "hang" => std::future::pending().await,
             "block" => std::thread::sleep(std::time::Duration::from_secs(3_600)),
@@ -125,6 +129,13 @@ impl Echo {
         let outputs: Properties = arguments.into_iter().filter(|argument| argument.identifier != "event").collect();
         self.thing.report_event(&event, outputs).await
     }
+}
+
+/// Tries to be the driver of a thing that is another one's, and says what came of it.
+async fn steal(product_key: &str, device_name: &str) -> String {
+    let said = |tried: Result<Thing, Fault>| tried.map_or_else(|fault| fault.code.to_string(), |_| "stolen".to_owned());
+    let registered = said(Thing::register_by_device_name(product_key, device_name).await);
+    format!("{registered} {}", said(Thing::get_device_handle(product_key, device_name).await))
 }
 
 const LINE: &str = "a line of no importance to anybody\n";

@@ -2,12 +2,14 @@
 //!
 //! Its things keep what is set. Services, by the names that the product of the tests has: `echo` returns its arguments; `report` reports
 //! them; `fault` answers 109006; `hang` sleeps for half a second within its answer; `block` blocks for an hour in a call that answers
-//! nothing; `spin` makes the loop compute for 200 ms and then look for what waits; `trap` traps.
+//! nothing; `spin` makes the loop compute for 200 ms and then look for what waits; `trap` traps; `config` answers
+//! the first request once more, and says whether somebody waited for that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use ledge_sdk::bindings::blocking::ledge::edge::requests;
 use ledge_sdk::blocking::{self, Driver, DriverConfig, Thing};
 use ledge_sdk::value::{Properties, Value};
 use ledge_sdk::{Error, Fault, ThingId};
@@ -63,6 +65,8 @@ impl Driver for PlainLoop {
     fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
         match service {
             "echo" => return Ok(arguments),
+            // The first request that ever came was answered long ago.
+            "config" => return Ok([("config", requests::answer(1, Ok(&[])).to_string())].into()),
             "report" => self.things.borrow().get(thing).ok_or_else(|| unknown(thing))?.thing.report_properties(arguments)?,
             "fault" => return Err(Fault::new(Fault::SERVICE_INPUT_PARAM, "refused as asked")),
             "hang" => blocking::sleep(Duration::from_millis(500)),
