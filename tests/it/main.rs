@@ -16,6 +16,7 @@ mod durable;
 mod engine;
 mod env;
 mod function;
+mod gateway_info;
 mod grant;
 mod hostile;
 mod invoke_http;

@@ -17,6 +17,7 @@ use crate::capability::Until;
 use crate::capability::credentials::{self, Credentials};
 use crate::capability::dirs;
 use crate::capability::fc::{self, Fc};
+use crate::capability::gateway_info::{self, GatewayInfo};
 use crate::capability::http::Http;
 use crate::capability::iot_data::{self, IotData};
 use crate::capability::kv::{self, Kv};
@@ -97,6 +98,7 @@ pub struct DriverState {
     pub limiter: Limiter,
     pub stderr: Output,
     pub thing_access: ThingAccess,
+    pub gateway_info: GatewayInfo,
     pub busy: Busy,
 }
 
@@ -171,6 +173,7 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
     sockets::link_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     sockets::link_0_3(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     thing_access::add_to_linker(&mut linker, |state: &mut DriverState| View { access: &mut state.thing_access, table: &mut state.table })?;
+    gateway_info::add_to_linker(&mut linker, |state: &mut DriverState| &mut state.gateway_info)?;
     crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
     Ok(linker)
 }
