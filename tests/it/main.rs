@@ -24,6 +24,7 @@ mod limit;
 mod mutant;
 mod openapi;
 mod persistent;
+mod replay;
 mod reuse;
 mod route;
 mod rule;
