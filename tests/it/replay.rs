@@ -179,6 +179,24 @@ async fn it_is_paused_and_goes_on_and_jumps_to_where_it_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_holds_for_as_long_as_it_lasts() {
+    let dir = recorded("pause.csv", "time,Number\n0,1\n0.3,2\n");
+    let gw = gateway().start().await;
+    let mut reports = played(&gw, tape(dir.path(), json!({"file": "/tapes/pause.csv"}))).await;
+    assert_eq!(next(&mut reports).await, json!({"Number": 1}));
+    call(&gw, "pause", vec![]).await.unwrap();
+    let began = Instant::now();
+    eventually("the second line to be overdue", async || {
+        assert_eq!(number(&gw).await, Some(Value::Int(1)));
+        began.elapsed() > Duration::from_millis(900)
+    })
+    .await;
+    assert!(reports.is_silent());
+    call(&gw, "resume", vec![]).await.unwrap();
+    assert_eq!(next(&mut reports).await, json!({"Number": 2}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_thing_with_nothing_to_play_stays_inactive_and_the_others_play() {
     let dir = recorded("good.csv", "time,Number\n0,1\n1,2\n");
     let gw = gateway().start().await;

@@ -74,3 +74,54 @@ impl<R: BufRead> Recording<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    /// Bytes from an alphabet, the same in each run.
+    struct Noise(u64);
+
+    impl Noise {
+        fn next(&mut self, below: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 % below as u64) as usize
+        }
+
+        fn bytes(&mut self, alphabet: &[u8], length: usize) -> Vec<u8> {
+            (0..length).map(|_| alphabet[self.next(alphabet.len())]).collect()
+        }
+    }
+
+    #[test]
+    fn whatever_is_in_a_file_it_is_read_to_its_end_and_its_lines_are_counted() {
+        let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+        for round in 0..3_000 {
+            let (name, head, alphabet): (_, &[u8], &[u8]) = match round % 3 {
+                0 => ("a.csv", b"time,A\n", b"\",\r\n\n 01x\xff"),
+                1 => ("a.csv", b"time,A\n", b"\",\n\n 01x\xff"),
+                _ => ("a.jsonl", b"", b"{}[]:,\"timevalues1\n\n \xff"),
+            };
+            let (length, capacity) = (noise.next(200), noise.next(9) + 1);
+            let text = [head, &noise.bytes(alphabet, length)].concat();
+            let lines = text.iter().filter(|b| matches!(b, b'\n' | b'\r')).count() as u64 + 1;
+            let mut recording = Recording::open(name, BufReader::with_capacity(capacity, &text[..]), Unit::Guessed).unwrap();
+            // A lone carriage return ends a record too, and is no line of its own.
+            let is_plain = !text.contains(&b'\r');
+            let mut last = 0;
+            loop {
+                let number = match recording.next().unwrap() {
+                    Next::End => break,
+                    Next::Bad(number, _) | Next::Line(Line { number, .. }) => number,
+                };
+                let is_next = if is_plain { last < number } else { last <= number };
+                assert!(is_next && number <= lines, "line {number} after {last} of {lines}: {}", text.escape_ascii());
+                last = number;
+            }
+        }
+    }
+}

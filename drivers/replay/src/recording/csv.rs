@@ -70,6 +70,8 @@ impl<R: BufRead> Csv<R> {
 struct Records<R> {
     file: R,
     reader: Reader,
+    /// That were read.
+    newlines: u64,
     text: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -87,27 +89,19 @@ const CELLS_MAX: usize = 1_100;
 
 impl<R: BufRead> Records<R> {
     fn new(file: R) -> Self {
-        Self { file, reader: Reader::new(), text: vec![0; TEXT_BYTES], ends: vec![0; CELLS_MAX] }
+        Self { file, reader: Reader::new(), newlines: 0, text: vec![0; TEXT_BYTES], ends: vec![0; CELLS_MAX] }
     }
 
     /// `None` at the end. Empty lines are none.
     fn next(&mut self) -> io::Result<Option<Record>> {
+        self.pass_line_ends()?;
+        let line = self.newlines + 1;
         let (mut text_at, mut ends_at) = (0, 0);
         let mut wrong = None;
-        let mut line = self.reader.line();
         loop {
             let input = self.file.fill_buf()?;
-            let is_last = input.is_empty();
             let (result, read, written, ended) = self.reader.read_record(input, &mut self.text[text_at..], &mut self.ends[ends_at..]);
-            if text_at == 0 && ends_at == 0 && wrong.is_none() {
-                // Empty lines before it are passed over together with its beginning.
-                let blank = input[..read].iter().take_while(|b| matches!(b, b'\r' | b'\n')).filter(|b| **b == b'\n').count();
-                line += blank as u64;
-                if written == 0 && ended == 0 && input[..read].iter().all(|b| matches!(b, b'\r' | b'\n')) && !is_last {
-                    self.file.consume(read);
-                    continue;
-                }
-            }
+            self.newlines += newlines(&input[..read]);
             self.file.consume(read);
             (text_at, ends_at) = (text_at + written, ends_at + ended);
             match result {
@@ -130,6 +124,24 @@ impl<R: BufRead> Records<R> {
             }
         }
     }
+
+    /// To the first byte of a record, whose line is the record's.
+    fn pass_line_ends(&mut self) -> io::Result<()> {
+        loop {
+            let input = self.file.fill_buf()?;
+            let ends = input.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+            self.newlines += newlines(&input[..ends]);
+            let is_all = ends > 0 && ends == input.len();
+            self.file.consume(ends);
+            if !is_all {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn newlines(text: &[u8]) -> u64 {
+    text.iter().filter(|b| **b == b'\n').count() as u64
 }
 
 fn cells(text: &[u8], ends: &[usize]) -> Result<Vec<String>, String> {
@@ -195,6 +207,13 @@ mod tests {
         assert_eq!(found[3], line(5, 4_000.0, &[("A", "40")]));
         let found = all(format!("time,A\n1,\"{long}\n2,20\n").as_bytes()).unwrap();
         assert!(matches!(&found[..], [Next::Bad(2, why)] if why.contains("a quote")), "{}", found.len());
+    }
+
+    #[test]
+    fn a_long_record_is_read_whole() {
+        let long = "x".repeat(LINE_BYTES_MAX - 100);
+        let found = all(format!("time,A,B\n1,{long},y\n2,3,4\n").as_bytes()).unwrap();
+        assert_eq!(found, [line(2, 1_000.0, &[("A", &long), ("B", "y")]), line(3, 2_000.0, &[("A", "3"), ("B", "4")])]);
     }
 
     #[test]
