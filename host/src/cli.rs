@@ -182,7 +182,7 @@ struct RunArgs {
     gateway_monitor: Monitor,
 }
 
-/// As [`gateway::Bring`] has it.
+/// As [`gateway::monitor::Bring`] has it.
 #[derive(Clone, Copy, ValueEnum)]
 enum Monitor {
     Once,
@@ -307,7 +307,7 @@ fn new_project(kind: NewKind, name: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-impl From<Monitor> for gateway::Bring {
+impl From<Monitor> for gateway::monitor::Bring {
     fn from(when: Monitor) -> Self {
         match when {
             Monitor::Once => Self::Once,

@@ -4,7 +4,7 @@ mod data_dir;
 mod guest_runtime;
 mod http_listen;
 mod listen;
-mod monitor;
+pub mod monitor;
 mod write_timeout;
 
 use std::net::SocketAddr;
@@ -50,7 +50,7 @@ pub use data_dir::socket_path;
 pub use guest_runtime::GuestRuntime;
 pub use http_listen::HttpListen;
 pub use listen::bind;
-pub use monitor::{Bring, DEVICE as MONITOR_DEVICE, DRIVER as MONITOR_DRIVER, PRODUCT as MONITOR_PRODUCT};
+use monitor::Bring;
 
 /// How the gateway is started. All of it is parsed: nothing reads the environment later.
 pub struct Options {
@@ -281,9 +281,9 @@ impl Gateway {
         let (deploy, store) = (self.deploy.clone(), self.store.clone());
         self.upkeep.push(tokio::spawn(async move {
             match monitor::bring(&deploy, &store, when).await {
-                Ok(Some(report)) => tracing::info!("driver `{MONITOR_DRIVER}`, the gateway itself: {}", report.summary()),
+                Ok(Some(report)) => tracing::info!("driver `{}`, the gateway itself: {}", monitor::DRIVER, report.summary()),
                 Ok(None) => {}
-                Err(error) => tracing::error!("driver `{MONITOR_DRIVER}`, the gateway itself, is not deployed: {error:#}"),
+                Err(error) => tracing::error!("driver `{}`, the gateway itself, is not deployed: {error:#}", monitor::DRIVER),
             }
         }));
     }

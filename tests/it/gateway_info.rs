@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use ledge::deploy::DeployError;
-use ledge::gateway::Bring;
+use ledge::gateway::monitor::Bring;
 use ledge::name::ThingId;
 use ledge::set::Set;
 use ledge::supervisor::Condition;
@@ -149,6 +149,23 @@ async fn what_a_user_made_of_it_is_left_alone() {
     gw.gateway.bring_monitor(Bring::Once).await.unwrap();
     assert_eq!(gw.gateway.deploy.current(), before);
     assert_eq!(gw.gateway.bring_monitor(Bring::Once).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_with_fewer_properties_takes_what_it_has() {
+    let tsl = r#"{"properties": [{"identifier": "cpu_usage", "accessMode": "r", "dataType": {"type": "float"}}]}"#;
+    let setup = gateway().product("b1Gateway", tsl).driver("gateway_monitor", "gateway_monitor").with_driver(|driver| {
+        driver.grants.gateway_info = true;
+    });
+    let gw = gateway().start().await;
+    let mut reports = gw.listen("/sys/b1Gateway/gateway/thing/event/property/post");
+    gw.deploy(setup.thing("b1Gateway", "gateway", "gateway_monitor")).await.unwrap();
+    let report: Json = serde_json::from_str(&reports.text().await).unwrap();
+    assert_eq!(report.as_object().unwrap().keys().collect::<Vec<_>>(), ["cpu_usage"]);
+    let read = figures(&gw).await;
+    assert_eq!(read.keys().collect::<Vec<_>>(), ["cpu_usage"]);
+    let (_, condition, restarts) = gw.gateway.drivers.list().into_iter().next().unwrap();
+    assert!(condition == Condition::Running && restarts == 0, "{condition:?}");
 }
 
 /// What `ledge list things` says of a gateway in a process of its own.

@@ -18,6 +18,8 @@ ledge_sdk::driver!(GatewayMonitor);
 
 struct GatewayMonitor {
     period_ms: Cell<u64>,
+    /// Whether it was said that the model takes not all of the figures.
+    is_refusal_said: Cell<bool>,
 }
 
 const PERIOD_MS: u64 = 10_000;
@@ -26,7 +28,7 @@ const PERIOD_MS_MIN: u64 = 1_000;
 
 impl Default for GatewayMonitor {
     fn default() -> Self {
-        Self { period_ms: Cell::new(PERIOD_MS) }
+        Self { period_ms: Cell::new(PERIOD_MS), is_refusal_said: Cell::new(false) }
     }
 }
 
@@ -39,9 +41,11 @@ impl Driver for GatewayMonitor {
             gateways.push(Thing::register(device).await?);
         }
         loop {
-            let figures = figures::properties(&gateway_info::get().await?);
-            for gateway in &gateways {
-                gateway.report_properties(figures.clone()).await?;
+            match gateway_info::get().await {
+                Ok(info) => self.report(&gateways, &figures::properties(&info)).await?,
+                // A disk that does not answer may answer later.
+                Err(fault) if fault.code == Fault::TIMEOUT => eprintln!("{fault}"),
+                Err(fault) => return Err(fault.into()),
             }
             clock::sleep(Duration::from_millis(self.period_ms.get())).await;
         }
@@ -67,6 +71,24 @@ impl Driver for GatewayMonitor {
 }
 
 impl GatewayMonitor {
+    async fn report(&self, gateways: &[Thing], figures: &Properties) -> Result<(), Fault> {
+        for gateway in gateways {
+            match gateway.report_properties(figures.clone()).await {
+                Ok(()) => {}
+                // The next report will do as well.
+                Err(fault) if fault.code == Fault::TOO_MANY => {}
+                // Somebody has another model: what it takes was taken.
+                Err(fault) if matches!(fault.code, Fault::PROPERTY_NOT_EXIST | Fault::INVALID_TYPE | Fault::PARAM_RANGE_OVERFLOW) => {
+                    if !self.is_refusal_said.replace(true) {
+                        eprintln!("{fault}; it is not said again");
+                    }
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
     fn configure(&self, config: &DriverConfig) {
         self.period_ms.set(config.setting_u64("period_ms").unwrap_or(PERIOD_MS).max(PERIOD_MS_MIN));
     }

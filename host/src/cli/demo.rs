@@ -9,7 +9,8 @@ use super::output::say;
 use super::{curl, up};
 use crate::bus::{Kind, Message, Source};
 use crate::config::manifest::FILE_NAME;
-use crate::gateway::{Bring, Gateway, MONITOR_PRODUCT, Options};
+use crate::gateway::monitor::{self, Bring};
+use crate::gateway::{Gateway, Options};
 
 pub async fn run(options: Options, monitor: Bring) -> anyhow::Result<()> {
     let given = options.admin_password.clone();
@@ -42,7 +43,7 @@ fn tell(gateway: &Gateway) -> impl Future<Output = ()> + use<> {
     const MESSAGES_WAITING_MAX: usize = 64;
     let mut reports = gateway
         .bus
-        .subscribe(|message| matches!(&message.source, Source::Thing(id) if id.product_key != MONITOR_PRODUCT), MESSAGES_WAITING_MAX);
+        .subscribe(|message| matches!(&message.source, Source::Thing(id) if id.product_key != monitor::PRODUCT), MESSAGES_WAITING_MAX);
     async move {
         while let Some(message) = reports.next().await {
             if let Some(line) = line(&message) {

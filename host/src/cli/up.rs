@@ -13,7 +13,8 @@ use super::output::say;
 use crate::auth::FirstPassword;
 use crate::config::manifest;
 use crate::deploy::{DeployError, Report};
-use crate::gateway::{Bring, Gateway, Options};
+use crate::gateway::monitor::Bring;
+use crate::gateway::{Gateway, Options};
 use crate::store;
 
 pub async fn run(project_dir: &Path, options: Options, monitor: Bring) -> anyhow::Result<()> {
