@@ -4,6 +4,7 @@
 pub mod credentials;
 pub mod dirs;
 pub mod fc;
+pub mod gateway_info;
 pub mod http;
 pub mod iot_data;
 pub mod kv;

@@ -183,6 +183,18 @@ struct RunArgs {
     /// Unload a function that was not called for so many seconds; its next call loads it again, which takes about a millisecond.
     #[arg(long, default_value_t = function::IDLE.as_secs(), value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_s: u64,
+    /// When to deploy the driver `gateway_monitor`, by which the gateway itself is a thing: once, so that it stays deleted where it was
+    /// deleted; always, which puts it back; or never.
+    #[arg(long, default_value = "once", value_name = "WHEN")]
+    gateway_monitor: Monitor,
+}
+
+/// As [`gateway::monitor::Bring`] has it.
+#[derive(Clone, Copy, ValueEnum)]
+enum Monitor {
+    Once,
+    Always,
+    Never,
 }
 
 /// Which gateway a command speaks to.
@@ -253,8 +265,14 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Demo(run) => wait(demo::run(run.into())),
-        Command::Up { project, run } => wait(up::run(&project.project_dir, run.into())),
+        Command::Demo(run) => {
+            let monitor = run.gateway_monitor.into();
+            wait(demo::run(run.into(), monitor))
+        }
+        Command::Up { project, run } => {
+            let monitor = run.gateway_monitor.into();
+            wait(up::run(&project.project_dir, run.into(), monitor))
+        }
         Command::Build(project) => deploy::build_only(&project.project_dir),
         Command::Deploy(args) => wait(deploy::run(args)),
         Command::Invoke { function, event, is_async, idempotency_key, target } => {
@@ -296,6 +314,16 @@ fn new_project(kind: NewKind, name: &str) -> anyhow::Result<ExitCode> {
     let made = made.display();
     output::say(format_args!("wrote {made}\n\nnext: ledge up {made}\nor, beside a gateway that runs: ledge deploy {made}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl From<Monitor> for gateway::monitor::Bring {
+    fn from(when: Monitor) -> Self {
+        match when {
+            Monitor::Once => Self::Once,
+            Monitor::Always => Self::Always,
+            Monitor::Never => Self::Never,
+        }
+    }
 }
 
 impl From<RunArgs> for gateway::Options {

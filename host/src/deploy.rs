@@ -34,7 +34,7 @@ use crate::memory;
 use crate::metric::{FunctionMetrics, Metrics};
 use crate::name::FunctionName;
 use crate::persistent::{Persistent, PersistentHandle, Persistents};
-use crate::runtime::{BoundCode, Kind, Loaded, Runtime};
+use crate::runtime::{BoundCode, DriverCode, Kind, Loaded, Runtime};
 use crate::schedule;
 use crate::seal::Seal;
 use crate::set::{self, Digest, Health, Mode, Set};
@@ -153,8 +153,7 @@ struct Ready {
 impl Deploy {
     /// With what [`watch`] waits for.
     pub fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<Failing>) {
-        let empty = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] };
-        let current = Mutex::new(State { set: empty, versions: Versions::default() });
+        let current = Mutex::new(State { set: Set::default(), versions: Versions::default() });
         let (failing, failed) = mpsc::unbounded_channel();
         (Self { parts, turn: tokio::sync::Mutex::default(), current, failing, is_incomplete: AtomicBool::new(false) }, failed)
     }
@@ -231,11 +230,20 @@ impl Deploy {
         Ok(Some(report))
     }
 
-    /// Whether nothing is deployed.
-    pub fn is_empty(&self) -> bool {
-        let state = self.current.lock();
-        let Set { products, things, drivers, functions, routes, rules } = &state.set;
-        products.is_empty() && things.is_empty() && drivers.is_empty() && functions.is_empty() && routes.is_empty() && rules.is_empty()
+    /// Deploys beside what is there what `set` makes of that, in its turn: nothing comes in between.
+    pub async fn apply_beside(&self, set: impl FnOnce(&Set) -> Set, who: &str) -> Result<Report, DeployError> {
+        let beside = |state: &mut State| {
+            let set = set(&state.set);
+            state.set = merge(std::mem::take(&mut state.set), set);
+            Ok::<_, DeployError>(())
+        };
+        self.change(beside, Care::Checked, &[], who).await.map(|((), report)| report)
+    }
+
+    /// Compiles a driver's component for its deployment to come, which then holds up no other. It is ready for as long as this is held.
+    pub async fn load_driver(&self, digest: &Digest, stack_bytes: usize) -> Result<Arc<DriverCode>, String> {
+        let digest = digest.clone();
+        self.load(move |runtime| runtime.load_driver(&digest, stack_bytes)).await.map(|(code, _)| code)
     }
 
     /// Publishes the functions of a service as they are deployed. The number of the version.

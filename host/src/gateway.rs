@@ -4,6 +4,7 @@ mod data_dir;
 mod guest_runtime;
 mod http_listen;
 mod listen;
+pub mod monitor;
 mod write_timeout;
 
 use std::net::SocketAddr;
@@ -20,9 +21,10 @@ use crate::audit::Audit;
 use crate::auth::{Auth, AuthOptions, FirstPassword};
 use crate::bus::{Bus, Sink};
 use crate::capability::fc::FcParts;
+use crate::capability::gateway_info::{GatewayInfoParts, Machine};
 use crate::capability::iot_data::IotDataParts;
 use crate::clock::Clock;
-use crate::deploy::{self, Components, ConfigFiles, Deploy};
+use crate::deploy::{self, Components, ConfigFiles, Deploy, Report};
 use crate::driver::Drivers;
 use crate::function::{self, Functions};
 use crate::grant::ClosedDirs;
@@ -49,6 +51,7 @@ pub use data_dir::socket_path;
 pub use guest_runtime::GuestRuntime;
 pub use http_listen::HttpListen;
 pub use listen::bind;
+use monitor::Bring;
 
 /// How the gateway is started. All of it is parsed: nothing reads the environment later.
 pub struct Options {
@@ -175,6 +178,7 @@ impl Gateway {
             guests: guests.handle(),
             iot_data,
             fc,
+            gateway_info: Arc::new(GatewayInfoParts { machine: Machine::here(data.root(), clock.clone()), functions: functions.clone() }),
             state: State::open(store.clone(), Some(writer.handle())).context("opening what functions keep")?,
         })?);
         tracing::info!("the pool of functions: {}", runtime.sizes);
@@ -272,6 +276,28 @@ impl Gateway {
             _sinks: sinks,
             _data: data,
         })
+    }
+
+    /// Deploys the gateway itself as a thing, where that is due.
+    pub async fn bring_monitor(&self, when: Bring) -> anyhow::Result<Option<Report>> {
+        monitor::bring(&self.deploy, &self.store, when).await
+    }
+
+    /// The same beside everything else, so that nobody waits for its compiler.
+    pub fn bring_monitor_behind(&mut self, when: Bring) {
+        let (deploy, store) = (self.deploy.clone(), self.store.clone());
+        self.upkeep.push(tokio::spawn(async move {
+            match monitor::bring(&deploy, &store, when).await {
+                Ok(Some(report)) => tracing::info!("driver `{}`, the gateway itself: {}", monitor::DRIVER, report.summary()),
+                Ok(None) => {}
+                Err(error) => tracing::error!("driver `{}`, the gateway itself, is not deployed: {error:#}", monitor::DRIVER),
+            }
+        }));
+    }
+
+    /// Whether nothing is deployed, but for the gateway itself.
+    pub fn is_empty(&self) -> bool {
+        monitor::is_alone(&self.deploy.current())
     }
 
     /// Where guests run.

@@ -39,6 +39,8 @@ pub struct Grants {
     pub dirs: Vec<Dir>,
     /// Whether it may ask for credentials of the cloud.
     pub credentials: bool,
+    /// Whether a driver may ask for figures of the gateway and its machine.
+    pub gateway_info: bool,
     /// Its environment variables.
     pub env: Env,
 }

@@ -33,6 +33,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::capability::fc::FcParts;
+use crate::capability::gateway_info::GatewayInfoParts;
 use crate::capability::iot_data::IotDataParts;
 use crate::seal::Seal;
 use crate::set::Digest;
@@ -65,6 +66,7 @@ pub struct Runtime {
     ticker: Arc<Ticker>,
     guests: tokio::runtime::Handle,
     pub function_parts: FunctionParts,
+    gateway_info: Arc<GatewayInfoParts>,
 }
 
 /// What a runtime needs of the gateway.
@@ -80,6 +82,7 @@ pub struct Parts {
     pub iot_data: Arc<IotDataParts>,
     pub fc: Arc<FcParts>,
     pub state: Arc<State>,
+    pub gateway_info: Arc<GatewayInfoParts>,
 }
 
 /// Where components come from, before they are compiled.
@@ -120,6 +123,7 @@ impl Runtime {
             ticker,
             guests: parts.guests,
             function_parts: FunctionParts { iot_data: parts.iot_data, fc: parts.fc, state: parts.state, hoards: Hoards::default() },
+            gateway_info: parts.gateway_info,
         })
     }
 
@@ -177,7 +181,7 @@ impl Runtime {
     /// Makes a driver's component ready to run with a stack of that size.
     pub fn load_driver(&self, digest: &Digest, stack_bytes: usize) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
         let world = found_or_made(&self.drivers, stack_bytes, || drivers(stack_bytes, &self.sizes, &self.ticker))?;
-        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone());
+        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone(), self.gateway_info.clone());
         world.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
     }
 

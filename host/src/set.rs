@@ -26,6 +26,13 @@ pub struct Set<C = Digest> {
     pub rules: Vec<Rule>,
 }
 
+/// Nothing.
+impl<C> Default for Set<C> {
+    fn default() -> Self {
+        Self { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Product {

@@ -220,7 +220,7 @@ async fn a_new_function_and_a_new_driver_build_and_deploy_at_once() {
         assert!(output.stdout.contains(&format!("ledge up {name}")), "{}", output.stdout);
     }
     share_builds(dir.path());
-    let mut gateway = Process::start(command(dir.path(), &["up", "hello", "--listen", "127.0.0.1:0"]));
+    let mut gateway = Process::start(command(dir.path(), &["up", "hello", "--listen", "127.0.0.1:0", "--gateway-monitor", "never"]));
     gateway.line_with("project").await;
     let output = ledge(dir.path(), &["invoke", "app/hello", "-d", "you"]).await;
     assert_eq!(output.code, 0, "{output:?}");
@@ -242,7 +242,7 @@ fn share_builds(dir: &Path) {
 
 /// A gateway in a process of its own, which says what came of its project.
 async fn up(dir: &Path) -> (Process, String) {
-    let args = ["up", ".", "--data", "data", "--key-file", "key", "--listen", "127.0.0.1:0"];
+    let args = ["up", ".", "--data", "data", "--key-file", "key", "--listen", "127.0.0.1:0", "--gateway-monitor", "never"];
     let mut process = Process::start(command(dir, &args));
     let said = process.line_with("project ").await;
     (process, said)

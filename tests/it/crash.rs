@@ -53,7 +53,7 @@ impl Killable {
     async fn start(&self) -> Running {
         let (data, key) = (self.data.path(), shared_key());
         let [data, key, project] = [data, &key, &self.project].map(|path: &Path| path.to_str().unwrap());
-        let args = ["up", project, "--data", data, "--key-file", key, "--listen", "127.0.0.1:0"];
+        let args = ["up", project, "--data", data, "--key-file", key, "--listen", "127.0.0.1:0", "--gateway-monitor", "never"];
         let mut command = command(self.data.path(), &args);
         command.env("LEDGE_ADMIN_PASSWORD", PASSWORD);
         let mut process = Process::start(command);

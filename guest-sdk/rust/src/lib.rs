@@ -35,6 +35,8 @@ pub mod clock;
 #[cfg(feature = "driver")]
 pub mod device;
 #[cfg(feature = "driver")]
+pub mod gateway_info;
+#[cfg(feature = "driver")]
 pub mod persistent;
 #[cfg(feature = "driver")]
 pub mod thing_access;

@@ -20,6 +20,7 @@ use crate::bindings::function::exports::ledge::edge::handler::Context;
 use crate::bus::Bus;
 use crate::capability::Guest;
 use crate::capability::fc::FcParts;
+use crate::capability::gateway_info::{GatewayInfoParts, Machine};
 use crate::capability::iot_data::IotDataParts;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
@@ -74,6 +75,7 @@ pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, th
         guests: tokio::runtime::Handle::current(),
         components: guests.components.clone(),
         iot_data: Arc::new(IotDataParts { things, bus: Arc::new(Bus::default()) }),
+        gateway_info: Arc::new(GatewayInfoParts { machine: Machine::here(scratch.path(), Clock::system()), functions: functions.clone() }),
         fc: Arc::new(FcParts { functions, queue: Queue::open(store.clone(), Clock::system(), None)? }),
         state: State::open(store, None)?,
     });

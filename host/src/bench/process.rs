@@ -25,6 +25,7 @@ use super::{Effort, Name};
 use crate::cli::client::Client;
 use crate::config::manifest;
 use crate::function::IDLE;
+use crate::gateway::monitor::Bring;
 use crate::gateway::{Gateway, Options, this_program};
 use crate::name::FunctionName;
 use crate::set::{Digest, Set};
@@ -92,6 +93,8 @@ pub async fn prepare_set<'a>(
     let password = Zeroizing::new(crate::seal::random_token());
     let options = Options { admin_password: Some(password.clone()), ..options(&data) };
     let gateway = Gateway::start(options).await?;
+    // As a gateway is that was started before.
+    gateway.bring_monitor(Bring::Once).await.context("deploying the gateway itself")?;
     for (digest, component) in components {
         gateway.deploy.components().put(digest, component)?;
     }

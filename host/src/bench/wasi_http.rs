@@ -135,6 +135,7 @@ impl Server {
         deploy(guests, &data).await?;
         let mut ledge = Command::new(this_program());
         ledge.arg("up").arg(&project).arg("--data").arg(&data).args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+        ledge.args(["--gateway-monitor", "never"]);
         ledge.env_remove("LEDGE_ADMIN_PASSWORD").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = spawn(ledge)?;
         let said = process.stdout.take().context("reading what the gateway says")?;

@@ -55,7 +55,7 @@ fn asker(built: &Built, kind: &str, name: &str, component: &Digest, grants: &Gra
     let path = &built.components[component];
     let asks = calls(&fs::read(path).with_context(|| format!("reading {}", path.display()))?);
     let is_exact = built.from_crates.contains(component);
-    let is_missing = |call: &&Call| is_exact && !(call.is_granted)(grants) && !(kind == "function" && SOCKETS.contains(&call.grant));
+    let is_missing = |call: &&Call| is_exact && !(call.is_granted)(grants) && !(kind == "function" && OF_DRIVERS.contains(&call.grant));
     let mut uncovered: Vec<_> = asks.iter().copied().filter(is_missing).collect();
     // One line of `things.read` does for both.
     if uncovered.iter().any(|call| call.grant == "things.read") {
@@ -115,10 +115,11 @@ const fn call(
 }
 
 /// Grants that only drivers can be given.
-const SOCKETS: [&str; 3] = ["tcp", "udp", "listen"];
+const OF_DRIVERS: [&str; 4] = ["tcp", "udp", "listen", "gateway_info"];
 const TCP: &str = "tcp = [\"192.168.1.20:502\"]";
 const UDP: &str = "udp = [\"192.168.1.20:502\"]";
 const LISTEN: &str = "listen = [\"0.0.0.0:502\"]";
+const GATEWAY_INFO: &str = "gateway_info = true";
 
 /// WASI 0.2 and 0.3 name the calls of a socket differently.
 const CALLS: &[Call] = &[
@@ -140,6 +141,8 @@ const CALLS: &[Call] = &[
         !grants.invoke.asynchronous.is_empty()
     }),
     call("ledge:edge/credentials@", "get", "credentials", "credentials = true", |grants| grants.credentials),
+    call("ledge:edge/gateway-info@", "get", "gateway_info", GATEWAY_INFO, |grants| grants.gateway_info),
+    call("ledge:edge/gateway-info@", "function-counters", "gateway_info", GATEWAY_INFO, |grants| grants.gateway_info),
     call("wasi:http/outgoing-handler@", "handle", "http", "http = [\"api.example.com\"]", |grants| !grants.http.is_empty()),
     call("wasi:sockets/", "tcp-socket.start-connect", "tcp", TCP, |grants| !grants.tcp.is_empty()),
     call("wasi:sockets/", "tcp-socket.connect", "tcp", TCP, |grants| !grants.tcp.is_empty()),

@@ -4,6 +4,7 @@
 //! made elsewhere are taken as they are. What a component imports and exports is not looked at here: `deploy` does that.
 
 mod compile;
+mod guest_tool;
 mod progress;
 mod toolchain;
 mod workspace;

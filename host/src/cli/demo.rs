@@ -9,12 +9,13 @@ use super::output::say;
 use super::{curl, up};
 use crate::bus::{Kind, Message, Source};
 use crate::config::manifest::FILE_NAME;
+use crate::gateway::monitor::{self, Bring};
 use crate::gateway::{Gateway, Options};
 
-pub async fn run(options: Options) -> anyhow::Result<()> {
+pub async fn run(options: Options, monitor: Bring) -> anyhow::Result<()> {
     let given = options.admin_password.clone();
     let data = options.data.clone();
-    let (gateway, stop) = up::start(&project_dir()?, options).await?;
+    let (gateway, stop) = up::start(&project_dir()?, options, monitor).await?;
     let curls = curl::lines(&gateway, &data, given.as_ref().map(|password| password.as_str()));
     // The gateway runs on where nobody reads what it says.
     let _ = say(format_args!("Paste these into another terminal:\n\n{}\n\nWhat happens (Ctrl-C stops):", curls.join("\n\n")));
@@ -37,10 +38,12 @@ fn project_dir() -> anyhow::Result<PathBuf> {
     }
 }
 
-/// Prints each report of a thing as it comes.
+/// Prints each report of the demo's things as it comes; the gateway itself is none of the story.
 fn tell(gateway: &Gateway) -> impl Future<Output = ()> + use<> {
     const MESSAGES_WAITING_MAX: usize = 64;
-    let mut reports = gateway.bus.subscribe(|message| matches!(message.source, Source::Thing(_)), MESSAGES_WAITING_MAX);
+    let mut reports = gateway
+        .bus
+        .subscribe(|message| matches!(&message.source, Source::Thing(id) if id.product_key != monitor::PRODUCT), MESSAGES_WAITING_MAX);
     async move {
         while let Some(message) = reports.next().await {
             if let Some(line) = line(&message) {

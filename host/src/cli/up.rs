@@ -13,11 +13,12 @@ use super::output::say;
 use crate::auth::FirstPassword;
 use crate::config::manifest;
 use crate::deploy::{DeployError, Report};
+use crate::gateway::monitor::Bring;
 use crate::gateway::{Gateway, Options};
 use crate::store;
 
-pub async fn run(project_dir: &Path, options: Options) -> anyhow::Result<()> {
-    let (gateway, stop) = start(project_dir, options).await?;
+pub async fn run(project_dir: &Path, options: Options, monitor: Bring) -> anyhow::Result<()> {
+    let (gateway, stop) = start(project_dir, options, monitor).await?;
     stop.until_told(gateway).await
 }
 
@@ -29,14 +30,14 @@ pub struct Stop {
 
 /// Builds, starts and deploys, and says on stdout how to reach the gateway. Where something is wrong with the project, what was deployed
 /// before runs on: a box that comes up after a power cut is not to stay dark for it.
-pub async fn start(project_dir: &Path, options: Options) -> anyhow::Result<(Gateway, Stop)> {
+pub async fn start(project_dir: &Path, options: Options, monitor: Bring) -> anyhow::Result<(Gateway, Stop)> {
     let data = options.data.clone();
     let built = built(project_dir).await;
     if !data.join(store::FILE_NAME).exists() {
         // The first start: nothing could run on.
         built.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
     }
-    let gateway = Gateway::start(options).await?;
+    let mut gateway = Gateway::start(options).await?;
     // Before anything is said: whoever reads that it runs may tell it to stop.
     let mut stop = Stop::listen()?;
     // Before the deployment, which may be refused: a password that is made now is shown now or never.
@@ -57,12 +58,14 @@ pub async fn start(project_dir: &Path, options: Options) -> anyhow::Result<(Gate
                 dir.display()
             ));
         }
-        Err(error) if gateway.deploy.is_empty() => return Err(error),
+        Err(error) if gateway.is_empty() => return Err(error),
         Err(error) => {
             tracing::error!("{error:#}");
             let _ = say("  project       not deployed, for the reason above; what was deployed before runs on\n");
         }
     }
+    // Last, so that the project does not wait for it.
+    gateway.bring_monitor_behind(monitor);
     Ok((gateway, stop))
 }
 

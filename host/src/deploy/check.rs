@@ -55,6 +55,9 @@ pub fn set(before: &Set, set: &Set, has_version: &dyn Fn(&FunctionName) -> bool,
         problems.extend(socket_grants(&function.grants).map(|grant| {
             format!("{who}: it is granted `{grant}`, and only drivers have sockets; make it a driver, or grant it `http` and let it send requests")
         }));
+        if function.grants.gateway_info {
+            problems.push(format!("{who}: it is granted `gateway_info`, which only drivers can use"));
+        }
         problems.extend(function.asynchronous.iter().flat_map(|policy| asynchronous(&who, policy)));
         problems.extend(function.timers.iter().filter_map(|timer| Some(format!("{who}: timer `{}`: {}", timer.name, wrong_timer(timer)?))));
         duplicates(&format!("{who}: timer"), function.timers.iter().map(|timer| timer.name.clone()), &mut problems);

@@ -24,6 +24,7 @@ use crate::bindings::blocking::DriverBlockingPre;
 use crate::bindings::driver::{Driver, DriverPre};
 use crate::bindings::types;
 use crate::capability::Guest;
+use crate::capability::gateway_info::{GatewayInfo, GatewayInfoParts};
 use crate::capability::requests::{Request, Requests};
 use crate::capability::thing_access::{DriverConfig, ThingAccess};
 use crate::capability::values::convert;
@@ -36,6 +37,7 @@ use crate::thing::{Device, Things};
 pub struct DriverCode {
     pre: Pre,
     ticker: Arc<Ticker>,
+    gateway_info: Arc<GatewayInfoParts>,
 }
 
 #[derive(Clone)]
@@ -131,13 +133,18 @@ impl Busy {
 }
 
 impl DriverCode {
-    pub(super) fn new(linker: &Linker<DriverState>, component: &Component, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
+    pub(super) fn new(
+        linker: &Linker<DriverState>,
+        component: &Component,
+        ticker: Arc<Ticker>,
+        gateway_info: Arc<GatewayInfoParts>,
+    ) -> wasmtime::Result<Self> {
         let linked = linker.instantiate_pre(component)?;
         let pre = match component.get_export_index(None, BLOCKING_DRIVER) {
             Some(_) => Pre::Blocking(DriverBlockingPre::new(linked)?),
             None => Pre::Awaiting(DriverPre::new(linked)?),
         };
-        Ok(Self { pre, ticker })
+        Ok(Self { pre, ticker, gateway_info })
     }
 
     /// Runs one instance until it ends, traps, or `requests` is closed (which is how it is stopped, with `Ok`).
@@ -179,6 +186,7 @@ impl DriverCode {
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(&spec.limits),
             stderr,
+            gateway_info: GatewayInfo { guest: spec.guest.clone(), parts: self.gateway_info.clone() },
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
             requests: Requests::default(),
             busy: Busy::new(self.ticker.clone(), spec.limits.cpu_ms),

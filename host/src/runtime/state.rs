@@ -17,6 +17,7 @@ use crate::capability::Until;
 use crate::capability::credentials::{self, Credentials};
 use crate::capability::dirs;
 use crate::capability::fc::{self, Fc};
+use crate::capability::gateway_info::{self, GatewayInfo};
 use crate::capability::http::Http;
 use crate::capability::iot_data::{self, IotData};
 use crate::capability::kv::{self, Kv};
@@ -100,6 +101,7 @@ pub struct DriverState {
     pub thing_access: ThingAccess,
     /// What a driver that blocks is asked.
     pub requests: Requests,
+    pub gateway_info: GatewayInfo,
     pub busy: Busy,
 }
 
@@ -181,6 +183,7 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
         table: &mut state.table,
         answered: &mut state.thing_access.reported,
     })?;
+    gateway_info::add_to_linker(&mut linker, |state: &mut DriverState| &mut state.gateway_info)?;
     crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
     Ok(linker)
 }

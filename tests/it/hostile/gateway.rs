@@ -41,7 +41,8 @@ impl Gateway {
         fs::write(data.path().join("ledge.toml"), "[project]\nname = \"hostile\"\n").unwrap();
         let log = fs::File::create(data.path().join("log")).unwrap();
         let (dir, key) = (data.path().to_str().unwrap(), shared_key());
-        let args = ["up", dir, "--data", dir, "--key-file", key.to_str().unwrap(), "--listen", "127.0.0.1:0"];
+        let key = key.to_str().unwrap();
+        let args = ["up", dir, "--data", dir, "--key-file", key, "--listen", "127.0.0.1:0", "--gateway-monitor", "never"];
         let mut process = Process::start_alone(command_under(limits, data.path(), &args), log);
         process.line_with("project").await;
         Self { client: Client::local(data.path()), process, data }

@@ -9,8 +9,9 @@ use std::thread;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 
+use super::guest_tool::{TARGET, tool};
 use super::progress::{Meter, Progress};
-use super::toolchain::{TARGET, not_started, tool};
+use super::toolchain::not_started;
 use super::workspace::{Wanted, Workspace, same_file};
 use crate::config::manifest::shown;
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::toolchain::{not_started, tool};
+use super::guest_tool::tool;
+use super::toolchain::not_started;
 use crate::config::manifest::shown;
 
 /// A cargo workspace and those of its crates that the project wants.

@@ -43,7 +43,7 @@ const OF_BOTH: usize = 10;
 
 /// What the world of functions can ask for, and that of drivers.
 const FUNCTION_GRANTS: [&str; 8] = ["publish", "subscribe", "things", "invoke", "http", "dirs", "credentials", "env"];
-const DRIVER_GRANTS: [&str; 5] = ["tcp", "udp", "listen", "dirs", "env"];
+const DRIVER_GRANTS: [&str; 6] = ["tcp", "udp", "listen", "dirs", "gateway_info", "env"];
 
 /// The limits of the component that `table` declares; the defaults where it is silent.
 pub fn limits(table: &Table<'_>, of: Of) -> Limits {
@@ -100,6 +100,7 @@ pub fn grants(table: &Table<'_>, of: Of) -> Grants {
         listen: list(&table, "listen"),
         dirs: table.optional("dirs").map(|dirs| read_dirs(&dirs)).unwrap_or_default(),
         credentials: table.optional("credentials").and_then(|value| value.boolean()).unwrap_or_default(),
+        gateway_info: table.optional("gateway_info").and_then(|value| value.boolean()).unwrap_or_default(),
         env: table.optional("env").map(|env| read_env(&env)).unwrap_or_default(),
     }
 }

@@ -56,7 +56,7 @@ custom = { port = 12_345, z = 1, a = [1.5, true], since = 2019-08-07 }
 crate = "light"
 config = { kv = [{ key = "ip", value = "127.0.0.1", note = "ip地址" }] }
 limits.deadline_ms = 10_000
-grants = { tcp = ["127.0.0.1:502"] }
+grants = { tcp = ["127.0.0.1:502"], gateway_info = true }
 
 [functions."EdgeFC/hello"]
 crate = "hello"
@@ -98,7 +98,7 @@ fn a_whole_manifest_is_read() {
     let light = &set.drivers[0];
     assert_eq!(light.component, Source::Crate(dir.path().join("light")));
     assert_eq!(light.config, Some(json!({ "kv": [{ "key": "ip", "value": "127.0.0.1", "note": "ip地址" }] })));
-    assert_eq!((light.limits.deadline_ms, light.grants.tcp.len()), (10_000, 1));
+    assert_eq!((light.limits.deadline_ms, light.grants.tcp.len(), light.grants.gateway_info), (10_000, 1, true));
 
     // In the order of the file, not of the letters.
     let [hello, another] = &set.functions[..] else { panic!("two functions") };

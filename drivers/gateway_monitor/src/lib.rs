@@ -1,0 +1,95 @@
+//! The gateway itself as a thing: its processors, memory, disk, temperature and uptime as properties, and what is counted of its
+//! functions as services.
+//!
+//! Every gateway brings it along. The driver's setting `period_ms` says how often it reports: 10,000 unless it is given, at least 1,000.
+
+mod counters;
+mod figures;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use ledge_sdk::device::Driver;
+use ledge_sdk::thing_access::{self, DriverConfig, Thing};
+use ledge_sdk::value::Properties;
+use ledge_sdk::{Error, Fault, ThingId, clock, gateway_info};
+
+ledge_sdk::driver!(GatewayMonitor);
+
+struct GatewayMonitor {
+    period_ms: Cell<u64>,
+    /// Whether it was said that the model takes not all of the figures.
+    is_refusal_said: Cell<bool>,
+}
+
+const PERIOD_MS: u64 = 10_000;
+/// The gateway's figures are up to a second old.
+const PERIOD_MS_MIN: u64 = 1_000;
+
+impl Default for GatewayMonitor {
+    fn default() -> Self {
+        Self { period_ms: Cell::new(PERIOD_MS), is_refusal_said: Cell::new(false) }
+    }
+}
+
+impl Driver for GatewayMonitor {
+    async fn run(&self) -> Result<(), Error> {
+        let config = thing_access::driver_config().await?;
+        self.configure(&config);
+        let mut gateways = Vec::new();
+        for device in &config.devices {
+            gateways.push(Thing::register(device).await?);
+        }
+        loop {
+            match gateway_info::get().await {
+                Ok(info) => self.report(&gateways, &figures::properties(&info)).await?,
+                // A disk that does not answer may answer later.
+                Err(fault) if fault.code == Fault::TIMEOUT => eprintln!("{fault}"),
+                Err(fault) => return Err(fault.into()),
+            }
+            clock::sleep(Duration::from_millis(self.period_ms.get())).await;
+        }
+    }
+
+    async fn get_properties(&self, _thing: &ThingId, identifiers: Vec<String>) -> Result<Properties, Fault> {
+        let figures = figures::properties(&gateway_info::get().await?);
+        Ok(figures.into_iter().filter(|figure| identifiers.contains(&figure.identifier)).collect())
+    }
+
+    async fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
+        match service {
+            counters::OF_ONE => counters::of_one(&arguments).await,
+            counters::OF_ALL => counters::of_all(&arguments).await,
+            _ => Err(Fault::new(Fault::SERVICE_NOT_EXIST, format!("the driver of `{thing}` has no service `{service}`"))),
+        }
+    }
+
+    async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
+        self.configure(&config);
+        Ok(())
+    }
+}
+
+impl GatewayMonitor {
+    async fn report(&self, gateways: &[Thing], figures: &Properties) -> Result<(), Fault> {
+        for gateway in gateways {
+            match gateway.report_properties(figures.clone()).await {
+                Ok(()) => {}
+                // The next report will do as well.
+                Err(fault) if fault.code == Fault::TOO_MANY => {}
+                // Somebody has another model: what it takes was taken.
+                Err(fault) if matches!(fault.code, Fault::PROPERTY_NOT_EXIST | Fault::INVALID_TYPE | Fault::PARAM_RANGE_OVERFLOW) => {
+                    if !self.is_refusal_said.replace(true) {
+                        eprintln!("{fault}; it is not said again");
+                    }
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
+    fn configure(&self, config: &DriverConfig) {
+        self.period_ms.set(config.setting_u64("period_ms").unwrap_or(PERIOD_MS).max(PERIOD_MS_MIN));
+    }
+}

@@ -1,0 +1,234 @@
+//! Plays one recording as one thing.
+
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::BufReader;
+use std::time::Duration;
+
+use ledge_sdk::thing_access::Thing;
+use ledge_sdk::value::Properties;
+use ledge_sdk::{Fault, clock};
+
+use crate::model::Model;
+use crate::recording::{Line, Next, Recording, What};
+use crate::schedule::Schedule;
+use crate::settings::Settings;
+
+pub struct Player {
+    thing: Thing,
+    settings: Settings,
+    model: Model,
+    /// What was played last of each property.
+    values: RefCell<Properties>,
+    is_paused: Cell<bool>,
+    /// Where to go on, in milliseconds from the first line.
+    seek_ms: Cell<Option<f64>>,
+}
+
+/// How far it has come.
+#[derive(Default)]
+struct Tally {
+    read: u64,
+    played: u64,
+    skipped: u64,
+    /// Whether what is wrong with the recording has been said: another round need not say it again.
+    is_said: bool,
+    is_backwards_said: bool,
+}
+
+/// How a wait ended.
+enum Waited {
+    /// Its time has come, after so long a pause.
+    Over(Duration),
+    /// To go on elsewhere.
+    Sought,
+}
+
+/// How much of a file is in memory.
+const READ_BYTES: usize = 64 << 10;
+/// Bad lines that are named; the others are counted.
+const NAMED_MAX: u64 = 20;
+/// How long a gateway that takes no more is left alone, at first and at most.
+const BACK_OFF_MIN: Duration = Duration::from_millis(2);
+const BACK_OFF_MAX: Duration = Duration::from_millis(250);
+/// How soon a player that waits sees that it is to pause or to go on elsewhere.
+const LOOK: Duration = Duration::from_millis(50);
+/// Lines that are played, and lines that are read, before other calls of the driver have their turn.
+const PLAYED_AT_ONCE: u64 = 64;
+const READ_AT_ONCE: u64 = 1_024;
+
+/// Opens a recording, and leaves out what is no property of the product. An error is a sentence about the file.
+pub fn open(settings: &Settings, model: &Model) -> Result<(Recording<BufReader<File>>, Vec<String>), String> {
+    let about = |why: String| format!("the recording `{}`: {why}", settings.file.escape_debug());
+    let file = File::open(&settings.file)
+        .map_err(|error| about(format!("{error}; name it in the driver's `fileList`, or grant its directory")))?;
+    let mut recording = Recording::open(&settings.file, BufReader::with_capacity(READ_BYTES, file), settings.unit).map_err(about)?;
+    let unknown: Vec<String> = recording.columns().iter().filter(|name| !model.has_property(name)).cloned().collect();
+    if !unknown.is_empty() && unknown.len() == recording.columns().len() {
+        return Err(about(format!("none of its columns ({}) is a property of the product", unknown.join(", "))));
+    }
+    unknown.iter().for_each(|column| recording.leave_out(column));
+    Ok((recording, unknown))
+}
+
+impl Player {
+    pub fn new(thing: Thing, settings: Settings, model: Model) -> Self {
+        Self { thing, settings, model, values: RefCell::default(), is_paused: Cell::default(), seek_ms: Cell::default() }
+    }
+
+    pub fn values(&self) -> Properties {
+        self.values.borrow().clone()
+    }
+
+    pub fn pause(&self, is_paused: bool) {
+        self.is_paused.set(is_paused);
+    }
+
+    pub fn seek(&self, from_start: Duration) {
+        self.seek_ms.set(Some(from_start.as_secs_f64() * 1_000.0));
+    }
+
+    /// To the end of the recording, or for ever. The thing is offline then.
+    pub async fn play(&self) {
+        let (name, mut tally) = (self.thing.id(), Tally::default());
+        let ended = self.rounds(&mut tally).await;
+        let Tally { played, skipped, .. } = tally;
+        match ended {
+            Ok(()) => println!("{name} has played `{}`: {played} lines, and {skipped} skipped", self.settings.file),
+            Err(why) => eprintln!("{name} ends after {played} lines, and {skipped} skipped: {why}"),
+        }
+        if let Err(fault) = self.thing.offline().await {
+            eprintln!("{name} cannot go offline: {fault}");
+        }
+    }
+
+    async fn rounds(&self, tally: &mut Tally) -> Result<(), String> {
+        let mut schedule = Schedule::new(self.settings.speed);
+        loop {
+            let (played, was_sought) = (tally.played, self.seek_ms.get().is_some());
+            let is_sought = self.round(&mut schedule, tally).await?;
+            if is_sought {
+                continue;
+            }
+            if !self.settings.is_looped {
+                return Ok(());
+            }
+            // What was sought may have been behind the end.
+            if tally.played == played && !was_sought {
+                return Err(format!("no line of `{}` can be played", self.settings.file));
+            }
+            tally.is_said = true;
+            let begins = schedule.next_round(clock::now());
+            self.until(begins).await;
+        }
+    }
+
+    /// From the beginning, or from where it was sought, to the end. Whether it was sought again on the way.
+    async fn round(&self, schedule: &mut Schedule, tally: &mut Tally) -> Result<bool, String> {
+        let (mut recording, _) = open(&self.settings, &self.model)?;
+        let mut from_ms = self.seek_ms.take();
+        if from_ms.is_some() {
+            schedule.restart();
+        }
+        let mut first_ms = None;
+        loop {
+            tally.read += 1;
+            if tally.read.is_multiple_of(READ_AT_ONCE) {
+                breathe().await;
+            }
+            let line = match recording.next().map_err(|error| format!("`{}` cannot be read on: {error}", self.settings.file))? {
+                Next::End => return Ok(false),
+                Next::Bad(number, why) => {
+                    self.skip(tally, number, &why);
+                    continue;
+                }
+                Next::Line(line) => line,
+            };
+            let first_ms = *first_ms.get_or_insert(line.time_ms);
+            if from_ms.is_some_and(|from_ms| line.time_ms - first_ms < from_ms) {
+                continue;
+            }
+            from_ms = None;
+            let due = schedule.due(line.time_ms, clock::now());
+            if due.is_backwards && !std::mem::replace(&mut tally.is_backwards_said, true) {
+                eprintln!("{}:{}: the time goes backwards; such lines are played at once", self.settings.file, line.number);
+            }
+            match self.until(due.at).await {
+                Waited::Sought => return Ok(true),
+                Waited::Over(pause) => schedule.postpone(pause),
+            }
+            self.report(line, tally).await?;
+        }
+    }
+
+    /// Waits, for as much longer as it is paused meanwhile.
+    async fn until(&self, mut at: Duration) -> Waited {
+        let mut pause = Duration::ZERO;
+        loop {
+            if self.seek_ms.get().is_some() {
+                return Waited::Sought;
+            }
+            let now = clock::now();
+            if self.is_paused.get() {
+                clock::sleep(LOOK).await;
+                let slept = clock::now() - now;
+                (at, pause) = (at + slept, pause + slept);
+            } else if at <= now {
+                return Waited::Over(pause);
+            } else {
+                let rest = at - now;
+                clock::sleep(if self.model.is_controlled() { rest.min(LOOK) } else { rest }).await;
+            }
+        }
+    }
+
+    /// Reports a line, as soon as the gateway takes it.
+    async fn report(&self, line: Line, tally: &mut Tally) -> Result<(), String> {
+        let mut back_off = BACK_OFF_MIN;
+        loop {
+            let reported = match &line.what {
+                // It says no more than what time it is.
+                What::Values(values) if values.is_empty() => return Ok(()),
+                What::Values(values) => self.thing.report_properties(values.clone()).await,
+                What::Event(event, outputs) => self.thing.report_event(event, outputs.clone()).await,
+            };
+            match reported {
+                Err(fault) if fault.code == Fault::TOO_MANY => {
+                    clock::sleep(back_off).await;
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                }
+                Err(fault) if matches!(fault.code, Fault::DEVICE_OFFLINE | Fault::DEVICE_UNREGISTER) => return Err(fault.to_string()),
+                Err(fault) => {
+                    self.skip(tally, line.number, &fault.to_string());
+                    return Ok(());
+                }
+                Ok(()) => break,
+            }
+        }
+        if let What::Values(values) = line.what {
+            let mut kept = self.values.borrow_mut();
+            values.into_iter().for_each(|property| kept.set(property.identifier, property.value));
+        }
+        tally.played += 1;
+        if tally.played.is_multiple_of(PLAYED_AT_ONCE) {
+            breathe().await;
+        }
+        Ok(())
+    }
+
+    fn skip(&self, tally: &mut Tally, number: u64, why: &str) {
+        tally.skipped += 1;
+        let file = &self.settings.file;
+        match tally.skipped {
+            _ if tally.is_said => {}
+            ..NAMED_MAX => eprintln!("{file}:{number}: {why}; it is skipped"),
+            NAMED_MAX => eprintln!("{file}:{number}: {why}; it is skipped, and what else is skipped is counted only"),
+            _ => {}
+        }
+    }
+}
+
+/// Lets other calls of the driver have their turn.
+async fn breathe() {
+    clock::sleep(Duration::from_nanos(1)).await;
+}
