@@ -21,7 +21,7 @@ const WRITTEN: [(&str, &str); 5] = [
     ("tests/guests/lamp-caller/src/lamp.rs", "host/src/thing/tsl/lamp.json --for function"),
     ("tests/guests/lamp-caller/src/echo.rs", "tests/it/harness/echo.json --for function --only Number,alarm"),
     ("drivers/light/src/product.rs", "sample-functions/tsl/a1Light.json --for driver"),
-    ("sample-functions/thing-operations/src/light.rs", "sample-functions/tsl/a1Light.json --for function"),
+    ("sample-functions/thing-operations/src/light.rs", "sample-functions/tsl/a1Light.json --for function --only LightSwitch,turn"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

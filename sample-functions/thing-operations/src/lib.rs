@@ -1,7 +1,8 @@
 //! Everything that a function can do with things: set, get, call a service, find by tag (manual 2.2.2 to 2.2.5).
 //!
-//! Needs the grants `things.read`, `things.write` and `things.call` for the lamp. The answer is JSON. `light.rs` is the product in Rust types:
-//! `ledge bindgen tsl/a1Light.json --lang rust --for function --out thing-operations/src/light.rs`.
+//! Needs the grants `things.read`, `things.write` and `things.call` for the lamp. The answer is JSON. `light.rs` is what it uses of the
+//! product, in Rust types:
+//! `ledge bindgen tsl/a1Light.json --lang rust --for function --only LightSwitch,turn --out thing-operations/src/light.rs`.
 
 mod light;
 

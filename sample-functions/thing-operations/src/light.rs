@@ -1,5 +1,7 @@
 //! Product `a1Light`: its properties, events and services as Rust types.
 //!
+//! Only `LightSwitch`, `turn`.
+//!
 //! Written by `ledge bindgen`. Where the product has changed, write it again; what is changed here is lost then.
 
 #![allow(dead_code, unused_imports)]
@@ -14,7 +16,7 @@ use ledge_sdk::{Error, Fault, iot_data, value};
 pub const PRODUCT_KEY: &str = "a1Light";
 
 // A deployment holds this against the product, and refuses the component where they do not fit.
-ledge_sdk::product_uses!(r#"{"product":"a1Light","properties":{"LightSwitch":{"access":"rw","type":"bool"}},"events":{"switched":{"outputs":{"LightSwitch":"bool"}}},"services":{"turn":{"inputs":{"LightSwitch":{"type":"bool","required":true}},"outputs":{"LightSwitch":"bool"}}}}"#);
+ledge_sdk::product_uses!(r#"{"product":"a1Light","properties":{"LightSwitch":{"access":"rw","type":"bool"}},"events":{},"services":{"turn":{"inputs":{"LightSwitch":{"type":"bool","required":true}},"outputs":{"LightSwitch":"bool"}}}}"#);
 
 /// A property that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -204,42 +206,11 @@ impl Thing {
     }
 }
 
-/// `switched`, Switched.
-///
-/// The lamp went on or off
-#[derive(Clone, Debug, PartialEq)]
-pub struct Switched {
-    /// `LightSwitch`, Light switch: `false` is off, `true` is on.
-    pub light_switch: bool,
-}
-
-impl TryFrom<&value::Properties> for Switched {
-    type Error = value::ValueError;
-
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
-        Ok(Self {
-            light_switch: values.get("LightSwitch")?,
-        })
-    }
-}
-
-impl From<Switched> for value::Properties {
-    fn from(given: Switched) -> Self {
-        let mut values = Self::new();
-        values.set("LightSwitch", given.light_switch);
-        values
-    }
-}
-
 /// What a route brings of a thing of this product.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A report of properties: those that it has.
     Report(Properties),
-    /// `switched`, Switched.
-    ///
-    /// The lamp went on or off
-    Switched(Switched),
 }
 
 impl Event {
@@ -251,7 +222,6 @@ impl Event {
         }
         let event = match event {
             "property" => Self::Report(Properties::try_from(&message.properties()?)?),
-            "switched" => Self::Switched(Switched::try_from(&message.outputs()?)?),
             other => return Err(format!("`{other}` is no event of `{id}` that this function knows").into()),
         };
         Ok((Thing::new(id.device_name), event))
