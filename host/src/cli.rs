@@ -1,6 +1,7 @@
 //! The command line: parses it, and turns every error into one message and an exit code (1; wrong usage: 2).
 
 mod asks;
+mod bindgen;
 pub mod build;
 pub mod client;
 mod compile_component;
@@ -128,6 +129,8 @@ enum Command {
         /// Its name, and the name of the directory that is made: letters, digits, `-` and `_`.
         name: String,
     },
+    /// Write a module in which a product's properties, events and services are types, for functions and for drivers.
+    Bindgen(bindgen::Args),
     /// Measure this build on this machine, against the bare runtime in the same run.
     Bench(bench::Args),
     #[command(hide = true)]
@@ -291,6 +294,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::List { what, json, target } => wait(list::run(what, json, target)),
         Command::Release { name, target } => wait(release::run(&name, target)),
         Command::New { kind, name } => new_project(kind, &name),
+        Command::Bindgen(args) => bindgen::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::CompileComponent(args) => Ok(compile_component::run(&args)),
     }

@@ -3,6 +3,7 @@
 
 mod check;
 mod check_rules;
+mod check_uses;
 mod components;
 mod config_files;
 mod env;
@@ -361,6 +362,13 @@ impl Deploy {
             return Ok(report);
         }
         let ready = self.make_ready(&after, &before, care).await?;
+        // Of a component it is only known once it was compiled, or found so.
+        let misfits = self.misfits(&before, &after, &ready.products).await?;
+        match care {
+            Care::Back => misfits.iter().for_each(|misfit| tracing::warn!("going back all the same: {misfit}")),
+            _ if !misfits.is_empty() => return Err(DeployError::Refused(misfits)),
+            _ => {}
+        }
         let report = Report { compiled: ready.compiled, ..report };
         tokio::task::block_in_place(|| self.commit(&after))?;
         self.switch(after, ready).await;
@@ -447,6 +455,18 @@ impl Deploy {
             }
         }
         if problems.is_empty() { Ok(ready) } else { Err(DeployError::Refused(problems)) }
+    }
+
+    /// What components use of products and do not find. Only what was deployed before and does not change goes unlooked at.
+    async fn misfits(&self, before: &State, after: &State, products: &[Arc<Product>]) -> anyhow::Result<Vec<String>> {
+        let changed = check_uses::Changed::between(before, after);
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (runtime, products, before) = (self.parts.runtime.clone(), products.to_vec(), before.set.products.clone());
+        // Away from the threads that serve others: it reads a file for each component.
+        let looked = tokio::task::spawn_blocking(move || changed.misfits(&before, &products, |digest, kind| runtime.uses(digest, kind)));
+        looked.await.context("holding components against products")
     }
 
     /// A function with its row, and whether that was there before.

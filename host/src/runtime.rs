@@ -38,6 +38,7 @@ use crate::capability::iot_data::IotDataParts;
 use crate::seal::Seal;
 use crate::set::Digest;
 use crate::state::State;
+use crate::thing::tsl::Uses;
 use cache::Cache;
 pub use compile::compile;
 pub use compiler::{CompileError, Compiler, REFUSED};
@@ -172,6 +173,11 @@ impl Runtime {
             self.cache.component(&world.engine, kind, digest, || self.components.read(digest))?;
         }
         Ok(())
+    }
+
+    /// What a component uses of products.
+    pub fn uses(&self, digest: &Digest, kind: Kind) -> anyhow::Result<Vec<Uses>> {
+        self.cache.uses(kind, digest, || self.components.read(digest))
     }
 
     fn world(&self, class: Class) -> anyhow::Result<Arc<World<FunctionState, FunctionCode>>> {

@@ -12,7 +12,7 @@ const COMMON: &[&str] =
 const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("lib", &[]),
-    ("cli", &["auth", "bench", "bus", "config", "deploy", "function", "gateway", "runtime", "tls"]),
+    ("cli", &["auth", "bench", "bus", "config", "deploy", "function", "gateway", "runtime", "thing", "tls"]),
     ("config", &["rule", "thing"]),
     (
         "gateway",

@@ -5,6 +5,7 @@
 mod harness;
 
 mod architecture;
+mod bindgen;
 mod blocking_driver;
 mod cli;
 mod compiled_code;

@@ -52,7 +52,8 @@ struct Tally {
 }
 
 async fn try_all(seeds: Vec<usize>) -> Tally {
-    let neighbour = || gateway().function("misbehave");
+    // With the product that some of the components use.
+    let neighbour = || gateway().product("a1Light", include_str!("../../sample-functions/tsl/a1Light.json")).function("misbehave");
     let gw = neighbour().compiler(PROGRAM.into()).http_listen("http://127.0.0.1:0").start().await;
     let components: Vec<Vec<u8>> = FUNCTIONS.iter().chain(&HTTP).chain(&DRIVERS).map(|name| component(name)).collect();
     let mut tally = Tally::default();

@@ -1,17 +1,18 @@
 //! A lamp without hardware: it remembers whether it is on, and reports when that changes.
 //!
-//! Serves every device that the project gives it. Copy it and put your protocol into `switch`.
+//! Serves every device of the product `a1Light` that the project gives it. Copy it, put your protocol into `switch`, and write `product.rs`
+//! anew from your product: `ledge bindgen tsl/a1Light.json --lang rust --for driver --out src/product.rs`.
+
+mod product;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ledge_sdk::device::Driver;
-use ledge_sdk::thing_access::{self, Thing};
-use ledge_sdk::value::Properties;
-use ledge_sdk::{Error, Fault, ThingId};
+use ledge_sdk::{Error, Fault, ThingId, thing_access};
+use product::{Properties, Property, Registered, Settings, TurnOutput};
 
-ledge_sdk::driver!(Light);
+ledge_sdk::driver!(product::Component<Light>);
 
 #[derive(Default)]
 struct Light {
@@ -19,39 +20,35 @@ struct Light {
 }
 
 struct Lamp {
-    thing: Thing,
+    thing: Registered,
     on: Cell<bool>,
 }
 
-const LIGHT_SWITCH: &str = "LightSwitch";
-
-impl Driver for Light {
+impl product::Driver for Light {
     async fn run(&self) -> Result<(), Error> {
         for device in thing_access::driver_config().await?.devices {
-            let lamp = Rc::new(Lamp { thing: Thing::register(&device).await?, on: Cell::new(false) });
+            let lamp = Rc::new(Lamp { thing: Registered::register(&device).await?, on: Cell::new(false) });
             self.lamps.borrow_mut().insert(lamp.thing.id(), lamp.clone());
-            lamp.thing.report_properties([(LIGHT_SWITCH, lamp.on.get())]).await?;
+            lamp.thing.report(lamp.state()).await?;
         }
         // From here on there are only calls to answer.
         std::future::pending().await
     }
 
-    async fn get_properties(&self, thing: &ThingId, _identifiers: Vec<String>) -> Result<Properties, Fault> {
-        Ok([(LIGHT_SWITCH, self.lamp(thing)?.on.get())].into())
+    async fn get(&self, thing: &ThingId, _wanted: &[Property]) -> Result<Properties, Fault> {
+        Ok(self.lamp(thing)?.state())
     }
 
-    async fn set_properties(&self, thing: &ThingId, properties: Properties) -> Result<(), Fault> {
-        let on = properties.get(LIGHT_SWITCH).map_err(|error| Fault::new(Fault::INVALID_TYPE, error.to_string()))?;
-        self.lamp(thing)?.switch(on).await
-    }
-
-    async fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
-        if service != "turn" {
-            return Err(Fault::new(Fault::SERVICE_NOT_EXIST, format!("a lamp has only the service `turn`, not `{service}`")));
+    async fn set(&self, thing: &ThingId, settings: Settings) -> Result<(), Fault> {
+        match settings.light_switch {
+            Some(on) => self.lamp(thing)?.switch(on).await,
+            None => Ok(()),
         }
-        let on = arguments.get(LIGHT_SWITCH).map_err(|error| Fault::new(Fault::SERVICE_INPUT_PARAM, error.to_string()))?;
-        self.lamp(thing)?.switch(on).await?;
-        Ok([(LIGHT_SWITCH, on)].into())
+    }
+
+    async fn turn(&self, thing: &ThingId, light_switch: bool) -> Result<TurnOutput, Fault> {
+        self.lamp(thing)?.switch(light_switch).await?;
+        Ok(TurnOutput { light_switch })
     }
 }
 
@@ -67,7 +64,11 @@ impl Lamp {
         if self.on.replace(on) == on {
             return Ok(());
         }
-        self.thing.report_properties([(LIGHT_SWITCH, on)]).await?;
-        self.thing.report_event("switched", [(LIGHT_SWITCH, on)]).await
+        self.thing.report(self.state()).await?;
+        self.thing.switched(on).await
+    }
+
+    fn state(&self) -> Properties {
+        Properties::default().light_switch(self.on.get())
     }
 }

@@ -41,6 +41,7 @@ pub mod persistent;
 #[cfg(feature = "driver")]
 pub mod thing_access;
 
+mod product_uses;
 mod types;
 pub mod value;
 

@@ -4,11 +4,13 @@
 //! coming back, a value has the type of the TSL, and [`Properties::get`] asks for the Rust type.
 
 mod convert;
+mod date;
 mod properties;
 
 use serde_json::{Number, Value as Json};
 
 pub use convert::WrongType;
+pub use date::Date;
 pub use properties::{Properties, ValueError};
 
 /// A value, by its type in the TSL.

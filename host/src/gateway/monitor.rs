@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::deploy::{Deploy, DeployError, Report};
 use crate::grant::Grants;
-use crate::limit::Limits;
+use crate::limit::{HISTORY_BYTES_USUAL, Limits};
 use crate::set::{Digest, Driver, Product, Set, Thing};
 use crate::store::{Batch, Store, Table};
 
@@ -112,7 +112,7 @@ fn holds(now: &Set, rows: &Set) -> bool {
 fn set(component: &Digest) -> Set {
     let grants = Grants { gateway_info: true, ..Grants::default() };
     Set {
-        products: vec![Product { key: PRODUCT.to_owned(), name: "Gateway".to_owned(), tsl: TSL.to_owned(), tsl_ext: None }],
+        products: vec![Product { key: PRODUCT.to_owned(), name: "Gateway".to_owned(), tsl: TSL.to_owned(), tsl_ext: None, history_bytes: HISTORY_BYTES_USUAL }],
         things: vec![Thing {
             product_key: PRODUCT.to_owned(),
             device_name: DEVICE.to_owned(),

@@ -1,5 +1,5 @@
-//! Compiled code on disk, mapped from its file. A file is used only if its MAC, made with a key of this gateway, is right
-//! for exactly this component, this engine and these bytes; anything else is compiled anew.
+//! Compiled code on disk, mapped from its file, and what its component uses of products. A file is used only if its MAC, made with a key
+//! of this gateway, is right for exactly this component, this engine and these bytes; anything else is compiled anew.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,12 +16,13 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::Loaded;
-use super::compiler::Compiler;
+use super::compiler::{Compiled, Compiler};
 use super::inspect::{CONTRACT, Kind};
 use crate::limit::UNUSED_KEPT;
 use crate::seal::Seal;
 use crate::set::Digest;
 use crate::store::file;
+use crate::thing::tsl::{USES_BYTES_MAX, Uses};
 
 pub struct Cache {
     dir: PathBuf,
@@ -32,6 +33,8 @@ pub struct Cache {
 }
 
 const MAC_PURPOSE: &str = "compiled code";
+const USES_PURPOSE: &str = "what a component uses of products";
+const MAC_BYTES: usize = 32;
 
 impl Cache {
     pub fn open(dir: &Path, seal: Arc<Seal>, compiler: Compiler) -> anyhow::Result<Self> {
@@ -55,8 +58,8 @@ impl Cache {
         if let Some(found) = self.read(engine, digest, engine_hash, &path) {
             return Ok((found, Loaded::FromCache));
         }
-        let compiled = self.compiler.compile(kind, &read()?)?;
-        match self.write(digest, engine_hash, &path, &compiled) {
+        let Compiled { uses, code: compiled } = self.compiler.compile(kind, &read()?)?;
+        match self.write_uses(digest, &uses).and_then(|()| self.write(digest, engine_hash, &path, &compiled)) {
             // From the file, it takes no memory that the system cannot take back.
             Ok(()) => {
                 if let Some(written) = self.read(engine, digest, engine_hash, &path) {
@@ -71,6 +74,39 @@ impl Cache {
         // SAFETY: our own compiler made these bytes a moment ago.
         let component = unsafe { Component::deserialize(engine, &compiled) }.map_err(super::plain)?;
         Ok((component, Loaded::Compiled))
+    }
+
+    /// What the component uses of products, which was noted when it was compiled. Where the note is gone, it is compiled once more.
+    pub fn uses(&self, kind: Kind, digest: &Digest, read: impl FnOnce() -> anyhow::Result<Vec<u8>>) -> anyhow::Result<Vec<Uses>> {
+        let noted = match self.read_uses(digest) {
+            Some(noted) => noted,
+            None => {
+                let made = self.compiler.compile(kind, &read()?)?.uses;
+                if let Err(error) = self.write_uses(digest, &made) {
+                    tracing::warn!("cannot keep what component {digest} uses of products: {error:#}");
+                }
+                made
+            }
+        };
+        Uses::parse(&noted).map_err(|reason| anyhow::anyhow!("what it uses of products cannot be read: {reason}"))
+    }
+
+    /// The MAC, and then what was noted.
+    fn read_uses(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let file = File::open(self.uses_path(digest)).ok()?;
+        let mut noted = Vec::new();
+        file.take((MAC_BYTES + USES_BYTES_MAX) as u64).read_to_end(&mut noted).ok()?;
+        let (mac, uses) = noted.split_at_checked(MAC_BYTES)?;
+        self.seal.verify(USES_PURPOSE, &[digest.as_str().as_bytes(), uses], mac).then(|| uses.to_vec())
+    }
+
+    fn write_uses(&self, digest: &Digest, uses: &[u8]) -> anyhow::Result<()> {
+        let mac = self.seal.mac(USES_PURPOSE, &[digest.as_str().as_bytes(), uses]);
+        Ok(file::replace(&self.uses_path(digest), 0o600, &[&mac, uses].concat())?)
+    }
+
+    fn uses_path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{digest}.uses"))
     }
 
     fn turn(&self, path: &Path) -> Arc<Mutex<()>> {

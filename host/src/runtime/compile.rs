@@ -14,23 +14,28 @@ use super::inspect::{Kind, inspect};
 use crate::limit::{COMPILE_CPU_S_MAX, COMPILE_MEMORY_BYTES_MAX, COMPONENT_BYTES_MAX};
 
 /// Changes whenever something else is made of the same component, and with it the names of the files of compiled code.
-pub const RECIPE: u32 = 2;
+pub const RECIPE: u32 = 3;
 /// Open files of the compiler: its three pipes, and what the standard library looks at to count processors.
 const FILES_MAX: u64 = 16;
 /// A compilation gives way to calls (`setpriority`).
 const NICE: i32 = 10;
 
-/// Reads a component to its end, checks it, and writes its code as the engine of that kind wants it.
+/// Reads a component to its end, checks it, and writes what it uses of products and its code, as the engine of that kind wants it.
 pub fn compile(kind: Kind, layout: &Layout, component: impl Read, mut code: impl Write) -> anyhow::Result<()> {
     confine().context("limiting the compiler")?;
     let mut bytes = Vec::new();
     component.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).context("reading the component")?;
     anyhow::ensure!(bytes.len() <= COMPONENT_BYTES_MAX, "it has more than {COMPONENT_BYTES_MAX} bytes");
-    inspect(&bytes, kind)?;
+    let uses = inspect(&bytes, kind)?;
     let engine = compiling(kind, layout).map_err(super::plain).context("starting the compiler")?;
     let bytes = bulk_memory::in_pieces(&bytes).context("making its bulk memory operations interruptible")?;
     let compiled = engine.precompile_component(&bytes).map_err(super::plain).context("compiling it")?;
-    code.write_all(&compiled).and_then(|()| code.flush()).context("giving back the compiled code")
+    let head = super::compiler::head(&uses);
+    [&head[..], &uses, &compiled]
+        .iter()
+        .try_for_each(|part| code.write_all(part))
+        .and_then(|()| code.flush())
+        .context("giving back the compiled code")
 }
 
 /// An engine that compiles as the gateway's does, and has no pool.

@@ -15,6 +15,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::engine::Layout;
 use super::inspect::Kind;
 use crate::limit::{COMPILE_CPU_S_MAX, COMPILE_MEMORY_BYTES_MAX, COMPILE_TIME_MAX, COMPILED_BYTES_MAX};
+use crate::thing::tsl::USES_BYTES_MAX;
+
+/// What the compiler makes of a component.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Compiled {
+    /// What it uses of products, as [`Uses::parse`](crate::thing::tsl::Uses::parse) reads it.
+    pub uses: Vec<u8>,
+    pub code: Vec<u8>,
+}
 
 pub struct Compiler {
     /// This program, which has the subcommand [`SUBCOMMAND`].
@@ -59,7 +68,7 @@ impl Compiler {
     }
 
     /// Blocks until the component is compiled, or will not be.
-    pub fn compile(&self, kind: Kind, component: &[u8]) -> Result<Vec<u8>, CompileError> {
+    pub fn compile(&self, kind: Kind, component: &[u8]) -> Result<Compiled, CompileError> {
         let _place = self.place();
         let mut process = Process(self.start(kind)?);
         let (mut input, output, errors) = match (process.0.stdin.take(), process.0.stdout.take(), process.0.stderr.take()) {
@@ -156,11 +165,11 @@ fn words(mut errors: impl Read) -> String {
     String::from_utf8_lossy(&said).trim().to_owned()
 }
 
-fn outcome(status: ExitStatus, code: Vec<u8>, said: String) -> Result<Vec<u8>, CompileError> {
+fn outcome(status: ExitStatus, output: Vec<u8>, said: String) -> Result<Compiled, CompileError> {
     // Rust's own words where an allocation fails, and the kernel's where a mapping does.
     let is_memory = said.contains("memory allocation of") || said.contains("annot allocate memory");
     match (status.code(), status.signal()) {
-        (Some(0), _) => Ok(code),
+        (Some(0), _) => taken_apart(output).ok_or_else(|| CompileError::Broke("it gave back half of what it promised".to_owned())),
         _ if is_memory => Err(CompileError::Memory),
         (Some(code), _) if code == i32::from(REFUSED) => Err(CompileError::Refused(said)),
         (_, Some(signal)) if signal == Signal::XCPU.as_raw() => Err(CompileError::Cpu),
@@ -170,6 +179,23 @@ fn outcome(status: ExitStatus, code: Vec<u8>, said: String) -> Result<Vec<u8>, C
         (code, None) => Err(CompileError::Broke(format!("exit code {}: {}", code.unwrap_or(-1), first_line(&said)))),
     }
 }
+
+/// What stands before the two parts of the compiler's output: the length of the first.
+pub fn head(uses: &[u8]) -> [u8; HEAD_BYTES] {
+    // It is at most USES_BYTES_MAX long.
+    u32::try_from(uses.len()).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn taken_apart(mut output: Vec<u8>) -> Option<Compiled> {
+    let head = *output.first_chunk::<HEAD_BYTES>()?;
+    let uses = HEAD_BYTES..HEAD_BYTES.checked_add(usize::try_from(u32::from_be_bytes(head)).ok()?)?;
+    let end = uses.end;
+    let uses = output.get(uses).filter(|uses| uses.len() <= USES_BYTES_MAX)?.to_vec();
+    output.drain(..end);
+    Some(Compiled { uses, code: output })
+}
+
+const HEAD_BYTES: usize = 4;
 
 fn first_line(said: &str) -> &str {
     said.lines().find(|line| !line.is_empty()).unwrap_or("it said nothing")
@@ -182,7 +208,7 @@ mod tests {
     use super::*;
 
     /// What comes of a compiler that is this shell script.
-    fn with(script: &str, time_max: Duration) -> Result<Vec<u8>, CompileError> {
+    fn with(script: &str, time_max: Duration) -> Result<Compiled, CompileError> {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("compiler");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -194,8 +220,18 @@ mod tests {
 
     #[test]
     fn the_compiler_gets_the_component_and_gives_its_output() {
-        assert_eq!(with("cat", LONG).unwrap(), b"component");
-        assert_eq!(with("exec /bin/cat <&0; echo $SECRET", LONG).unwrap(), b"component");
+        let compiled = Compiled { uses: b"com".to_vec(), code: b"ponent".to_vec() };
+        assert_eq!(with("printf '\\0\\0\\0\\003'; cat", LONG).unwrap(), compiled);
+        assert_eq!(with("printf '\\0\\0\\0\\003'; exec /bin/cat <&0; echo $SECRET", LONG).unwrap(), compiled);
+    }
+
+    #[test]
+    fn a_compiler_that_gives_back_less_or_more_than_it_says_broke() {
+        for script in ["exit 0", "printf '\\0\\0\\0'", "printf '\\0\\0\\0\\020'; cat", "printf '\\0\\002\\0\\0'; head -c 200000 /dev/zero"]
+        {
+            let error = with(script, LONG).unwrap_err();
+            assert!(error.to_string().contains("half of what it promised"), "{script}: {error}");
+        }
     }
 
     #[test]

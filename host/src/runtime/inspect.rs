@@ -7,6 +7,7 @@ use wasmparser::{Encoding, Parser, Payload, Validator, WasmFeatures};
 
 use crate::limit::{MEMORY_BYTES, TABLE_ELEMENTS};
 use crate::set::{self, Mode};
+use crate::thing::tsl::{USES_BYTES_MAX, Uses};
 
 /// The world that a component is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +72,18 @@ pub enum Refused {
         list(.0)
     )]
     NotPersistent(Vec<String>),
+    #[error(
+        "its section `{USES_SECTION}`, which `ledge bindgen` makes, cannot be read: {0}; build it again, with this gateway's SDK and its `ledge bindgen`"
+    )]
+    WrongUses(String),
     #[error("it is a {found}, and the project declares it as a {declared}")]
     OtherKind { found: Kind, declared: Kind },
 }
 
 /// The version of `ledge:edge` in `wit/`.
 pub(super) const CONTRACT: &str = "0.1.0";
+/// Where a component says what it uses of products (`guest-sdk/rust/src/product_uses.rs`): in one of its modules, or in several.
+const USES_SECTION: &str = "ledge:product";
 const HANDLER: &str = "ledge:edge/handler";
 const INCOMING: &str = "wasi:http/incoming-handler";
 const PERSISTENT: &str = "ledge:edge/persistent";
@@ -96,9 +103,11 @@ const NESTED_MAX: usize = 1_000;
 const TYPES_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 16;
 
-/// Checks that `component` is a component of a known world that imports nothing outside the contract.
-pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
-    let Names { imports, exports } = names(component)?;
+/// Checks that `component` is a component of a known world that imports nothing outside the contract. What it uses of products, as
+/// [`Uses::parse`] reads it.
+pub fn inspect(component: &[u8], declared: Kind) -> Result<Vec<u8>, Refused> {
+    let Names { imports, exports, uses } = names(component)?;
+    Uses::parse(&uses).map_err(Refused::WrongUses)?;
     for name in imports.iter().chain(&exports) {
         let (interface, version) = split(name);
         if interface.starts_with("ledge:edge/") && version != CONTRACT {
@@ -132,7 +141,7 @@ pub fn inspect(component: &[u8], declared: Kind) -> Result<(), Refused> {
         return Err(Refused::OtherKind { found, declared });
     }
     let unknown: Vec<String> = imports.into_iter().filter(|name| !is_in_contract(name, found)).collect();
-    if unknown.is_empty() { Ok(()) } else { Err(Refused::UnknownImports(unknown)) }
+    if unknown.is_empty() { Ok(uses) } else { Err(Refused::UnknownImports(unknown)) }
 }
 
 fn is_in_contract(import: &str, kind: Kind) -> bool {
@@ -163,6 +172,7 @@ fn split(name: &str) -> (&str, &str) {
 struct Names {
     imports: Vec<String>,
     exports: Vec<String>,
+    uses: Vec<u8>,
 }
 
 fn names(component: &[u8]) -> Result<Names, Refused> {
@@ -173,7 +183,7 @@ fn names(component: &[u8]) -> Result<Names, Refused> {
     let broken =
         |error: wasmparser::BinaryReaderError| Refused::NotAComponent(error.message().lines().next().unwrap_or_default().to_owned());
     let features = WasmFeatures::default() | WasmFeatures::CM_ASYNC;
-    let mut names = Names { imports: Vec::new(), exports: Vec::new() };
+    let mut names = Names { imports: Vec::new(), exports: Vec::new(), uses: Vec::new() };
     let (mut depth, mut nested) = (0_usize, 0_usize);
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(broken)? {
@@ -201,6 +211,11 @@ fn names(component: &[u8]) -> Result<Names, Refused> {
                 }
             }
             Payload::ComponentTypeSection(types) => at_most(types.count() as usize, TYPES_MAX, "types in one section")?,
+            Payload::CustomSection(section) if section.name() == USES_SECTION => {
+                // No more of it than it takes to see that it is too much.
+                let room = (USES_BYTES_MAX + 1).saturating_sub(names.uses.len());
+                names.uses.extend(section.data().iter().take(room));
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 at_most(names.imports.len() + imports.count() as usize, NAMES_MAX, "imports")?;

@@ -8,11 +8,13 @@ mod check;
 mod convert;
 mod ext;
 mod parse;
+mod uses;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 pub use convert::ValueError;
+pub use uses::{USES_BYTES_MAX, Uses};
 
 /// A product's model.
 #[derive(Clone, Debug, Default, PartialEq)]

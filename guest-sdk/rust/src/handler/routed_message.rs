@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::Error;
 use crate::value::{Properties, Value, WrongType};
+use crate::{Error, ThingId};
 
 /// A message that a route brought here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,15 @@ impl RoutedMessage {
             _ => return Err(format!("the event of topic `{topic}` has no text `payload`").into()),
         };
         Ok(Self { topic: topic.to_owned(), payload })
+    }
+
+    /// Which thing this is of, and the event that it reported by its identifier; `property` where it reported properties.
+    pub fn thing_event(&self) -> Result<(ThingId, &str), Error> {
+        let levels: Vec<&str> = self.topic.split('/').collect();
+        match levels[..] {
+            ["", "sys", product_key, device_name, "thing", "event", event, "post"] => Ok((ThingId::new(product_key, device_name), event)),
+            _ => Err(format!("topic `{}` is of no report and no event of a thing", self.topic).into()),
+        }
     }
 
     /// The value of a property in a report of properties, as [`Properties::get`] gives it.
@@ -79,6 +88,7 @@ mod tests {
     fn a_reported_property_is_had_with_its_time() {
         let message = RoutedMessage::parse(REPORT).unwrap();
         assert_eq!(message.topic, "/sys/a1LightSensor/sensor-1/thing/event/property/post");
+        assert_eq!(message.thing_event().unwrap(), (ThingId::new("a1LightSensor", "sensor-1"), "property"));
         assert_eq!(message.property::<f32>("MeasuredIlluminance").unwrap(), 200.1);
         assert_eq!(message.time_ms("MeasuredIlluminance").unwrap(), 1_565_136_000_000);
     }
@@ -87,6 +97,7 @@ mod tests {
     fn a_payload_that_is_not_quoted_is_read_too() {
         let message = RoutedMessage::parse(br#"{"topic":"t","payload":{"A":{"value":true}}}"#).unwrap();
         assert!(message.property::<bool>("A").unwrap());
+        assert_eq!(message.thing_event().unwrap_err().to_string(), "topic `t` is of no report and no event of a thing");
     }
 
     #[test]

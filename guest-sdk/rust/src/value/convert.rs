@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::Value as Json;
 
-use super::{Property, Value};
+use super::{Properties, Property, Value, ValueError};
 
 /// A value that cannot be what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,16 @@ pub struct WrongType {
     pub expected: &'static str,
     /// The value's type in the TSL, and the value.
     pub found: String,
+}
+
+impl WrongType {
+    /// What was expected, and the value that is there instead.
+    pub fn new(expected: &'static str, value: &Value) -> Self {
+        // The value may be long; who reads the error needs only enough to recognise it.
+        const SHOWN_CHARS: usize = 40;
+        let shown: String = value.to_json().to_string().chars().take(SHOWN_CHARS).collect();
+        Self { expected, found: format!("{} {shown}", value.type_name()) }
+    }
 }
 
 impl fmt::Display for WrongType {
@@ -40,7 +50,7 @@ impl TryFrom<&Value> for bool {
                 _ => None,
             }),
         };
-        found.ok_or_else(|| wrong("bool", value))
+        found.ok_or_else(|| WrongType::new("bool", value))
     }
 }
 
@@ -48,7 +58,7 @@ impl TryFrom<&Value> for f64 {
     type Error = WrongType;
 
     fn try_from(value: &Value) -> Result<Self, WrongType> {
-        number(value).filter(|x| x.is_finite()).ok_or_else(|| wrong("f64", value))
+        number(value).filter(|x| x.is_finite()).ok_or_else(|| WrongType::new("f64", value))
     }
 }
 
@@ -60,7 +70,7 @@ impl TryFrom<&Value> for f32 {
             Value::Float(x) => Some(*x),
             other => number(other).map(|x| x as f32),
         };
-        found.filter(|x| x.is_finite()).ok_or_else(|| wrong("f32", value))
+        found.filter(|x| x.is_finite()).ok_or_else(|| WrongType::new("f32", value))
     }
 }
 
@@ -71,7 +81,7 @@ macro_rules! whole_numbers {
 
             fn try_from(value: &Value) -> Result<Self, WrongType> {
                 let found = whole(value).and_then(|n| $number::try_from(n).ok());
-                found.ok_or_else(|| wrong(stringify!($number), value))
+                found.ok_or_else(|| WrongType::new(stringify!($number), value))
             }
         }
     )*};
@@ -85,7 +95,7 @@ impl TryFrom<&Value> for String {
     fn try_from(value: &Value) -> Result<Self, WrongType> {
         match value {
             Value::Text(text) | Value::Date(text) | Value::Compound(text) => Ok(text.clone()),
-            _ => Err(wrong("String", value)),
+            _ => Err(WrongType::new("String", value)),
         }
     }
 }
@@ -95,7 +105,7 @@ impl TryFrom<&Value> for Json {
 
     fn try_from(value: &Value) -> Result<Self, WrongType> {
         match value {
-            Value::Compound(text) => serde_json::from_str(text).map_err(|_| wrong("JSON", value)),
+            Value::Compound(text) => serde_json::from_str(text).map_err(|_| WrongType::new("JSON", value)),
             other => Ok(other.to_json()),
         }
     }
@@ -106,6 +116,43 @@ impl TryFrom<&Value> for Value {
 
     fn try_from(value: &Value) -> Result<Self, WrongType> {
         Ok(value.clone())
+    }
+}
+
+/// The items of an array.
+impl<T: for<'v> TryFrom<&'v Value, Error = WrongType>> TryFrom<&Value> for Vec<T> {
+    type Error = WrongType;
+
+    fn try_from(value: &Value) -> Result<Self, WrongType> {
+        let Ok(Json::Array(items)) = Json::try_from(value) else { return Err(WrongType::new("an array", value)) };
+        let item = |item: &Json| T::try_from(&Value::from_json(item).ok_or_else(|| WrongType::new("an array without `null`", value))?);
+        items.iter().map(item).collect()
+    }
+}
+
+/// The fields of a struct.
+impl TryFrom<&Value> for Properties {
+    type Error = WrongType;
+
+    fn try_from(value: &Value) -> Result<Self, WrongType> {
+        match Json::try_from(value) {
+            Ok(Json::Object(fields)) => Ok(Self::from_json(&fields)),
+            _ => Err(WrongType::new("a struct", value)),
+        }
+    }
+}
+
+/// What is wrong inside a struct is wrong with the whole.
+impl From<ValueError> for WrongType {
+    fn from(error: ValueError) -> Self {
+        match error {
+            ValueError::Missing { identifier, .. } => {
+                Self { expected: "a struct with all its fields", found: format!("no `{identifier}`") }
+            }
+            ValueError::Type { identifier, error } => {
+                Self { expected: error.expected, found: format!("{} in the field `{identifier}`", error.found) }
+            }
+        }
     }
 }
 
@@ -136,13 +183,6 @@ fn number(value: &Value) -> Option<f64> {
         Value::Text(text) | Value::Date(text) => text.parse().ok(),
         Value::Compound(_) => None,
     }
-}
-
-fn wrong(expected: &'static str, value: &Value) -> WrongType {
-    // The value may be long; who reads the error needs only enough to recognise it.
-    const SHOWN_CHARS: usize = 40;
-    let shown: String = value.to_json().to_string().chars().take(SHOWN_CHARS).collect();
-    WrongType { expected, found: format!("{} {shown}", value.type_name()) }
 }
 
 impl From<bool> for Value {
@@ -178,6 +218,20 @@ impl From<&str> for Value {
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text)
+    }
+}
+
+/// An array.
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(items: Vec<T>) -> Self {
+        Self::Compound(Json::Array(items.into_iter().map(|item| item.into().to_json()).collect()).to_string())
+    }
+}
+
+/// A struct.
+impl From<Properties> for Value {
+    fn from(fields: Properties) -> Self {
+        Self::Compound(fields.to_json().to_string())
     }
 }
 
@@ -227,6 +281,27 @@ mod tests {
         assert_eq!(String::try_from(&Value::from("on")).as_deref(), Ok("on"));
         let error = String::try_from(&Value::Float(0.1)).unwrap_err();
         assert_eq!(error.to_string(), "expected String, found float 0.1");
+    }
+
+    #[test]
+    fn arrays_and_structs_are_taken_apart_and_put_together() {
+        let levels = Value::from(vec![0.5_f32, 1.0]);
+        assert_eq!(levels, Value::Compound("[0.5,1.0]".into()));
+        assert_eq!(Vec::<f32>::try_from(&levels), Ok(vec![0.5, 1.0]));
+        assert_eq!(Vec::<f32>::try_from(&Value::Compound(r#"["a"]"#.into())).unwrap_err().to_string(), "expected f32, found text \"a\"");
+        assert!(Vec::<i32>::try_from(&Value::Compound("[null]".into())).is_err());
+        assert!(Vec::<i32>::try_from(&Value::from("[1]")).is_err());
+        let scene = Value::from(Properties::from([("level", 3)]).with("on", true));
+        assert_eq!(scene, Value::Compound(r#"{"level":3,"on":1}"#.into()));
+        let fields = Properties::try_from(&scene).unwrap();
+        assert_eq!(fields.get::<bool>("on"), Ok(true));
+        assert_eq!(
+            WrongType::from(fields.get::<bool>("off").unwrap_err()).to_string(),
+            "expected a struct with all its fields, found no `off`"
+        );
+        let error = WrongType::from(fields.get::<bool>("level").unwrap_err()).to_string();
+        assert_eq!(error, "expected bool, found int 3 in the field `level`");
+        assert!(Properties::try_from(&Value::Compound("[]".into())).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value as Json};
 
 use super::{Property, Value, WrongType};
+use crate::Fault;
 
 /// Named values: `[("LightSwitch", true)]` becomes one, and so does `()`, the empty one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -51,7 +52,15 @@ impl Properties {
         }
     }
 
-    /// The value as a Rust type: bool, i32, u32, i64, u64, f32, f64, String, [`Json`] or [`Value`] itself.
+    /// Sets one value, if there is one.
+    pub fn set_optional(&mut self, identifier: impl Into<String>, value: Option<impl Into<Value>>) {
+        if let Some(value) = value {
+            self.set(identifier, value);
+        }
+    }
+
+    /// The value as a Rust type: bool, i32, u32, i64, u64, f32, f64, String, [`Date`](super::Date), a `Vec` of these, [`Properties`] for
+    /// a struct, [`Json`], [`Value`] itself, or a type that `ledge bindgen` wrote.
     /// To a whole number or bool it converts exactly or not at all, to a float by rounding.
     pub fn get<T>(&self, identifier: &str) -> Result<T, ValueError>
     where
@@ -63,6 +72,18 @@ impl Properties {
             return Err(ValueError::Missing { identifier: identifier.to_owned(), present });
         };
         T::try_from(&property.value).map_err(|error| ValueError::Type { identifier: identifier.to_owned(), error })
+    }
+
+    /// The same, or `None` if there is no such value.
+    pub fn get_optional<T>(&self, identifier: &str) -> Result<Option<T>, ValueError>
+    where
+        T: for<'v> TryFrom<&'v Value, Error = WrongType>,
+    {
+        match self.get(identifier) {
+            Ok(value) => Ok(Some(value)),
+            Err(ValueError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The values as one JSON object, as [`Value::to_json`] gives each.
@@ -103,6 +124,13 @@ impl fmt::Display for ValueError {
 }
 
 impl std::error::Error for ValueError {}
+
+/// Fault 109008: whoever gave the value gave it wrong.
+impl From<ValueError> for Fault {
+    fn from(error: ValueError) -> Self {
+        Self::new(Self::INVALID_TYPE, error.to_string())
+    }
+}
 
 impl From<()> for Properties {
     fn from((): ()) -> Self {
@@ -164,6 +192,11 @@ mod tests {
         lamp.set("LightSwitch", false);
         assert_eq!(lamp.to_json().to_string(), r#"{"LightSwitch":0,"Name":"hall"}"#);
         assert_eq!(lamp.len(), 2);
+        lamp.set_optional("Level", None::<i32>);
+        assert_eq!(lamp.get_optional::<i32>("Level"), Ok(None));
+        lamp.set_optional("Level", Some(3));
+        assert_eq!(lamp.get_optional("Level"), Ok(Some(3)));
+        assert_eq!(Fault::from(lamp.get_optional::<bool>("Level").unwrap_err()).code, Fault::INVALID_TYPE);
     }
 
     #[test]
