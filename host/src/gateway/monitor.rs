@@ -121,7 +121,7 @@ fn set(component: &Digest) -> Set {
             tags: [].into(),
             custom: None,
         }],
-        drivers: vec![Driver { name: DRIVER.to_owned(), component: component.clone(), config: None, limits: Limits::of_driver(), grants }],
+        drivers: vec![Driver { name: DRIVER.to_owned(), component: component.clone(), config: None, files: vec![], limits: Limits::of_driver(), grants }],
         ..Set::default()
     }
 }
