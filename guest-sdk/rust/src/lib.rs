@@ -35,6 +35,8 @@ pub mod device;
 #[cfg(feature = "driver")]
 pub mod persistent;
 #[cfg(feature = "driver")]
+pub mod tcp;
+#[cfg(feature = "driver")]
 pub mod thing_access;
 
 mod types;
