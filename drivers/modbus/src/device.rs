@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ledge_sdk::thing_access::{DeviceInfo, Thing};
 use ledge_sdk::value::{Properties, Value};
-use ledge_sdk::{Fault, ThingId};
+use ledge_sdk::{Fault, ThingId, clock};
 
 use crate::config::Settings;
 use crate::cycle::{self, Cycle};
@@ -68,10 +68,21 @@ impl Device {
         }
     }
 
+    /// When it is to be asked next, and for which cycle. Whether one that is offline is back, the first cycle finds out.
+    pub fn due(&self) -> Option<(Duration, usize)> {
+        if !self.presence.is_online() {
+            return (!self.cycles.is_empty()).then_some((self.presence.pause_until, 0));
+        }
+        let due = |(at, cycle): (usize, &Cycle)| (cycle.due.max(self.presence.pause_until), at);
+        self.cycles.iter().enumerate().map(due).min()
+    }
+
     async fn come_online(&mut self) -> Result<(), Fault> {
         println!("device `{}` is online", self.id);
         // What changed meanwhile, nobody knows.
         self.reported.fill(None);
+        let now = clock::now();
+        self.cycles.iter_mut().for_each(|cycle| cycle.due = cycle.due.min(now));
         match &self.thing {
             Some(thing) => thing.online().await,
             None => {

@@ -102,11 +102,8 @@ impl Line {
         if !self.link.is_open() {
             return (self.link.retry_at, Next::Connect);
         }
-        let cycles = self.devices.iter().enumerate().flat_map(|(device, one)| {
-            let due = move |(cycle, each): (usize, &crate::cycle::Cycle)| (each.due.max(one.presence.pause_until), device, cycle);
-            one.cycles.iter().enumerate().map(due)
-        });
-        match cycles.min() {
+        let next = |(device, one): (usize, &Device)| one.due().map(|(at, cycle)| (at, device, cycle));
+        match self.devices.iter().enumerate().filter_map(next).min() {
             Some((at, device, cycle)) => (at, Next::Begin { device, cycle }),
             // Nothing is ever polled: look again in an hour, if no order comes.
             None => (clock::now() + Duration::from_secs(3_600), Next::Read),
@@ -141,6 +138,7 @@ impl Line {
         let exchanged = self.link.exchange(self.devices[at].unit, request, &settings).await;
         let device = &mut self.devices[at];
         match &exchanged {
+            // It had broken, and could not be made again.
             Err(trouble @ Trouble::NotConnected(_)) => self.lost(trouble).await,
             Err(trouble) if !trouble.is_refusal() => {
                 let became = device.presence.missed(&settings, clock::now());
@@ -283,8 +281,11 @@ impl Line {
         if !self.link.is_open() && self.link.retry_at <= clock::now() {
             self.connect().await;
         }
+        if !self.link.is_open() {
+            return Err(self.fault(device, &self.link.not_connected()));
+        }
         let one = &self.devices[device];
-        if self.link.is_open() && !one.presence.is_online() {
+        if !one.presence.is_online() {
             return Err(Fault::new(Fault::DEVICE_OFFLINE, format!("unit {} at {} does not answer", one.unit, self.server)));
         }
         Ok(())

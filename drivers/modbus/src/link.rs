@@ -52,6 +52,10 @@ impl Link {
         self.open.is_some()
     }
 
+    pub fn not_connected(&self) -> Trouble {
+        Trouble::NotConnected(self.why.clone())
+    }
+
     pub async fn connect(&mut self, settings: &Settings) -> Result<(), Trouble> {
         self.open = None;
         let connected = match clock::timeout(settings.timeout, TcpStream::connect(self.server)).await {
@@ -87,7 +91,7 @@ impl Link {
     async fn exchange_once(&mut self, unit: u8, request: &Request, settings: &Settings) -> Result<Answer, Trouble> {
         self.transaction = self.transaction.wrapping_add(1);
         let asked = Frame { transaction: self.transaction, unit, pdu: request.encode() };
-        let Some(open) = &mut self.open else { return Err(Trouble::NotConnected(self.why.clone())) };
+        let Some(open) = &mut self.open else { return Err(self.not_connected()) };
         let answered = match clock::timeout(settings.timeout, open.exchange(&asked)).await {
             Ok(answered) => answered,
             Err(late) => Err(Trouble::Timeout(late.after)),
