@@ -60,7 +60,7 @@ impl Link {
         self.open = None;
         let connected = match clock::timeout(settings.timeout, TcpStream::connect(self.server)).await {
             Ok(connected) => connected.map_err(|error| error.to_string()),
-            Err(late) => Err(format!("no connection within {} ms", late.after.as_millis())),
+            Err(late) => Err(format!("the server did not take it within {} ms", late.after.as_millis())),
         };
         match connected {
             Ok(stream) => {

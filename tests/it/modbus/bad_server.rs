@@ -63,7 +63,7 @@ impl Server {
         Self { address, manner, connections }
     }
 
-    fn become_(&self, manner: Manner) {
+    fn behave(&self, manner: Manner) {
         *self.manner.lock().unwrap() = manner;
     }
 }
@@ -129,9 +129,9 @@ async fn start(server: &Server, good: &Plant, timeout_ms: u64) -> TestGateway {
 
 /// The fault of a get, once the manner of the server shows.
 async fn refusal(gw: &TestGateway, server: &Server, manner: Manner) -> fault::Fault {
-    server.become_(Manner::Right);
+    server.behave(Manner::Right);
     eventually("the device to answer again", || async { get(gw, "bad", "n").await.is_ok() }).await;
-    server.become_(manner);
+    server.behave(manner);
     get(gw, "bad", "n").await.unwrap_err()
 }
 
@@ -168,10 +168,6 @@ async fn an_answer_that_is_none_is_a_named_fault_and_the_next_one_counts() {
 async fn an_exception_is_a_fault_that_names_it() {
     let (server, good) = (Server::start().await, Plant::start([(1, unit(&[8]))]).await);
     let gw = start(&server, &good, 2_000).await;
-    let exception = |code: u8| {
-        // The number of the request is not known here, so the whole is a change of what would be right.
-        Manner::Bytes(vec![0, 0, 0, 0, 0, 3, 1, 0x83, code])
-    };
     for (code, fault, name) in [
         (1, EXCEPTION_CODE, "illegal function"),
         (2, EXCEPTION_CODE, "illegal data address"),
@@ -179,14 +175,12 @@ async fn an_exception_is_a_fault_that_names_it() {
         (6, EXCEPTION_CODE, "busy"),
         (0x0b, fault::SERVICE_UNREACHABLE, "failed to respond"),
     ] {
-        let manner = exception(code);
-        server.become_(Manner::Right);
+        server.behave(Manner::Right);
         eventually("the device to answer again", || async { get(&gw, "bad", "n").await.is_ok() }).await;
         // Its number is what it answers in the register.
         let Value::Int(transaction) = get(&gw, "bad", "n").await.unwrap() else { panic!("no number") };
-        let Manner::Bytes(mut bytes) = manner else { panic!("no bytes") };
-        bytes[..2].copy_from_slice(&(transaction as u16 + 1).to_be_bytes());
-        server.become_(Manner::Bytes(bytes));
+        let [t0, t1] = (transaction as u16 + 1).to_be_bytes();
+        server.behave(Manner::Bytes(vec![t0, t1, 0, 0, 0, 3, 1, 0x83, code]));
         let refused = get(&gw, "bad", "n").await.unwrap_err();
         assert_eq!(refused.code, fault, "{refused}");
         assert!(refused.message.contains(name), "{refused}");
@@ -223,11 +217,11 @@ async fn a_server_that_answers_half_or_not_at_all_is_a_timeout() {
 async fn an_answer_that_comes_too_late_is_not_taken_for_the_next_one() {
     let (server, good) = (Server::start().await, Plant::start([(1, unit(&[8]))]).await);
     let gw = start(&server, &good, 300).await;
-    server.become_(Manner::Right);
+    server.behave(Manner::Right);
     let Value::Int(first) = get(&gw, "bad", "n").await.unwrap() else { panic!("no number") };
-    server.become_(Manner::Silent);
+    server.behave(Manner::Silent);
     assert_eq!(get(&gw, "bad", "n").await.unwrap_err().code, fault::TIMEOUT);
-    server.become_(Manner::Late);
+    server.behave(Manner::Late);
     // Two requests later, and not one: the answer to the silent one comes before its own.
     assert_eq!(get(&gw, "bad", "n").await.unwrap(), Value::Int(first + 2));
     unharmed(&gw).await;
@@ -238,7 +232,7 @@ async fn a_server_that_closes_after_each_answer_is_asked_on_a_new_connection_and
     let (server, good) = (Server::start().await, Plant::start([(1, unit(&[8]))]).await);
     let setup = setup(&rows(), json!({"interval_ms": NEVER_MS})).device("good", good.address, 1).device("bad", server.address, 1);
     let gw = setup.with_driver(|driver| driver.limits.handles = 64).start().await;
-    server.become_(Manner::ClosedAfter);
+    server.behave(Manner::ClosedAfter);
     for value in 0..200 {
         set(&gw, "bad", &[("n", Value::Int(value))]).await.unwrap();
     }
