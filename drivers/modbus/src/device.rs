@@ -131,15 +131,6 @@ impl Device {
         }
         self.refused = refused;
     }
-
-    /// These points are to be read at once.
-    pub fn hurry(&mut self, points: &[usize], now: Duration) {
-        for cycle in &mut self.cycles {
-            if cycle.reads.iter().any(|read| read.points.iter().any(|at| points.contains(at))) {
-                cycle.due = cycle.due.min(now);
-            }
-        }
-    }
 }
 
 fn is_due(report: Report, reported: Option<&Value>, value: &Value) -> bool {

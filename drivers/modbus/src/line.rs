@@ -3,6 +3,7 @@
 //! One request is under way at a time. Orders come before polls, and wait for the request that is under way at most.
 
 use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,12 +31,15 @@ pub struct Line {
     orders: mpsc::Receiver<Order>,
     settings: Rc<Cell<Settings>>,
     poll: Option<Poll>,
+    /// What was written, by its device: it is read again at once.
+    written: BTreeMap<usize, BTreeSet<usize>>,
 }
 
-/// A device's cycle that is under way.
+/// A poll that is under way.
 struct Poll {
     device: usize,
-    cycle: usize,
+    /// None: it is out of turn.
+    cycle: Option<usize>,
     reading: Reading,
 }
 
@@ -52,7 +56,7 @@ struct Reading {
 enum Next {
     Obey(Order),
     Connect,
-    Begin { device: usize, cycle: usize },
+    Begin(Poll),
     Read,
 }
 
@@ -61,7 +65,7 @@ const ORDER_AGE_MAX: Duration = Duration::from_secs(10);
 
 impl Line {
     pub fn new(server: SocketAddr, devices: Vec<Device>, orders: mpsc::Receiver<Order>, settings: Rc<Cell<Settings>>) -> Self {
-        Self { server, link: Link::new(server), devices, orders, settings, poll: None }
+        Self { server, link: Link::new(server), devices, orders, settings, poll: None, written: BTreeMap::new() }
     }
 
     pub async fn run(mut self) {
@@ -69,10 +73,7 @@ impl Line {
             match self.next().await {
                 Next::Obey(order) => self.obey(order).await,
                 Next::Connect => self.connect().await,
-                Next::Begin { device, cycle } => {
-                    let reads = self.devices[device].cycles[cycle].reads.clone();
-                    self.poll = Some(Poll { device, cycle, reading: Reading { reads, ..Reading::default() } });
-                }
+                Next::Begin(poll) => self.poll = Some(poll),
                 Next::Read => self.poll().await,
             }
         }
@@ -86,6 +87,9 @@ impl Line {
             }
             if self.poll.is_some() && self.link.is_open() {
                 return Next::Read;
+            }
+            if let Some(poll) = self.read_back() {
+                return Next::Begin(poll);
             }
             let (at, next) = self.due();
             let pause = at.saturating_sub(clock::now());
@@ -104,10 +108,21 @@ impl Line {
         }
         let next = |(device, one): (usize, &Device)| one.due().map(|(at, cycle)| (at, device, cycle));
         match self.devices.iter().enumerate().filter_map(next).min() {
-            Some((at, device, cycle)) => (at, Next::Begin { device, cycle }),
+            Some((at, device, cycle)) => {
+                let reads = self.devices[device].cycles[cycle].reads.clone();
+                (at, Next::Begin(Poll { device, cycle: Some(cycle), reading: Reading::of(reads) }))
+            }
             // Nothing is ever polled: look again in an hour, if no order comes.
             None => (clock::now() + Duration::from_secs(3_600), Next::Read),
         }
+    }
+
+    /// The poll of what was written to some device.
+    fn read_back(&mut self) -> Option<Poll> {
+        let (device, points) = self.written.pop_first()?;
+        let points = points.into_iter().filter(|at| self.devices[device].mapping.points[*at].is_readable);
+        let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
+        (!reads.is_empty() && self.link.is_open()).then(|| Poll { device, cycle: None, reading: Reading::of(reads) })
     }
 
     async fn connect(&mut self) {
@@ -188,8 +203,8 @@ impl Line {
         let device = &mut self.devices[poll.device];
         let values = device.values(poll.reading.found);
         device.report(values).await;
-        let cycle = &mut device.cycles[poll.cycle];
-        if read.is_ok() {
+        if let (Ok(()), Some(cycle)) = (read, poll.cycle) {
+            let cycle = &mut device.cycles[cycle];
             cycle.done(clock::now());
             // What had to be split, is asked so from now on.
             cycle.reads = poll.reading.reads;
@@ -217,7 +232,7 @@ impl Line {
     async fn get(&mut self, device: usize, points: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
         self.reachable(device).await?;
         let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
-        let mut reading = Reading { reads, ..Reading::default() };
+        let mut reading = Reading::of(reads);
         while reading.has_more() {
             self.read_next(device, &mut reading).await.map_err(|trouble| self.fault(device, &trouble))?;
         }
@@ -247,7 +262,7 @@ impl Line {
                 Unwritten::Trouble(trouble) => about(&trouble),
                 Unwritten::Kept(kept) => Fault::new(Fault::UNKNOWN, kept),
             })?;
-            self.devices[device].hurry(&points, clock::now());
+            self.written.entry(device).or_default().extend(&points);
         }
         Ok(())
     }
@@ -308,6 +323,10 @@ impl From<Trouble> for Unwritten {
 }
 
 impl Reading {
+    fn of(reads: Vec<Read>) -> Self {
+        Self { reads, ..Self::default() }
+    }
+
     fn has_more(&self) -> bool {
         self.at < self.reads.len()
     }

@@ -254,7 +254,7 @@ async fn a_server_that_takes_no_connection_delays_nobody_and_no_handle_is_lost()
     }
     let good = Plant::start([(1, unit(&[8]))]).await;
     let gw = gateway().start().await;
-    let setup = setup(&rows(), json!({"timeout_ms": 20, "backoff_max_ms": 10})).device("good", good.address, 1);
+    let setup = setup(&rows(), json!({"timeout_ms": 100, "backoff_max_ms": 10, "offline_after": 1000})).device("good", good.address, 1);
     let Setup { set, components, .. } = setup.device("bad", address, 1).with_driver(|driver| driver.limits.handles = 32);
     for (digest, component) in &components {
         gw.gateway.deploy.components().put(digest, component).unwrap();
@@ -262,8 +262,8 @@ async fn a_server_that_takes_no_connection_delays_nobody_and_no_handle_is_lost()
     let mut reports = reports(&gw, "good");
     // Without waiting for the device that never comes online.
     gw.gateway.deploy.apply(set, false, "test").await.unwrap();
-    // About a hundred tries to connect.
-    for _ in 0..150 {
+    // In that time it is tried more often than there are handles.
+    for _ in 0..220 {
         report(&mut reports).await;
     }
     unharmed(&gw).await;
