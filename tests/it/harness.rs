@@ -129,6 +129,12 @@ impl Setup {
         self
     }
 
+    /// Gives the product that was added last its TSL extension.
+    pub fn tsl_ext(mut self, tsl_ext: &str) -> Self {
+        self.set.products.last_mut().unwrap().tsl_ext = Some(tsl_ext.into());
+        self
+    }
+
     pub fn thing(mut self, product: &str, name: &str, driver: &str) -> Self {
         self.set.things.push(set::Thing {
             product_key: product.into(),
@@ -139,6 +145,11 @@ impl Setup {
             custom: None,
         });
         self
+    }
+
+    /// Gives the thing that was added last what its driver is told of it.
+    pub fn custom(self, custom: serde_json::Value) -> Self {
+        self.with_thing(|thing| thing.custom = Some(custom))
     }
 
     /// Changes the thing that was added last.

@@ -24,6 +24,7 @@ mod history;
 mod hostile;
 mod invoke_http;
 mod limit;
+mod modbus;
 mod mutant;
 mod openapi;
 mod persistent;

@@ -39,6 +39,8 @@ pub mod gateway_info;
 #[cfg(feature = "driver")]
 pub mod persistent;
 #[cfg(feature = "driver")]
+pub mod tcp;
+#[cfg(feature = "driver")]
 pub mod thing_access;
 
 mod product_uses;

@@ -23,6 +23,7 @@ pub const EMBEDDED: &[(&str, &str)] = embed![
     "guest-sdk/rust/src/lib.rs",
     "guest-sdk/rust/src/persistent.rs",
     "guest-sdk/rust/src/product_uses.rs",
+    "guest-sdk/rust/src/tcp.rs",
     "guest-sdk/rust/src/thing_access.rs",
     "guest-sdk/rust/src/thing_access/config.rs",
     "guest-sdk/rust/src/types.rs",

@@ -1,0 +1,173 @@
+//! Modbus TCP: registers, coils and bits of them as properties of things.
+//!
+//! Everything but the connection is pure, and is tested without a gateway: `cargo test`. Bytes are `frame` and `pdu`; what they mean is
+//! `mapping`, `layout` and `model`; what is asked is `plan`, `write` and `cycle`; who asks is `line`, one for each server. README.md
+//! tells the keys. Deliberately absent: Modbus RTU, services, and names of servers.
+
+mod backoff;
+mod config;
+mod cycle;
+mod device;
+mod fields;
+mod frame;
+mod layout;
+mod line;
+mod link;
+mod mapping;
+mod model;
+mod order;
+mod pdu;
+mod plan;
+mod presence;
+mod trouble;
+mod write;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use futures_util::future::join_all;
+use ledge_sdk::device::Driver;
+use ledge_sdk::thing_access::{self, DeviceInfo, DriverConfig};
+use ledge_sdk::value::Properties;
+use ledge_sdk::{Error, Fault, ThingId, clock};
+
+use config::{Place, Settings};
+use device::Device;
+use line::Line;
+use mapping::Mapping;
+use order::{Orders, What};
+
+ledge_sdk::driver!(Modbus);
+
+#[derive(Default)]
+struct Modbus {
+    settings: Rc<Cell<Settings>>,
+    devices: RefCell<BTreeMap<ThingId, Rc<Known>>>,
+}
+
+/// A device that is served, and the way to it.
+struct Known {
+    mapping: Rc<Mapping>,
+    place: Place,
+    orders: Rc<Orders>,
+    /// Its number on its line.
+    at: usize,
+}
+
+impl Driver for Modbus {
+    async fn run(&self) -> Result<(), Error> {
+        let config = thing_access::driver_config().await?;
+        self.settings.set(Settings::read(&config)?);
+        let lines = self.lines(config.devices).await;
+        if lines.is_empty() {
+            println!("there is no device that can be served");
+            std::future::pending::<()>().await;
+        }
+        join_all(lines.into_iter().map(Line::run)).await;
+        Ok(())
+    }
+
+    async fn get_properties(&self, thing: &ThingId, identifiers: Vec<String>) -> Result<Properties, Fault> {
+        let device = self.device(thing)?;
+        let points = &device.mapping.points;
+        let wanted: Vec<usize> = identifiers.iter().filter_map(|identifier| device.mapping.find(identifier)).collect();
+        if wanted.is_empty() {
+            return Err(not_mapped(&identifiers.join("`, `")));
+        }
+        let values = device.orders.ask(device.at, |answer| What::Get(wanted, answer)).await?;
+        Ok(values.into_iter().map(|(at, value)| (points[at].identifier.clone(), value)).collect())
+    }
+
+    async fn set_properties(&self, thing: &ThingId, properties: Properties) -> Result<(), Fault> {
+        let device = self.device(thing)?;
+        let mut values = Vec::with_capacity(properties.len());
+        for property in &properties {
+            let at = device.mapping.find(&property.identifier).ok_or_else(|| not_mapped(&property.identifier))?;
+            let words = model::raw(&property.value).and_then(|raw| device.mapping.points[at].layout.encode(&raw));
+            let words =
+                words.map_err(|wrong| Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("property `{}`: {wrong}", property.identifier)))?;
+            values.push((at, words));
+        }
+        device.orders.ask(device.at, |answer| What::Set(values, answer)).await
+    }
+
+    /// Takes over settings and polling intervals. Devices that are new, or somewhere else now, wait for the next start.
+    async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
+        let settings = Settings::read(&config).map_err(|wrong| Fault::new(Fault::INVALID_PARAM, wrong))?;
+        self.settings.set(settings);
+        for info in config.devices {
+            let id = ThingId::new(&info.product_key, &info.device_name);
+            let known = self.devices.borrow().get(&id).cloned();
+            match (known, Place::read(&info.custom)) {
+                (Some(known), Ok(place)) if (place.server, place.unit) == (known.place.server, known.place.unit) => {
+                    known.orders.give(known.at, What::Interval(place.interval.unwrap_or(settings.interval)))?;
+                }
+                (_, Err(wrong)) => println!("device `{id}` stays as it was: {wrong}"),
+                (_, Ok(_)) => println!("device `{id}` is served as configured after the driver's next start"),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Modbus {
+    fn device(&self, id: &ThingId) -> Result<Rc<Known>, Fault> {
+        let device = self.devices.borrow().get(id).cloned();
+        device.ok_or_else(|| Fault::new(Fault::DEVICE_UNREGISTER, format!("`{id}` is not served; the driver's log says why")))
+    }
+
+    /// A line for each server, with its devices. What is wrong with a device or a property is said, and leaves the others alone.
+    async fn lines(&self, devices: Vec<DeviceInfo>) -> Vec<Line> {
+        let (mut mappings, mut servers) = (BTreeMap::new(), BTreeMap::<SocketAddr, Vec<(DeviceInfo, Place, Rc<Mapping>)>>::new());
+        for info in devices {
+            if !mappings.contains_key(&info.product_key) {
+                mappings.insert(info.product_key.clone(), mapping_of(&info.product_key).await);
+            }
+            let mapping: Result<Rc<Mapping>, String> = mappings[&info.product_key].clone();
+            match Place::read(&info.custom).and_then(|place| Ok((place, mapping?))) {
+                Ok((place, mapping)) => servers.entry(place.server).or_default().push((info, place, mapping)),
+                Err(wrong) => println!("device `{}/{}` is left out: {wrong}", info.product_key, info.device_name),
+            }
+        }
+        servers.into_iter().map(|(server, devices)| self.line(server, devices)).collect()
+    }
+
+    fn line(&self, server: SocketAddr, devices: Vec<(DeviceInfo, Place, Rc<Mapping>)>) -> Line {
+        let (orders, receiver) = order::channel();
+        let (orders, settings, now) = (Rc::new(orders), self.settings.get(), clock::now());
+        let mut on_line = Vec::with_capacity(devices.len());
+        for (at, (info, place, mapping)) in devices.into_iter().enumerate() {
+            let interval = place.interval.unwrap_or(settings.interval);
+            let device = Device::new(info, place.unit, mapping.clone(), interval, &settings, now);
+            self.devices.borrow_mut().insert(device.id.clone(), Rc::new(Known { mapping, place, orders: orders.clone(), at }));
+            on_line.push(device);
+        }
+        Line::new(server, on_line, receiver, self.settings.clone())
+    }
+}
+
+/// The mapping of a product. What of it is wrong is said; an error if nothing is right.
+async fn mapping_of(product_key: &str) -> Result<Rc<Mapping>, String> {
+    let read = async {
+        let tsl = thing_access::get_tsl(product_key).await.map_err(|fault| fault.message)?;
+        let extension = thing_access::get_tsl_ext_info(product_key).await.map_err(|fault| fault.message)?;
+        mapping::read(&tsl, &extension)
+    };
+    let mapping = read.await.map_err(|wrong| format!("its product's mapping: {wrong}"))?;
+    for (identifier, reason) in &mapping.problems {
+        println!("product `{product_key}`, property `{identifier}` is left out: {reason}");
+    }
+    if mapping.points.is_empty() {
+        return Err(format!("no property of product `{product_key}` is mapped"));
+    }
+    Ok(Rc::new(mapping))
+}
+
+fn not_mapped(identifiers: &str) -> Fault {
+    Fault::new(
+        Fault::PROPERTY_NOT_EXIST,
+        format!("`{identifiers}` has no mapping in the product's `tsl_ext`, or a wrong one; the driver's log says"),
+    )
+}

@@ -1,0 +1,333 @@
+//! One server with the devices behind it: a loop that connects, obeys orders, and polls.
+//!
+//! One request is under way at a time. Orders come before polls, and wait for the request that is under way at most.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_channel::mpsc;
+use futures_util::future::{Either, FutureExt, select};
+use futures_util::stream::StreamExt;
+use ledge_sdk::value::Value;
+use ledge_sdk::{Fault, clock};
+
+use crate::config::Settings;
+use crate::device::{Device, Found};
+use crate::link::Link;
+use crate::mapping::WriteBy;
+use crate::order::{Order, What};
+use crate::pdu::{Answer, ILLEGAL_ADDRESS, Request};
+use crate::plan::{self, Read};
+use crate::trouble::Trouble;
+use crate::write::{self, Encoded, Write};
+
+pub struct Line {
+    server: SocketAddr,
+    link: Link,
+    devices: Vec<Device>,
+    orders: mpsc::Receiver<Order>,
+    settings: Rc<Cell<Settings>>,
+    poll: Option<Poll>,
+    /// What was written, by its device: it is read again at once.
+    written: BTreeMap<usize, BTreeSet<usize>>,
+}
+
+/// A poll that is under way.
+struct Poll {
+    device: usize,
+    /// None: it is out of turn.
+    cycle: Option<usize>,
+    reading: Reading,
+}
+
+/// Requests that read one after another, and what they have brought.
+#[derive(Default)]
+struct Reading {
+    reads: Vec<Read>,
+    at: usize,
+    found: Vec<Found>,
+    /// The first refusal.
+    refused: Option<Trouble>,
+}
+
+enum Next {
+    Obey(Order),
+    Connect,
+    Begin(Poll),
+    Read,
+}
+
+/// An order that has waited longer is not carried out: whoever gave it was told that it failed.
+const ORDER_AGE_MAX: Duration = Duration::from_secs(10);
+
+impl Line {
+    pub fn new(server: SocketAddr, devices: Vec<Device>, orders: mpsc::Receiver<Order>, settings: Rc<Cell<Settings>>) -> Self {
+        Self { server, link: Link::new(server), devices, orders, settings, poll: None, written: BTreeMap::new() }
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            match self.next().await {
+                Next::Obey(order) => self.obey(order).await,
+                Next::Connect => self.connect().await,
+                Next::Begin(poll) => self.poll = Some(poll),
+                Next::Read => self.poll().await,
+            }
+        }
+    }
+
+    /// What is to be done next, once it is time.
+    async fn next(&mut self) -> Next {
+        loop {
+            if let Some(Some(order)) = self.orders.next().now_or_never() {
+                return Next::Obey(order);
+            }
+            if self.poll.is_some() && self.link.is_open() {
+                return Next::Read;
+            }
+            if let Some(poll) = self.read_back() {
+                return Next::Begin(poll);
+            }
+            let (at, next) = self.due();
+            let pause = at.saturating_sub(clock::now());
+            if pause.is_zero() {
+                return next;
+            }
+            if let Either::Left((Some(order), _)) = select(self.orders.next(), Box::pin(clock::sleep(pause))).await {
+                return Next::Obey(order);
+            }
+        }
+    }
+
+    fn due(&self) -> (Duration, Next) {
+        if !self.link.is_open() {
+            return (self.link.retry_at, Next::Connect);
+        }
+        let next = |(device, one): (usize, &Device)| one.due().map(|(at, cycle)| (at, device, cycle));
+        match self.devices.iter().enumerate().filter_map(next).min() {
+            Some((at, device, cycle)) => {
+                let reads = self.devices[device].cycles[cycle].reads.clone();
+                (at, Next::Begin(Poll { device, cycle: Some(cycle), reading: Reading::of(reads) }))
+            }
+            // Nothing is ever polled: look again in an hour, if no order comes.
+            None => (clock::now() + Duration::from_secs(3_600), Next::Read),
+        }
+    }
+
+    /// The poll of what was written to some device.
+    fn read_back(&mut self) -> Option<Poll> {
+        let (device, points) = self.written.pop_first()?;
+        let points = points.into_iter().filter(|at| self.devices[device].mapping.points[*at].is_readable);
+        let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
+        (!reads.is_empty() && self.link.is_open()).then(|| Poll { device, cycle: None, reading: Reading::of(reads) })
+    }
+
+    async fn connect(&mut self) {
+        match self.link.connect(&self.settings.get()).await {
+            Ok(()) => {
+                // There is nothing to ask them, so they are there with their server.
+                for device in self.devices.iter_mut().filter(|device| device.cycles.is_empty()) {
+                    let became = device.presence.answered();
+                    device.became(became, "").await;
+                }
+            }
+            Err(trouble) => self.lost(&trouble).await,
+        }
+    }
+
+    /// Nothing can be reached.
+    async fn lost(&mut self, trouble: &Trouble) {
+        self.poll = None;
+        for device in &mut self.devices {
+            let became = device.presence.unreachable();
+            device.became(became, format_args!("{}: {trouble}", self.server)).await;
+        }
+    }
+
+    /// One request to a device, and what it says of the device's presence.
+    async fn exchange(&mut self, at: usize, request: &Request) -> Result<Answer, Trouble> {
+        let settings = self.settings.get();
+        let exchanged = self.link.exchange(self.devices[at].unit, request, &settings).await;
+        let device = &mut self.devices[at];
+        match &exchanged {
+            // It had broken, and could not be made again.
+            Err(trouble @ Trouble::NotConnected(_)) => self.lost(trouble).await,
+            Err(trouble) if !trouble.is_refusal() => {
+                let became = device.presence.missed(&settings, clock::now());
+                let unit = device.unit;
+                device.became(became, format_args!("unit {unit} at {}: {trouble}", self.server)).await;
+            }
+            _ => {
+                let became = device.presence.answered();
+                device.became(became, "").await;
+            }
+        }
+        exchanged
+    }
+
+    /// The next request of a reading. An error: the device does not answer, and what is left is not asked.
+    async fn read_next(&mut self, device: usize, reading: &mut Reading) -> Result<(), Trouble> {
+        let Some(read) = reading.reads.get(reading.at).cloned() else { return Ok(()) };
+        let mapping = self.devices[device].mapping.clone();
+        match self.exchange(device, &read.request()).await {
+            Ok(answer) => {
+                reading.found.extend(read.values(&mapping.points, &answer));
+                reading.at += 1;
+            }
+            Err(refusal) if refusal.is_refusal() => {
+                let parts = (refusal.exception() == Some(ILLEGAL_ADDRESS)).then(|| read.split(&mapping.points)).flatten();
+                if let Some(parts) = parts {
+                    reading.reads.splice(reading.at..=reading.at, parts);
+                } else {
+                    read.points.iter().for_each(|at| self.devices[device].tell_once(*at, &format!("it is not read: {refusal}")));
+                    reading.refused.get_or_insert(refusal);
+                    reading.at += 1;
+                }
+            }
+            Err(trouble) => return Err(trouble),
+        }
+        Ok(())
+    }
+
+    /// The next request of the poll that is under way, and the report after the last.
+    async fn poll(&mut self) {
+        let Some(mut poll) = self.poll.take() else { return };
+        let read = self.read_next(poll.device, &mut poll.reading).await;
+        if read.is_ok() && poll.reading.has_more() {
+            self.poll = Some(poll);
+            return;
+        }
+        let device = &mut self.devices[poll.device];
+        let values = device.values(poll.reading.found);
+        device.report(values).await;
+        if let (Ok(()), Some(cycle)) = (read, poll.cycle) {
+            let cycle = &mut device.cycles[cycle];
+            cycle.done(clock::now());
+            // What had to be split, is asked so from now on.
+            cycle.reads = poll.reading.reads;
+        }
+    }
+
+    async fn obey(&mut self, Order { device, asked_at, what }: Order) {
+        let is_too_old = clock::now().saturating_sub(asked_at) > ORDER_AGE_MAX;
+        // Whoever has left needs no answer.
+        match what {
+            What::Interval(interval) => {
+                let now = clock::now();
+                self.devices[device].cycles.iter_mut().for_each(|cycle| cycle.set_interval(interval, now));
+            }
+            What::Get(..) | What::Set(..) if is_too_old => {}
+            What::Get(points, answer) => {
+                let _ = answer.send(self.get(device, points).await);
+            }
+            What::Set(values, answer) => {
+                let _ = answer.send(self.set(device, values).await);
+            }
+        }
+    }
+
+    async fn get(&mut self, device: usize, points: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
+        self.reachable(device).await?;
+        let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
+        let mut reading = Reading::of(reads);
+        while reading.has_more() {
+            self.read_next(device, &mut reading).await.map_err(|trouble| self.fault(device, &trouble))?;
+        }
+        let first_wrong = reading.found.iter().find_map(|(at, raw)| {
+            let point = &self.devices[device].mapping.points[*at];
+            let wrong = raw.clone().and_then(|raw| point.model.value(&raw)).err()?;
+            Some(Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("property `{}`: {wrong}", point.identifier)))
+        });
+        let values = self.devices[device].values(reading.found);
+        // What is refused or wrong stays away, unless it is all that there is.
+        match (values.is_empty(), reading.refused, first_wrong) {
+            (true, Some(refusal), _) => Err(self.fault(device, &refusal)),
+            (true, None, Some(wrong)) => Err(wrong),
+            _ => Ok(values),
+        }
+    }
+
+    async fn set(&mut self, device: usize, values: Vec<Encoded>) -> Result<(), Fault> {
+        self.reachable(device).await?;
+        let mapping = self.devices[device].mapping.clone();
+        for Write { points, what } in write::writes(&mapping.points, values) {
+            let about = |trouble: &Trouble| {
+                let names: Vec<&str> = points.iter().map(|at| mapping.points[*at].identifier.as_str()).collect();
+                trouble.fault(format_args!("`{}` is not set", names.join("`, `")))
+            };
+            self.write(device, what).await.map_err(|trouble| match trouble {
+                Unwritten::Trouble(trouble) => about(&trouble),
+                Unwritten::Kept(kept) => Fault::new(Fault::UNKNOWN, kept),
+            })?;
+            self.written.entry(device).or_default().extend(&points);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, device: usize, what: write::What) -> Result<(), Unwritten> {
+        match what {
+            write::What::Request(request) => drop(self.exchange(device, &request).await?),
+            write::What::ReadBack(request) => {
+                let Request::WriteAndRead { values, .. } = &request else { return Ok(()) };
+                let answer = self.exchange(device, &request).await?;
+                if answer != Answer::Registers(values.clone()) {
+                    return Err(Unwritten::Kept(format!("the device was to have {values:?} in its registers, and answers {answer:?}")));
+                }
+            }
+            write::What::Field { address, mask, value, write_by } => {
+                let answer = self.exchange(device, &Request::ReadHolding { start: address, count: 1 }).await?;
+                let Answer::Registers(registers) = answer else { return Ok(()) };
+                let register = registers.first().map_or(0, |register| register & !mask) | value;
+                let request = match write_by {
+                    WriteBy::Single => Request::WriteRegister { address, value: register },
+                    _ => Request::WriteRegisters { start: address, values: vec![register] },
+                };
+                self.exchange(device, &request).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it makes sense to ask the device now.
+    async fn reachable(&mut self, device: usize) -> Result<(), Fault> {
+        if !self.link.is_open() && self.link.retry_at <= clock::now() {
+            self.connect().await;
+        }
+        if !self.link.is_open() {
+            return Err(self.fault(device, &self.link.not_connected()));
+        }
+        let one = &self.devices[device];
+        if !one.presence.is_online() {
+            return Err(Fault::new(Fault::DEVICE_OFFLINE, format!("unit {} at {} does not answer", one.unit, self.server)));
+        }
+        Ok(())
+    }
+
+    fn fault(&self, device: usize, trouble: &Trouble) -> Fault {
+        trouble.fault(format_args!("unit {} at {}", self.devices[device].unit, self.server))
+    }
+}
+
+enum Unwritten {
+    Trouble(Trouble),
+    Kept(String),
+}
+
+impl From<Trouble> for Unwritten {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl Reading {
+    fn of(reads: Vec<Read>) -> Self {
+        Self { reads, ..Self::default() }
+    }
+
+    fn has_more(&self) -> bool {
+        self.at < self.reads.len()
+    }
+}
