@@ -34,6 +34,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::capability::fc::FcParts;
 use crate::capability::iot_data::IotDataParts;
+use crate::capability::listen::ListenParts;
 use crate::seal::Seal;
 use crate::set::Digest;
 use crate::state::State;
@@ -64,6 +65,7 @@ pub struct Runtime {
     components: Arc<dyn ComponentSource>,
     ticker: Arc<Ticker>,
     guests: tokio::runtime::Handle,
+    listen: Arc<ListenParts>,
     pub function_parts: FunctionParts,
 }
 
@@ -80,6 +82,7 @@ pub struct Parts {
     pub iot_data: Arc<IotDataParts>,
     pub fc: Arc<FcParts>,
     pub state: Arc<State>,
+    pub listen: Arc<ListenParts>,
 }
 
 /// Where components come from, before they are compiled.
@@ -119,6 +122,7 @@ impl Runtime {
             components: parts.components,
             ticker,
             guests: parts.guests,
+            listen: parts.listen,
             function_parts: FunctionParts { iot_data: parts.iot_data, fc: parts.fc, state: parts.state, hoards: Hoards::default() },
         })
     }
@@ -177,7 +181,7 @@ impl Runtime {
     /// Makes a driver's component ready to run with a stack of that size.
     pub fn load_driver(&self, digest: &Digest, stack_bytes: usize) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
         let world = found_or_made(&self.drivers, stack_bytes, || drivers(stack_bytes, &self.sizes, &self.ticker))?;
-        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone());
+        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone(), self.listen.clone());
         world.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
     }
 

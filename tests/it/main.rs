@@ -20,6 +20,7 @@ mod grant;
 mod hostile;
 mod invoke_http;
 mod limit;
+mod listen;
 mod mutant;
 mod openapi;
 mod persistent;

@@ -33,6 +33,8 @@ pub mod clock;
 #[cfg(feature = "driver")]
 pub mod device;
 #[cfg(feature = "driver")]
+pub mod listen;
+#[cfg(feature = "driver")]
 pub mod persistent;
 #[cfg(feature = "driver")]
 pub mod thing_access;

@@ -21,6 +21,7 @@ use crate::bus::Bus;
 use crate::capability::Guest;
 use crate::capability::fc::FcParts;
 use crate::capability::iot_data::IotDataParts;
+use crate::capability::listen::ListenParts;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
 use crate::function::{Call, Function, Functions, Invocation, Outcome};
@@ -76,6 +77,7 @@ pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, th
         iot_data: Arc::new(IotDataParts { things, bus: Arc::new(Bus::default()) }),
         fc: Arc::new(FcParts { functions, queue: Queue::open(store.clone(), Clock::system(), None)? }),
         state: State::open(store, None)?,
+        listen: Arc::new(ListenParts { guests: tokio::runtime::Handle::current(), tls: None }),
     });
     Ok(Arc::new(runtime?))
 }

@@ -21,6 +21,7 @@ use super::ticker::Ticker;
 use crate::bindings::driver::{Driver, DriverPre};
 use crate::bindings::types;
 use crate::capability::Guest;
+use crate::capability::listen::{Listen, ListenParts};
 use crate::capability::thing_access::{DriverConfig, ThingAccess};
 use crate::capability::values::convert;
 use crate::capability::wasi::{self, GuestLog, Output};
@@ -34,6 +35,7 @@ use crate::thing::{Device, Things};
 pub struct DriverCode {
     pub(crate) pre: DriverPre<DriverState>,
     ticker: Arc<Ticker>,
+    listen: Arc<ListenParts>,
 }
 
 /// What one instance of a driver is started with.
@@ -130,8 +132,13 @@ impl Busy {
 }
 
 impl DriverCode {
-    pub(super) fn new(linker: &Linker<DriverState>, component: &Component, ticker: Arc<Ticker>) -> wasmtime::Result<Self> {
-        Ok(Self { pre: DriverPre::new(linker.instantiate_pre(component)?)?, ticker })
+    pub(super) fn new(
+        linker: &Linker<DriverState>,
+        component: &Component,
+        ticker: Arc<Ticker>,
+        listen: Arc<ListenParts>,
+    ) -> wasmtime::Result<Self> {
+        Ok(Self { pre: DriverPre::new(linker.instantiate_pre(component)?)?, ticker, listen })
     }
 
     /// Runs one instance until it ends, traps, or `requests` is closed (which is how it is stopped, with `Ok`).
@@ -173,6 +180,7 @@ impl DriverCode {
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(&spec.limits),
             stderr,
+            listen: Listen::new(spec.guest.clone(), self.listen.clone(), &spec.limits),
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
             busy: Busy::new(self.ticker.clone(), spec.limits.cpu_ms),
         };

@@ -81,7 +81,7 @@ const INCOMING: &str = "wasi:http/incoming-handler";
 const PERSISTENT: &str = "ledge:edge/persistent";
 const DEVICE: &str = "ledge:edge/device";
 const OF_FUNCTIONS: [&str; 5] = ["types", "iot-data", "fc", "credentials", "kv"];
-const OF_DRIVERS: [&str; 2] = ["types", "thing-access"];
+const OF_DRIVERS: [&str; 3] = ["types", "thing-access", "listen"];
 const OF_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 /// The packages of WASI that always link (DESIGN, invariant 1).
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];

@@ -20,6 +20,7 @@ use crate::capability::fc::{self, Fc};
 use crate::capability::http::Http;
 use crate::capability::iot_data::{self, IotData};
 use crate::capability::kv::{self, Kv};
+use crate::capability::listen::{self, Listen};
 use crate::capability::sockets;
 use crate::capability::thing_access::{self, ThingAccess, View};
 use crate::capability::wasi::Output;
@@ -97,6 +98,7 @@ pub struct DriverState {
     pub limiter: Limiter,
     pub stderr: Output,
     pub thing_access: ThingAccess,
+    pub listen: Listen,
     pub busy: Busy,
 }
 
@@ -171,6 +173,7 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
     sockets::link_0_2(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     sockets::link_0_3(&mut linker, |state: &mut DriverState| &state.thing_access.guest)?;
     thing_access::add_to_linker(&mut linker, |state: &mut DriverState| View { access: &mut state.thing_access, table: &mut state.table })?;
+    listen::add_to_linker(&mut linker, |state: &mut DriverState| listen::View { listen: &mut state.listen, table: &mut state.table })?;
     crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
     Ok(linker)
 }
