@@ -33,3 +33,4 @@ mod socket;
 mod timer;
 mod version;
 mod wasi_http;
+mod websocket;
