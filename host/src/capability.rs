@@ -9,6 +9,7 @@ pub mod http;
 pub mod iot_data;
 pub mod kv;
 pub mod requests;
+pub mod listen;
 pub mod sockets;
 pub mod thing_access;
 pub mod values;
@@ -131,11 +132,16 @@ impl Guest {
         self.audit.record(by, what, detail);
     }
 
+    /// Counts something that no grant covers, and that the caller tells.
+    pub fn count_denied(&self, grant: &'static str) {
+        self.metrics.denied(&self.who, grant);
+    }
+
     /// The fault for a call that no grant covers, after a line in the audit.
     pub fn denied(&self, grant: &'static str, what: impl fmt::Display) -> types::Fault {
         let denied = Denied { who: self.who.clone(), grant, what: what.to_string() };
         self.audit.record(&self.who, "denied", &format!("{grant} {what}"));
-        self.metrics.denied(&self.who, grant);
+        self.count_denied(grant);
         types::Fault { code: fault::NOT_GRANTED, message: denied.to_string() }
     }
 }

@@ -8,6 +8,7 @@ mod components;
 mod config_files;
 mod env;
 mod report;
+mod secret;
 mod versions;
 
 use std::collections::HashSet;
@@ -192,7 +193,7 @@ impl Deploy {
         };
         let mut versions = Versions::read(store).context("reading versions")?;
         for (who, grants) in guests(&mut set).chain(versions.grants()) {
-            grants.env = env::unsealed(&self.parts.seal, &who, &grants.env)?;
+            secret::unseal(&self.parts.seal, &who, grants)?;
         }
         let state = State { set, versions };
         let ready = self.make_ready(&state, &state, Care::Checked).await.map_err(|error| anyhow::anyhow!("{error}"))?;
@@ -593,7 +594,7 @@ impl Deploy {
     fn commit(&self, state: &State) -> anyhow::Result<()> {
         let State { mut set, mut versions } = state.clone();
         for (who, grants) in guests(&mut set).chain(versions.grants()) {
-            grants.env = env::sealed(&self.parts.seal, &who, &grants.env);
+            secret::seal(&self.parts.seal, &who, grants);
         }
         let mut batch = Batch::default();
         for table in [Table::Products, Table::Things, Table::Drivers, Table::Functions, Table::Routes, Table::Rules] {

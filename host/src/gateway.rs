@@ -1,4 +1,5 @@
-//! The gateway, put together: opens what it keeps, starts what runs, and listens. Nothing else binds a socket.
+//! The gateway, put together: opens what it keeps, starts what runs, and listens. Besides it, only `capability/listen` binds sockets:
+//! those of drivers.
 
 mod data_dir;
 mod guest_runtime;
@@ -23,6 +24,7 @@ use crate::bus::{Bus, Sink};
 use crate::capability::fc::FcParts;
 use crate::capability::gateway_info::{GatewayInfoParts, Machine};
 use crate::capability::iot_data::IotDataParts;
+use crate::capability::listen::ListenParts;
 use crate::clock::Clock;
 use crate::deploy::{self, Components, ConfigFiles, Deploy, Report};
 use crate::driver::Drivers;
@@ -176,6 +178,7 @@ impl Gateway {
             seal: seal.clone(),
             components: Arc::new(components.clone()),
             guests: guests.handle(),
+            listen: Arc::new(ListenParts { guests: guests.handle(), tls: Some(identity.any_protocol_config()) }),
             iot_data,
             fc,
             gateway_info: Arc::new(GatewayInfoParts { machine: Machine::here(data.root(), clock.clone()), functions: functions.clone() }),

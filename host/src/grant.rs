@@ -4,18 +4,21 @@ mod address;
 mod dir;
 mod env;
 mod host;
+mod listen;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::name::{FunctionName, ThingId};
 use crate::topic::TopicFilter;
-pub use address::AddressPattern;
+pub use address::{AddressPattern, Network};
 pub use dir::{ClosedDirs, Dir};
 pub use env::{Env, check_variable};
 pub use host::HostPattern;
+pub use listen::{Certificate, Listen};
 
 /// Everything that one function or driver was granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +37,7 @@ pub struct Grants {
     /// Addresses that a driver may exchange datagrams with.
     pub udp: Vec<AddressPattern>,
     /// Addresses of this gateway that a driver may take connections on.
-    pub listen: Vec<AddressPattern>,
+    pub listen: Vec<Listen>,
     /// Directories of this gateway that it may read.
     pub dirs: Vec<Dir>,
     /// Whether it may ask for credentials of the cloud.
@@ -88,6 +91,8 @@ pub enum PatternError {
         "`{0}` is not an address: expected `address:port`, as in `192.168.1.20:502`, `192.168.1.0/24:502`, `[fd00::1]:502` or `127.0.0.1:*`"
     )]
     Address(String),
+    #[error("`{0}` is not an address or a network: expected one as in `192.168.1.20`, `192.168.1.0/24` or `fd00::/8`, without a port")]
+    Network(String),
 }
 
 /// A call that no grant covers.
@@ -115,6 +120,12 @@ impl Grants {
 
     pub fn may_invoke_async(&self, name: &FunctionName) -> bool {
         self.invoke.asynchronous.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// What holds for whoever listens on this address. An entry with conditions holds where a plain one covers the address too.
+    pub fn listening(&self, address: SocketAddr) -> Option<&Listen> {
+        let covering = || self.listen.iter().filter(|entry| entry.address.matches(address));
+        covering().find(|entry| !entry.is_plain()).or_else(|| covering().next())
     }
 }
 
@@ -233,7 +244,7 @@ macro_rules! text_form {
     )*};
 }
 
-text_form!(ThingPattern, FunctionPattern, HostPattern, AddressPattern);
+text_form!(ThingPattern, FunctionPattern, HostPattern, AddressPattern, Network);
 
 #[cfg(test)]
 mod tests {

@@ -31,6 +31,8 @@ pub struct Limits {
     pub handles: u32,
     /// Invocations at the same time. More wait, up to [`WAITING_MAX`]. Of a driver: calls to it that its instance has under way.
     pub concurrency: u32,
+    /// Connections that its listeners have open, all together. One more is closed at once. For drivers only.
+    pub connections: u32,
     /// Messages that it may publish in a second, of all its instances together. Of a driver: reports and events.
     pub publishes_per_s: u32,
     /// Other functions that it may invoke in a second, of all its instances together, sync and async. Not for drivers.
@@ -56,6 +58,7 @@ impl Default for Limits {
             host_call_bytes: 1 << 20,
             handles: 1_024,
             concurrency: 8,
+            connections: 256,
             publishes_per_s: 1_000,
             invocations_per_s: 1_000,
             log_bytes_per_s: 64 << 10,
@@ -100,6 +103,7 @@ pub const KV_BYTES: RangeInclusive<usize> = 0..=256 << 20;
 pub const HOST_CALL_BYTES: RangeInclusive<usize> = 4 << 10..=64 << 20;
 pub const HANDLES: RangeInclusive<u32> = 16..=65_536;
 pub const CONCURRENCY: RangeInclusive<u32> = 1..=256;
+pub const CONNECTIONS: RangeInclusive<u32> = 1..=10_000;
 pub const PUBLISHES_PER_S: RangeInclusive<u32> = 0..=1_000_000;
 pub const INVOCATIONS_PER_S: RangeInclusive<u32> = 0..=1_000_000;
 pub const BREAKER_FAILURES: RangeInclusive<u32> = 0..=1_000;

@@ -35,6 +35,7 @@ use wasmtime::component::{Component, Linker};
 use crate::capability::fc::FcParts;
 use crate::capability::gateway_info::GatewayInfoParts;
 use crate::capability::iot_data::IotDataParts;
+use crate::capability::listen::ListenParts;
 use crate::seal::Seal;
 use crate::set::Digest;
 use crate::state::State;
@@ -66,6 +67,7 @@ pub struct Runtime {
     components: Arc<dyn ComponentSource>,
     ticker: Arc<Ticker>,
     guests: tokio::runtime::Handle,
+    listen: Arc<ListenParts>,
     pub function_parts: FunctionParts,
     gateway_info: Arc<GatewayInfoParts>,
 }
@@ -84,6 +86,7 @@ pub struct Parts {
     pub fc: Arc<FcParts>,
     pub state: Arc<State>,
     pub gateway_info: Arc<GatewayInfoParts>,
+    pub listen: Arc<ListenParts>,
 }
 
 /// Where components come from, before they are compiled.
@@ -123,6 +126,7 @@ impl Runtime {
             components: parts.components,
             ticker,
             guests: parts.guests,
+            listen: parts.listen,
             function_parts: FunctionParts { iot_data: parts.iot_data, fc: parts.fc, state: parts.state, hoards: Hoards::default() },
             gateway_info: parts.gateway_info,
         })
@@ -188,6 +192,7 @@ impl Runtime {
     pub fn load_driver(&self, digest: &Digest, stack_bytes: usize) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
         let world = found_or_made(&self.drivers, stack_bytes, || drivers(stack_bytes, &self.sizes, &self.ticker))?;
         let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone(), self.gateway_info.clone());
+        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone(), self.listen.clone());
         world.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
     }
 

@@ -74,6 +74,13 @@ impl Identity {
     pub fn server_config(&self) -> Arc<ServerConfig> {
         self.config.clone()
     }
+
+    /// The same for whatever is spoken inside: clients of drivers, which may ask for a protocol that only their driver knows.
+    pub fn any_protocol_config(&self) -> Arc<ServerConfig> {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols.clear();
+        Arc::new(config)
+    }
 }
 
 /// SHA-256 of a certificate, as upper-case hex pairs joined by `:`.

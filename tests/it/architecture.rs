@@ -153,12 +153,22 @@ fn only_some_parts_name_the_runtime_the_web_framework_and_the_database() {
     }
 }
 
+/// The gateway its own, and the capability `listen` those that a driver is granted. (WASI's are wasmtime's, and asked for in
+/// `capability/sockets.rs`.)
 #[test]
-fn only_the_gateway_binds_sockets() {
+fn only_the_gateway_and_the_capability_listen_bind_sockets() {
+    let mut binding = Vec::new();
     for (part, path, text) in sources() {
-        let binds = text.contains("Listener::bind(") || text.contains("UdpSocket::bind(");
-        assert!(!binds || part == "gateway", "{}: `{part}` binds a socket", path.display());
+        let binds =
+            ["Listener::bind(", "UdpSocket::bind(", "TcpSocket::new_v4(", "TcpSocket::new_v6("].iter().any(|how| text.contains(how));
+        let may = part == "gateway" || path.ends_with("src/capability/listen/acceptor.rs");
+        assert!(!binds || may, "{}: `{part}` binds a socket", path.display());
+        binding.extend(binds.then_some(part));
     }
+    assert!(
+        ["gateway", "capability"].iter().all(|part| binding.iter().any(|found| found == part)),
+        "who binds sockets binds them otherwise"
+    );
 }
 
 #[test]

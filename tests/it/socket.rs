@@ -1,9 +1,10 @@
 //! Sockets of drivers: to granted addresses only, from granted addresses only, and never more than the limit of handles.
 
+use std::fmt::{Debug, Display};
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use ledge::deploy::DeployError;
-use ledge::grant::AddressPattern;
 use ledge::name::ThingId;
 use ledge::set;
 use ledge::thing::fault::Fault;
@@ -25,7 +26,7 @@ async fn tell(gw: &TestGateway, text: String) -> Result<String, Fault> {
     Ok(gw.gateway.guests().spawn(call).await.unwrap()?[0].value.to_text())
 }
 
-fn grant(address: impl std::fmt::Display) -> Vec<AddressPattern> {
+fn grant<T: FromStr<Err: Debug>>(address: impl Display) -> Vec<T> {
     vec![address.to_string().parse().unwrap()]
 }
 

@@ -36,6 +36,7 @@ pub mod clock;
 pub mod device;
 #[cfg(feature = "driver")]
 pub mod gateway_info;
+pub mod listen;
 #[cfg(feature = "driver")]
 pub mod persistent;
 #[cfg(feature = "driver")]

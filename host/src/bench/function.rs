@@ -22,6 +22,7 @@ use crate::capability::Guest;
 use crate::capability::fc::FcParts;
 use crate::capability::gateway_info::{GatewayInfoParts, Machine};
 use crate::capability::iot_data::IotDataParts;
+use crate::capability::listen::ListenParts;
 use crate::capability::wasi::GuestLog;
 use crate::clock::Clock;
 use crate::function::{Call, Function, Functions, Invocation, Outcome};
@@ -78,6 +79,7 @@ pub fn runtime(guests: &Guests, scratch: &Scratch, functions: Arc<Functions>, th
         gateway_info: Arc::new(GatewayInfoParts { machine: Machine::here(scratch.path(), Clock::system()), functions: functions.clone() }),
         fc: Arc::new(FcParts { functions, queue: Queue::open(store.clone(), Clock::system(), None)? }),
         state: State::open(store, None)?,
+        listen: Arc::new(ListenParts { guests: tokio::runtime::Handle::current(), tls: None }),
     });
     Ok(Arc::new(runtime?))
 }

@@ -1,5 +1,7 @@
 //! Sockets: whoever has a grant may make them, and each address is held against the grants `tcp`, `udp` and `listen`.
 //!
+//! Where `listen` sets conditions (`tls`, `from`), a socket of WASI is refused: those are for the interface `listen`.
+//!
 //! Linked over WASI's own functions. What no grant covers is refused before there is a socket, so that a guest cannot use up the host's
 //! file descriptors, and each refusal is audited. Deliberately absent: names, since grants are of addresses. Functions get no sockets.
 //! How many may be open is for the limit of handles: a socket and each stream of it is one.
@@ -69,13 +71,27 @@ fn may_use(guest: &Guest, address: SocketAddr, purpose: SocketAddrUse) -> bool {
         // Its listener had to be granted.
         SocketAddrUse::TcpAccept => return true,
         SocketAddrUse::TcpBind | SocketAddrUse::UdpBind if is_any => return true,
-        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind | SocketAddrUse::TcpListen => (&grants.listen, "listen"),
+        SocketAddrUse::TcpBind | SocketAddrUse::UdpBind | SocketAddrUse::TcpListen => return may_listen(guest, address),
     };
     let may = covers(patterns, address);
     if !may {
         let _ = guest.denied(grant, address);
     }
     may
+}
+
+/// A socket of WASI has neither TLS nor anybody who looks where clients come from.
+fn may_listen(guest: &Guest, address: SocketAddr) -> bool {
+    match guest.grants.listening(address) {
+        Some(entry) if entry.is_plain() => return true,
+        Some(_) => {
+            let _ = guest.denied("listen", format_args!("{address} without its `tls` or `from`, through wasi:sockets"));
+        }
+        None => {
+            let _ = guest.denied("listen", address);
+        }
+    }
+    false
 }
 
 fn covers(patterns: &[AddressPattern], address: SocketAddr) -> bool {

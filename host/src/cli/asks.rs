@@ -148,6 +148,7 @@ const CALLS: &[Call] = &[
     call("wasi:sockets/", "tcp-socket.connect", "tcp", TCP, |grants| !grants.tcp.is_empty()),
     call("wasi:sockets/", "tcp-socket.start-listen", "listen", LISTEN, |grants| !grants.listen.is_empty()),
     call("wasi:sockets/", "tcp-socket.listen", "listen", LISTEN, |grants| !grants.listen.is_empty()),
+    call("ledge:edge/listen@", "listener.open", "listen", LISTEN, |grants| !grants.listen.is_empty()),
     call("wasi:sockets/", "udp-socket.stream", "udp", UDP, |grants| !grants.udp.is_empty()),
     call("wasi:sockets/", "udp-socket.send", "udp", UDP, |grants| !grants.udp.is_empty()),
 ];

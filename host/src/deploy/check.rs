@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use super::check_rules;
+use crate::capability::listen::server_config;
 use crate::grant::{self, ClosedDirs, Grants};
 use crate::limit::{self, CONFIG_JSON_BYTES_MAX, Limits};
 use crate::name::{self, FunctionName};
@@ -27,6 +28,7 @@ pub fn set(before: &Set, set: &Set, has_version: &dyn Fn(&FunctionName) -> bool,
             .extend(function_grants(&driver.grants).map(|grant| format!("{who}: it is granted `{grant}`, which only functions can use")));
         if !before.drivers.contains(driver) {
             surroundings(&who, &driver.grants, closed_dirs, &mut problems);
+            problems.extend(certificates(&who, &driver.grants));
         }
     }
     for function in &set.functions {
@@ -107,6 +109,19 @@ fn surroundings(who: &str, grants: &Grants, closed_dirs: &ClosedDirs, problems: 
     }
 }
 
+/// Certificates that cannot be used.
+fn certificates(who: &str, grants: &Grants) -> impl Iterator<Item = String> {
+    let own = grants.listen.iter().filter_map(|listen| Some((listen, listen.certificate.as_ref()?)));
+    own.filter_map(move |(listen, certificate)| {
+        let wrong = match (listen.tls, server_config(certificate)) {
+            (false, _) => "it has a certificate and no `tls`".to_owned(),
+            (true, Err(wrong)) => format!("{wrong:#}"),
+            (true, Ok(_)) => return None,
+        };
+        Some(format!("{who}: `grants.listen` of {}: {wrong}", listen.address))
+    })
+}
+
 /// The grants that are there and that the world of drivers has nothing for.
 fn function_grants(grants: &Grants) -> impl Iterator<Item = &'static str> {
     let things = &grants.things;
@@ -143,8 +158,8 @@ fn wrong_timer(timer: &Timer) -> Option<String> {
 
 /// The grants of sockets that are there.
 fn socket_grants(grants: &Grants) -> impl Iterator<Item = &'static str> {
-    let sockets = [("tcp", &grants.tcp), ("udp", &grants.udp), ("listen", &grants.listen)];
-    sockets.into_iter().filter(|(_, addresses)| !addresses.is_empty()).map(|(name, _)| name)
+    let sockets = [("tcp", grants.tcp.is_empty()), ("udp", grants.udp.is_empty()), ("listen", grants.listen.is_empty())];
+    sockets.into_iter().filter(|(_, is_absent)| !is_absent).map(|(name, _)| name)
 }
 
 fn products<'a>(products: impl Iterator<Item = &'a set::Product>, problems: &mut Vec<String>) {
@@ -228,6 +243,7 @@ fn limits(who: &str, limits: &Limits, problems: &mut Vec<String>) {
     check("host_call_bytes", outside(limits.host_call_bytes, limit::HOST_CALL_BYTES));
     check("handles", outside(limits.handles, limit::HANDLES));
     check("concurrency", outside(limits.concurrency, limit::CONCURRENCY));
+    check("connections", outside(limits.connections, limit::CONNECTIONS));
     check("log_bytes_per_s", outside(limits.log_bytes_per_s, limit::LOG_BYTES_PER_S));
     check("kv_bytes", outside(limits.kv_bytes, limit::KV_BYTES));
     check("call_depth", outside(limits.call_depth, limit::CALL_DEPTH));

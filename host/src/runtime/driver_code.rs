@@ -26,6 +26,7 @@ use crate::bindings::types;
 use crate::capability::Guest;
 use crate::capability::gateway_info::{GatewayInfo, GatewayInfoParts};
 use crate::capability::requests::{Request, Requests};
+use crate::capability::listen::{Listen, ListenParts};
 use crate::capability::thing_access::{DriverConfig, ThingAccess};
 use crate::capability::values::convert;
 use crate::capability::wasi::{self, GuestLog, Output};
@@ -44,6 +45,7 @@ pub struct DriverCode {
 enum Pre {
     Awaiting(DriverPre<DriverState>),
     Blocking(DriverBlockingPre<DriverState>),
+    listen: Arc<ListenParts>,
 }
 
 /// What one instance of a driver is started with.
@@ -145,6 +147,9 @@ impl DriverCode {
             None => Pre::Awaiting(DriverPre::new(linked)?),
         };
         Ok(Self { pre, ticker, gateway_info })
+        listen: Arc<ListenParts>,
+    ) -> wasmtime::Result<Self> {
+        Ok(Self { pre: DriverPre::new(linker.instantiate_pre(component)?)?, ticker, listen })
     }
 
     /// Runs one instance until it ends, traps, or `requests` is closed (which is how it is stopped, with `Ok`).
@@ -187,6 +192,7 @@ impl DriverCode {
             limiter: Limiter::new(&spec.limits),
             stderr,
             gateway_info: GatewayInfo { guest: spec.guest.clone(), parts: self.gateway_info.clone() },
+            listen: Listen::new(spec.guest.clone(), self.listen.clone(), &spec.limits),
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
             requests: Requests::default(),
             busy: Busy::new(self.ticker.clone(), spec.limits.cpu_ms),

@@ -22,6 +22,7 @@ use crate::capability::http::Http;
 use crate::capability::iot_data::{self, IotData};
 use crate::capability::kv::{self, Kv};
 use crate::capability::requests::{self, Requests};
+use crate::capability::listen::{self, Listen};
 use crate::capability::sockets;
 use crate::capability::thing_access::{self, ThingAccess, View};
 use crate::capability::wasi::Output;
@@ -102,6 +103,7 @@ pub struct DriverState {
     /// What a driver that blocks is asked.
     pub requests: Requests,
     pub gateway_info: GatewayInfo,
+    pub listen: Listen,
     pub busy: Busy,
 }
 
@@ -184,6 +186,7 @@ pub fn driver_linker(engine: &Engine) -> wasmtime::Result<Linker<DriverState>> {
         answered: &mut state.thing_access.reported,
     })?;
     gateway_info::add_to_linker(&mut linker, |state: &mut DriverState| &mut state.gateway_info)?;
+    listen::add_to_linker(&mut linker, |state: &mut DriverState| listen::View { listen: &mut state.listen, table: &mut state.table })?;
     crate::bindings::types::add_to_linker::<_, NoData>(&mut linker, |_| NoTypes)?;
     Ok(linker)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::fs;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,10 +10,10 @@ use std::str::FromStr;
 use toml::de::DeValue;
 
 use super::reader::{Table, Value};
-use crate::grant::{Dir, Env, Grants, InvokeGrants, ThingGrants, check_variable};
+use crate::grant::{Certificate, Dir, Env, Grants, InvokeGrants, Listen, ThingGrants, check_variable};
 use crate::limit::{
-    BREAKER_FAILURES, CALL_DEPTH, CONCURRENCY, CPU_MS, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, INVOCATIONS_PER_S, KV_BYTES, LOG_BYTES_PER_S,
-    Limits, MEMORY_BYTES, PUBLISHES_PER_S, STACK_BYTES, TABLE_ELEMENTS,
+    BREAKER_FAILURES, CALL_DEPTH, CONCURRENCY, CONNECTIONS, CPU_MS, DEADLINE_MS, HANDLES, HOST_CALL_BYTES, INVOCATIONS_PER_S, KV_BYTES,
+    LOG_BYTES_PER_S, Limits, MEMORY_BYTES, PUBLISHES_PER_S, STACK_BYTES, TABLE_ELEMENTS,
 };
 
 /// What a section is for.
@@ -22,8 +23,10 @@ pub enum Of {
     Driver,
 }
 
-/// Limits of both, and then those that mean nothing for a driver, which calls no functions and is called by its own rules.
-const LIMITS: [&str; 14] = [
+/// One that only a driver has, those of both, and then those that mean nothing for a driver, which calls no functions and is called by
+/// its own rules.
+const LIMITS: [&str; 15] = [
+    "connections",
     "memory_mib",
     "table_elements",
     "stack_kib",
@@ -39,7 +42,10 @@ const LIMITS: [&str; 14] = [
     "call_depth",
     "breaker_failures",
 ];
-const OF_BOTH: usize = 10;
+const OF_DRIVERS: usize = 11;
+
+/// The largest file of certificates or of a key.
+const PEM_BYTES_MAX: usize = 64 << 10;
 
 /// What the world of functions can ask for, and that of drivers.
 const FUNCTION_GRANTS: [&str; 8] = ["publish", "subscribe", "things", "invoke", "http", "dirs", "credentials", "env"];
@@ -48,8 +54,8 @@ const DRIVER_GRANTS: [&str; 6] = ["tcp", "udp", "listen", "dirs", "gateway_info"
 /// The limits of the component that `table` declares; the defaults where it is silent.
 pub fn limits(table: &Table<'_>, of: Of) -> Limits {
     let (mut limits, known) = match of {
-        Of::Function => (Limits::default(), &LIMITS[..]),
-        Of::Driver => (Limits::of_driver(), &LIMITS[..OF_BOTH]),
+        Of::Function => (Limits::default(), &LIMITS[1..]),
+        Of::Driver => (Limits::of_driver(), &LIMITS[..OF_DRIVERS]),
     };
     let Some(table) = table.optional("limits").and_then(|limits| limits.table(known)) else { return limits };
     if let Some(memory_mib) =
@@ -66,6 +72,7 @@ pub fn limits(table: &Table<'_>, of: Of) -> Limits {
     replace(&mut limits.host_call_bytes, &table, "host_call_bytes", HOST_CALL_BYTES);
     replace(&mut limits.handles, &table, "handles", HANDLES);
     replace(&mut limits.concurrency, &table, "concurrency", CONCURRENCY);
+    replace(&mut limits.connections, &table, "connections", CONNECTIONS);
     replace(&mut limits.publishes_per_s, &table, "publishes_per_s", PUBLISHES_PER_S);
     replace(&mut limits.invocations_per_s, &table, "invocations_per_s", INVOCATIONS_PER_S);
     replace(&mut limits.log_bytes_per_s, &table, "log_bytes_per_s", LOG_BYTES_PER_S);
@@ -97,7 +104,7 @@ pub fn grants(table: &Table<'_>, of: Of) -> Grants {
         http: list(&table, "http"),
         tcp: list(&table, "tcp"),
         udp: list(&table, "udp"),
-        listen: list(&table, "listen"),
+        listen: table.optional("listen").map(|listen| read_listen(&listen)).unwrap_or_default(),
         dirs: table.optional("dirs").map(|dirs| read_dirs(&dirs)).unwrap_or_default(),
         credentials: table.optional("credentials").and_then(|value| value.boolean()).unwrap_or_default(),
         gateway_info: table.optional("gateway_info").and_then(|value| value.boolean()).unwrap_or_default(),
@@ -118,6 +125,53 @@ fn invoke_grants(value: &Value<'_>) -> InvokeGrants {
     }
     let Some(table) = value.table(&["sync", "async"]) else { return InvokeGrants::default() };
     InvokeGrants { sync: list(&table, "sync"), asynchronous: list(&table, "async") }
+}
+
+fn read_listen(value: &Value<'_>) -> Vec<Listen> {
+    let entry = |item: &Value<'_>| {
+        if !matches!(item.raw(), Some(DeValue::Table(_))) {
+            return item.parsed();
+        }
+        let table = item.table(&["address", "tls", "cert", "key", "from"])?;
+        let address = table.required("address").and_then(|value| value.parsed());
+        let tls = table.optional("tls").map_or(Some(false), |value| value.boolean());
+        let from = table.optional("from").map_or(Some(Vec::new()), |value| {
+            let networks = value.array()?;
+            if networks.is_empty() {
+                value.error("nobody is named, so nobody could connect; name an address, or leave `from` out for anybody");
+            }
+            networks.iter().map(Value::parsed).collect()
+        });
+        let certificate = match (table.optional("cert"), table.optional("key")) {
+            (None, None) => Some(None),
+            (Some(chain), Some(key)) if tls == Some(true) => {
+                let (chain, key) = (read_pem(&chain), read_pem(&key));
+                Some(Some(Certificate { chain: chain?, key: key? }))
+            }
+            (Some(one), _) | (_, Some(one)) => {
+                one.error("`cert` and `key` belong together, and to `tls = true`");
+                None
+            }
+        };
+        Some(Listen { address: address?, tls: tls?, certificate: certificate?, from: from? })
+    };
+    value.array().unwrap_or_default().iter().filter_map(entry).collect()
+}
+
+/// The text of a file of the project. What is in it, the gateway judges.
+fn read_pem(value: &Value<'_>) -> Option<String> {
+    let path = value.dir().join(value.text()?);
+    match fs::read(&path) {
+        Ok(bytes) if bytes.len() <= PEM_BYTES_MAX => match String::from_utf8(bytes) {
+            Ok(text) if text.contains("-----BEGIN ") => return Some(text),
+            _ => {
+                value.error(format_args!("`{}` is no PEM file (text with a line `-----BEGIN ...`); openssl can convert it", path.display()))
+            }
+        },
+        Ok(bytes) => value.error(format_args!("`{}` has {} bytes; expected {PEM_BYTES_MAX} at most", path.display(), bytes.len())),
+        Err(error) => value.error(format_args!("reading `{}`: {error}", path.display())),
+    }
+    None
 }
 
 fn read_dirs(value: &Value<'_>) -> Vec<Dir> {

@@ -282,3 +282,31 @@ enabled = false
         assert!(errors.contains(said), "{said}\n{errors}");
     }
 }
+
+#[test]
+fn where_a_driver_listens_is_text_or_a_table_with_conditions() {
+    let driver =
+        |listen: &str| format!("{WHOLE}\n[drivers.b]\ncomponent = 'other.wasm'\nlimits.connections = 9\ngrants.listen = [{listen}]");
+    let dir = project(&driver(
+        "'127.0.0.1:17682', { address = '0.0.0.0:17683', tls = true, cert = 'c.pem', key = 'k.pem', from = ['10.0.0.0/8', '::1'] }",
+    ));
+    fs::write(dir.path().join("c.pem"), "-----BEGIN CERTIFICATE-----").unwrap();
+    fs::write(dir.path().join("k.pem"), "-----BEGIN PRIVATE KEY-----").unwrap();
+    let set = load(dir.path()).unwrap().set;
+    let [plain, conditional] = &set.drivers[1].grants.listen[..] else { panic!("two entries") };
+    assert!(plain.is_plain() && conditional.tls && conditional.from.len() == 2 && set.drivers[1].limits.connections == 9);
+    assert_eq!(conditional.certificate.as_ref().unwrap().chain, "-----BEGIN CERTIFICATE-----");
+
+    for (listen, said) in [
+        ("{ tls = true }", "the key `address` is missing"),
+        ("{ address = '127.0.0.1:1', tsl = true }", "unknown key"),
+        ("{ address = '127.0.0.1:1', from = [] }", "nobody is named"),
+        ("{ address = '127.0.0.1:1', from = ['plc.local'] }", "is not an address or a network"),
+        ("{ address = '127.0.0.1:1', tls = true, cert = 'c.pem' }", "belong together"),
+        ("{ address = '127.0.0.1:1', cert = 'c.pem', key = 'k.pem' }", "belong together"),
+        ("{ address = '127.0.0.1:1', tls = true, cert = 'none.pem', key = 'ledge.toml' }", "none.pem"),
+    ] {
+        let found = mistakes(&driver(listen));
+        assert!(found[0].contains(said) && found[0].contains("drivers.b.grants.listen[0]"), "{listen}: {found:?}");
+    }
+}

@@ -4,10 +4,15 @@
 //! with a datagram; `listen ADDRESS` gives the address that it listens on, `listen any` does it without binding, and `accept` gives what the next
 //! client sends; `udp-bind ADDRESS`; `name HOST` looks a name up, `std-name` with WASI 0.2; `churn ADDRESS` opens and closes 200 connections;
 //! `hoard ADDRESS` opens connections, drops their sockets and keeps their streams.
+//!
+//! With the interface `listen`: `open ADDRESS` gives the address that it listens on; `take` gives who connected next; `echo` sends back what that
+//! one says next, and gives it; `hear` gives it only; `finish` and `cut` end the connection; `collect` takes connections and keeps them until it may
+//! not.
 
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream, ToSocketAddrs, UdpSocket};
+use std::rc::Rc;
 
 use ledge_sdk::bindings::driver::wasi::sockets::ip_name_lookup::resolve_addresses;
 use ledge_sdk::bindings::driver::wasi::sockets::types::{
@@ -16,6 +21,7 @@ use ledge_sdk::bindings::driver::wasi::sockets::types::{
 use ledge_sdk::bindings::driver::wit_stream;
 use ledge_sdk::bindings::wit_bindgen::rt::async_support::StreamReader;
 use ledge_sdk::device::Driver;
+use ledge_sdk::listen::{Connection, Listener};
 use ledge_sdk::thing_access::{self, Thing};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId};
@@ -26,6 +32,8 @@ ledge_sdk::driver!(SocketThing);
 struct SocketThing {
     things: RefCell<Vec<Thing>>,
     clients: RefCell<Option<StreamReader<TcpSocket>>>,
+    listener: RefCell<Option<Rc<Listener>>>,
+    connection: RefCell<Option<Rc<Connection>>>,
 }
 
 impl Driver for SocketThing {
@@ -66,6 +74,15 @@ impl SocketThing {
             "std-name" => (target, 80).to_socket_addrs().map(|_| "found".into()).map_err(|error| error.to_string()),
             "churn" => churn(target).await,
             "hoard" => hoard(target).await,
+            "open" => self.open(target).await.map_err(fault),
+            "take" => self.take().await.map_err(fault),
+            "collect" => self.collect().await.map_err(fault),
+            "echo" | "hear" => self.hear(what == "echo").await.map_err(fault),
+            "finish" => self.connection().finish().await.map(|()| "finished".into()).map_err(fault),
+            "cut" => {
+                self.connection().close();
+                Ok("cut".into())
+            }
             _ => Err(format!("`{what}` is nothing that socket-thing does")),
         }
     }
@@ -82,12 +99,56 @@ impl SocketThing {
         }
     }
 
+    async fn open(&self, target: &str) -> Result<String, Fault> {
+        let listener = Listener::open(target).await?;
+        let address = listener.address().to_string();
+        *self.listener.borrow_mut() = Some(Rc::new(listener));
+        Ok(address)
+    }
+
+    async fn take(&self) -> Result<String, Fault> {
+        let connection = self.listener().accept().await?;
+        let peer = connection.peer().to_string();
+        *self.connection.borrow_mut() = Some(Rc::new(connection));
+        Ok(peer)
+    }
+
+    async fn collect(&self) -> Result<String, Fault> {
+        let mut kept = Vec::new();
+        loop {
+            kept.push(self.listener().accept().await?);
+        }
+    }
+
+    async fn hear(&self, is_echoed: bool) -> Result<String, Fault> {
+        let connection = self.connection();
+        let bytes = connection.read(64).await?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if is_echoed {
+            connection.write_all(bytes).await?;
+        }
+        Ok(text)
+    }
+
+    fn listener(&self) -> Rc<Listener> {
+        self.listener.borrow().clone().expect("a test opens before it takes")
+    }
+
+    fn connection(&self) -> Rc<Connection> {
+        self.connection.borrow().clone().expect("a test takes before it talks")
+    }
+
     async fn accept(&self) -> Result<String, String> {
         let mut clients = self.clients.borrow_mut().take().ok_or("it does not listen")?;
         let client = clients.next().await.ok_or("the listener is closed")?;
         let (mut received, _) = client.receive();
         Ok(String::from_utf8_lossy(&received.read(Vec::with_capacity(64)).await.1).into_owned())
     }
+}
+
+/// The number first: an answer has 64 bytes.
+fn fault(fault: Fault) -> String {
+    format!("{} {:.50}", fault.code, fault.message)
 }
 
 fn code(code: impl std::fmt::Debug) -> String {
