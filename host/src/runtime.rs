@@ -44,6 +44,7 @@ use cache::Cache;
 pub use compile::compile;
 pub use compiler::{CompileError, Compiler, REFUSED};
 pub use driver_code::{DriverCode, DriverSpec};
+use driver_code::DriverParts;
 pub use engine::Layout;
 use engine::{Class, Image, Machine, Sizes};
 use function_code::FunctionCode;
@@ -191,8 +192,8 @@ impl Runtime {
     /// Makes a driver's component ready to run with a stack of that size.
     pub fn load_driver(&self, digest: &Digest, stack_bytes: usize) -> anyhow::Result<(Arc<DriverCode>, Loaded)> {
         let world = found_or_made(&self.drivers, stack_bytes, || drivers(stack_bytes, &self.sizes, &self.ticker))?;
-        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone(), self.gateway_info.clone());
-        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone(), self.listen.clone());
+        let parts = DriverParts { gateway_info: self.gateway_info.clone(), listen: self.listen.clone() };
+        let make = |component: &Component| DriverCode::new(&world.linker, component, self.ticker.clone(), parts);
         world.load(digest, Kind::Driver, &self.cache, || self.components.read(digest), make)
     }
 

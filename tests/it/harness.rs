@@ -241,7 +241,7 @@ impl Setup {
         };
         let gateway = Gateway::start(options).await.unwrap();
         let gateway = TestGateway { gateway, data, beside_others };
-        gateway.put(self).await.unwrap();
+        gateway.deploy_offline(self).await.unwrap();
         gateway
     }
 }
@@ -265,7 +265,6 @@ impl TestGateway {
     /// Deploys, and waits until every thing is online.
     pub async fn deploy(&self, setup: Setup) -> Result<Report, DeployError> {
         let things: Vec<ThingId> = setup.set.things.iter().map(|row| ThingId::new(&row.product_key, &row.device_name)).collect();
-        let report = self.put(setup).await?;
         let report = self.deploy_offline(setup).await?;
         for id in things {
             self.online(&id).await;
@@ -273,7 +272,6 @@ impl TestGateway {
         Ok(report)
     }
 
-    async fn put(&self, setup: Setup) -> Result<Report, DeployError> {
     /// The same for things that come online by themselves, later.
     pub async fn deploy_offline(&self, setup: Setup) -> Result<Report, DeployError> {
         for (digest, component) in &setup.components {

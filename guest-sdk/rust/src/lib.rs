@@ -36,6 +36,7 @@ pub mod clock;
 pub mod device;
 #[cfg(feature = "driver")]
 pub mod gateway_info;
+#[cfg(feature = "driver")]
 pub mod listen;
 #[cfg(feature = "driver")]
 pub mod persistent;

@@ -25,8 +25,8 @@ use crate::bindings::driver::{Driver, DriverPre};
 use crate::bindings::types;
 use crate::capability::Guest;
 use crate::capability::gateway_info::{GatewayInfo, GatewayInfoParts};
-use crate::capability::requests::{Request, Requests};
 use crate::capability::listen::{Listen, ListenParts};
+use crate::capability::requests::{Request, Requests};
 use crate::capability::thing_access::{DriverConfig, ThingAccess};
 use crate::capability::values::convert;
 use crate::capability::wasi::{self, GuestLog, Output};
@@ -38,14 +38,19 @@ use crate::thing::{Device, Things};
 pub struct DriverCode {
     pre: Pre,
     ticker: Arc<Ticker>,
-    gateway_info: Arc<GatewayInfoParts>,
+    parts: DriverParts,
 }
 
 #[derive(Clone)]
 enum Pre {
     Awaiting(DriverPre<DriverState>),
     Blocking(DriverBlockingPre<DriverState>),
-    listen: Arc<ListenParts>,
+}
+
+/// What of the gateway the capabilities of drivers need.
+pub struct DriverParts {
+    pub gateway_info: Arc<GatewayInfoParts>,
+    pub listen: Arc<ListenParts>,
 }
 
 /// What one instance of a driver is started with.
@@ -135,21 +140,13 @@ impl Busy {
 }
 
 impl DriverCode {
-    pub(super) fn new(
-        linker: &Linker<DriverState>,
-        component: &Component,
-        ticker: Arc<Ticker>,
-        gateway_info: Arc<GatewayInfoParts>,
-    ) -> wasmtime::Result<Self> {
+    pub(super) fn new(linker: &Linker<DriverState>, component: &Component, ticker: Arc<Ticker>, parts: DriverParts) -> wasmtime::Result<Self> {
         let linked = linker.instantiate_pre(component)?;
         let pre = match component.get_export_index(None, BLOCKING_DRIVER) {
             Some(_) => Pre::Blocking(DriverBlockingPre::new(linked)?),
             None => Pre::Awaiting(DriverPre::new(linked)?),
         };
-        Ok(Self { pre, ticker, gateway_info })
-        listen: Arc<ListenParts>,
-    ) -> wasmtime::Result<Self> {
-        Ok(Self { pre: DriverPre::new(linker.instantiate_pre(component)?)?, ticker, listen })
+        Ok(Self { pre, ticker, parts })
     }
 
     /// Runs one instance until it ends, traps, or `requests` is closed (which is how it is stopped, with `Ok`).
@@ -191,8 +188,8 @@ impl DriverCode {
             table: ResourceTable::with_capacity(0),
             limiter: Limiter::new(&spec.limits),
             stderr,
-            gateway_info: GatewayInfo { guest: spec.guest.clone(), parts: self.gateway_info.clone() },
-            listen: Listen::new(spec.guest.clone(), self.listen.clone(), &spec.limits),
+            gateway_info: GatewayInfo { guest: spec.guest.clone(), parts: self.parts.gateway_info.clone() },
+            listen: Listen::new(spec.guest.clone(), self.parts.listen.clone(), &spec.limits),
             thing_access: ThingAccess::new(spec.guest, spec.name, spec.things, spec.device, spec.config),
             requests: Requests::default(),
             busy: Busy::new(self.ticker.clone(), spec.limits.cpu_ms),
