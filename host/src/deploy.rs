@@ -6,7 +6,6 @@ mod check_rules;
 mod check_uses;
 mod components;
 mod config_files;
-mod env;
 mod report;
 mod secret;
 mod versions;

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ledge::grant::Dir;
 use ledge::name::ThingId;
+use ledge::set::ConfigFile;
 use ledge::supervisor::Condition;
 use ledge::thing::Presence;
 use ledge::thing::fault::{self, Fault};
@@ -45,10 +45,16 @@ fn recorded(name: &str, text: &str) -> TempDir {
     dir
 }
 
-/// The thing `tape-1`, which plays as `custom` says; its files are below `/tapes`.
+/// The thing `tape-1`, which plays as `custom` says; the files of `dir` are those of its driver's configuration.
 fn tape(dir: &Path, custom: Json) -> Setup {
-    let dirs = vec![Dir { host: dir.to_owned(), guest: "/tapes".into() }];
-    let setup = gateway().product("a1Tape", TSL).driver("replay", "replay").with_driver(|driver| driver.grants.dirs = dirs);
+    let mut setup = gateway().product("a1Tape", TSL).driver("replay", "replay");
+    let (mut files, mut listed) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+        let path = entry.file_name().into_string().unwrap();
+        listed.push(json!({"path": path}));
+        files.push(ConfigFile { path, content: setup.component(fs::read(entry.path()).unwrap()) });
+    }
+    let setup = setup.with_driver(|driver| (driver.config, driver.files) = (Some(json!({"fileList": listed})), files));
     setup.thing("a1Tape", "tape-1", "replay").with_thing(|thing| thing.custom = Some(custom))
 }
 
@@ -91,7 +97,7 @@ async fn a_recording_arrives_whole_and_in_order_though_the_gateway_takes_less_at
     let lines: String = (0..LINES).map(|at| format!("{},{at},{}.5\n", 1_565_164_800 + at, at % 7)).collect();
     let dir = recorded("long.csv", &format!("time,Number,Level\n{lines}"));
     let gw = gateway().start().await;
-    let tape = tape(dir.path(), json!({"file": "/tapes/long.csv", "speed": 0}));
+    let tape = tape(dir.path(), json!({"file": "long.csv", "speed": 0}));
     let mut reports = played(&gw, tape.with_driver(|driver| driver.limits.publishes_per_s = 100)).await;
     for at in 0..LINES {
         assert_eq!(next(&mut reports).await, json!({"Number": at, "Level": (at % 7) as f64 + 0.5}));
@@ -107,7 +113,7 @@ async fn every_kind_of_value_is_what_the_model_says_and_an_empty_cell_is_none() 
     let text = "time,Number,Level,On,Name,Place\n2019-08-07T08:00:00Z,7,,true,\"a, \"\"b\"\"\",\"{\"\"x\"\": 3}\"\n2019-08-07 08:00:01,,0.25,0,,\n";
     let dir = recorded("values.csv", text);
     let gw = gateway().start().await;
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "/tapes/values.csv", "speed": 0}))).await;
+    let mut reports = played(&gw, tape(dir.path(), json!({"file": "values.csv", "speed": 0}))).await;
     assert_eq!(next(&mut reports).await, json!({"Number": 7, "On": 1, "Name": "a, \"b\"", "Place": {"x": 3}}));
     assert_eq!(next(&mut reports).await, json!({"Level": 0.25, "On": 0}));
 }
@@ -119,7 +125,7 @@ async fn json_lines_play_values_and_events() {
     let dir = recorded("lines.jsonl", text);
     let gw = gateway().start().await;
     let mut events = gw.listen("/sys/a1Tape/tape-1/thing/event/alarm/post");
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "/tapes/lines.jsonl", "speed": 0}))).await;
+    let mut reports = played(&gw, tape(dir.path(), json!({"file": "lines.jsonl", "speed": 0}))).await;
     assert_eq!(next(&mut reports).await, json!({"Number": 1, "Place": {"x": 1}}));
     let event: Json = serde_json::from_str(&events.text().await).unwrap();
     assert_eq!(event["params"]["value"], json!({"level": 9}));
@@ -132,7 +138,7 @@ async fn json_lines_play_values_and_events() {
 async fn lines_are_as_far_apart_as_they_were_recorded() {
     let dir = recorded("slow.csv", "time,Number\n1000,1\n1000.4,2\n");
     let gw = gateway().start().await;
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "/tapes/slow.csv"}))).await;
+    let mut reports = played(&gw, tape(dir.path(), json!({"file": "slow.csv"}))).await;
     next(&mut reports).await;
     let first = Instant::now();
     assert_eq!(next(&mut reports).await, json!({"Number": 2}));
@@ -143,7 +149,7 @@ async fn lines_are_as_far_apart_as_they_were_recorded() {
 async fn a_loop_begins_again_and_is_asked_for_what_was_played_last() {
     let dir = recorded("loop.csv", "time,Number\n10,1\n20,2\n5,3\n");
     let gw = gateway().start().await;
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "/tapes/loop.csv", "speed": 1000, "loop": true}))).await;
+    let mut reports = played(&gw, tape(dir.path(), json!({"file": "loop.csv", "speed": 1000, "loop": true}))).await;
     for round in 0..3 {
         for wanted in [1, 2, 3] {
             assert_eq!(next(&mut reports).await, json!({"Number": wanted}), "round {round}");
@@ -159,7 +165,7 @@ async fn a_loop_begins_again_and_is_asked_for_what_was_played_last() {
 async fn it_is_paused_and_goes_on_and_jumps_to_where_it_is_told() {
     let dir = recorded("hours.csv", "time,Number\n0,1\n3600,2\n7200,3\n7200.1,4\n90000,5\n");
     let gw = gateway().start().await;
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "/tapes/hours.csv"}))).await;
+    let mut reports = played(&gw, tape(dir.path(), json!({"file": "hours.csv"}))).await;
     assert_eq!(next(&mut reports).await, json!({"Number": 1}));
     call(&gw, "pause", vec![]).await.unwrap();
     call(&gw, "seek", seek(7_200.0)).await.unwrap();
@@ -182,7 +188,7 @@ async fn it_is_paused_and_goes_on_and_jumps_to_where_it_is_told() {
 async fn a_pause_holds_for_as_long_as_it_lasts() {
     let dir = recorded("pause.csv", "time,Number\n0,1\n0.3,2\n");
     let gw = gateway().start().await;
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "/tapes/pause.csv"}))).await;
+    let mut reports = played(&gw, tape(dir.path(), json!({"file": "pause.csv"}))).await;
     assert_eq!(next(&mut reports).await, json!({"Number": 1}));
     call(&gw, "pause", vec![]).await.unwrap();
     let began = Instant::now();
@@ -200,11 +206,11 @@ async fn a_pause_holds_for_as_long_as_it_lasts() {
 async fn a_thing_with_nothing_to_play_stays_inactive_and_the_others_play() {
     let dir = recorded("good.csv", "time,Number\n0,1\n1,2\n");
     let gw = gateway().start().await;
-    let setup = tape(dir.path(), json!({"file": "/tapes/good.csv", "loop": true}))
+    let setup = tape(dir.path(), json!({"file": "good.csv", "loop": true}))
         .thing("a1Tape", "gone", "replay")
-        .with_thing(|thing| thing.custom = Some(json!({"file": "/tapes/gone.csv"})))
+        .with_thing(|thing| thing.custom = Some(json!({"file": "gone.csv"})))
         .thing("a1Tape", "wrong", "replay")
-        .with_thing(|thing| thing.custom = Some(json!({"file": "/tapes/good.csv", "speed": "fast"})));
+        .with_thing(|thing| thing.custom = Some(json!({"file": "good.csv", "speed": "fast"})));
     let mut reports = played(&gw, setup).await;
     assert_eq!(next(&mut reports).await, json!({"Number": 1}));
     gw.online(&id()).await;
@@ -225,10 +231,10 @@ async fn a_driver_with_nothing_to_play_says_why() {
         }
     };
     for (custom, wanted) in [
-        (json!({"file": "/tapes/gone.csv"}), "the recording `/tapes/gone.csv`"),
-        (json!({"file": "/tapes/head.csv"}), "its head begins with `Number`"),
-        (json!({"file": "/tapes/head.txt"}), "/tapes/head.txt"),
-        (json!({"fiel": "/tapes/head.csv"}), "`custom.fiel` is unknown"),
+        (json!({"file": "gone.csv"}), "the recording `gone.csv`"),
+        (json!({"file": "head.csv"}), "its head begins with `Number`"),
+        (json!({"file": "head.txt"}), "head.txt"),
+        (json!({"fiel": "head.csv"}), "`custom.fiel` is unknown"),
     ] {
         let _reports = played(&gw, tape(dir.path(), custom)).await;
         eventually(wanted, || async { reason().contains("a1Tape/tape-1") && reason().contains(wanted) }).await;
@@ -244,11 +250,9 @@ async fn bad_lines_are_named_and_counted_and_the_rest_plays() {
     fs::write(tapes.join("bad.csv"), "time,Number,Extra\n1,10,x\nlater,20,\n3,30\n4,many,\n5,50,\n4,60,\n3,70,\n").unwrap();
     fs::write(dir.join("replay.wasm"), component("replay")).unwrap();
     fs::write(dir.join("tape.json"), TSL).unwrap();
-    let manifest = format!(
-        "[products.a1Tape]\ntsl = \"tape.json\"\n[[things]]\nproduct = \"a1Tape\"\nname = \"tape-1\"\ndriver = \"replay\"\n\
-         custom = {{ file = \"/tapes/bad.csv\", speed = 0 }}\n[drivers.replay]\ncomponent = \"replay.wasm\"\n\
-         grants.dirs = [{{ host = {tapes:?}, guest = \"/tapes\" }}]\n"
-    );
+    let manifest = "[products.a1Tape]\ntsl = \"tape.json\"\n[[things]]\nproduct = \"a1Tape\"\nname = \"tape-1\"\ndriver = \"replay\"\n\
+         custom = { file = \"tapes/bad.csv\", speed = 0 }\n[drivers.replay]\ncomponent = \"replay.wasm\"\n\
+         config = { fileList = [{ path = \"tapes/bad.csv\" }] }\n";
     fs::write(dir.join("ledge.toml"), manifest).unwrap();
     let args = ["up", ".", "--data", "data", "--listen", "127.0.0.1:0", "--gateway-monitor", "never"];
     let mut gateway = Process::start(command(dir, &args));
@@ -264,11 +268,11 @@ async fn bad_lines_are_named_and_counted_and_the_rest_plays() {
     assert_eq!(code, 0);
     for wanted in [
         "its column `Extra` is left out",
-        "/tapes/bad.csv:3: `later` is no time",
-        "/tapes/bad.csv:4: has 2 cells, and the head has 3",
-        "/tapes/bad.csv:5: ",
-        "/tapes/bad.csv:7: the time goes backwards",
-        "a1Tape/tape-1 has played `/tapes/bad.csv`: 4 lines, and 3 skipped",
+        "tapes/bad.csv:3: `later` is no time",
+        "tapes/bad.csv:4: has 2 cells, and the head has 3",
+        "tapes/bad.csv:5: ",
+        "tapes/bad.csv:7: the time goes backwards",
+        "a1Tape/tape-1 has played `tapes/bad.csv`: 4 lines, and 3 skipped",
     ] {
         assert!(said.contains(wanted), "nothing of {wanted} in\n{said}");
     }

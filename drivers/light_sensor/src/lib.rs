@@ -29,7 +29,12 @@ const PERIOD_MS: u64 = 2_000;
 
 impl Default for LightSensor {
     fn default() -> Self {
-        Self { illuminance_lx: Cell::new(START_LX), step_lx: Cell::new(STEP_LX), period_ms: Cell::new(PERIOD_MS), devices: RefCell::default() }
+        Self {
+            illuminance_lx: Cell::new(START_LX),
+            step_lx: Cell::new(STEP_LX),
+            period_ms: Cell::new(PERIOD_MS),
+            devices: RefCell::default(),
+        }
     }
 }
 

@@ -112,7 +112,13 @@ fn holds(now: &Set, rows: &Set) -> bool {
 fn set(component: &Digest) -> Set {
     let grants = Grants { gateway_info: true, ..Grants::default() };
     Set {
-        products: vec![Product { key: PRODUCT.to_owned(), name: "Gateway".to_owned(), tsl: TSL.to_owned(), tsl_ext: None, history_bytes: HISTORY_BYTES_USUAL }],
+        products: vec![Product {
+            key: PRODUCT.to_owned(),
+            name: "Gateway".to_owned(),
+            tsl: TSL.to_owned(),
+            tsl_ext: None,
+            history_bytes: HISTORY_BYTES_USUAL,
+        }],
         things: vec![Thing {
             product_key: PRODUCT.to_owned(),
             device_name: DEVICE.to_owned(),
@@ -121,7 +127,14 @@ fn set(component: &Digest) -> Set {
             tags: [].into(),
             custom: None,
         }],
-        drivers: vec![Driver { name: DRIVER.to_owned(), component: component.clone(), config: None, files: vec![], limits: Limits::of_driver(), grants }],
+        drivers: vec![Driver {
+            name: DRIVER.to_owned(),
+            component: component.clone(),
+            config: None,
+            files: vec![],
+            limits: Limits::of_driver(),
+            grants,
+        }],
         ..Set::default()
     }
 }

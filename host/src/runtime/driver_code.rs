@@ -140,7 +140,12 @@ impl Busy {
 }
 
 impl DriverCode {
-    pub(super) fn new(linker: &Linker<DriverState>, component: &Component, ticker: Arc<Ticker>, parts: DriverParts) -> wasmtime::Result<Self> {
+    pub(super) fn new(
+        linker: &Linker<DriverState>,
+        component: &Component,
+        ticker: Arc<Ticker>,
+        parts: DriverParts,
+    ) -> wasmtime::Result<Self> {
         let linked = linker.instantiate_pre(component)?;
         let pre = match component.get_export_index(None, BLOCKING_DRIVER) {
             Some(_) => Pre::Blocking(DriverBlockingPre::new(linked)?),
