@@ -12,6 +12,7 @@ mod guests;
 mod http;
 mod idle;
 mod load;
+mod modbus;
 mod process;
 mod reports;
 mod route;
@@ -71,6 +72,7 @@ enum Name {
     WasiHttpReuse,
     Route,
     Reports,
+    Modbus,
     Things,
     #[value(name = "durable-64")]
     Durable64,
@@ -140,6 +142,9 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Opt
     }
     if any(&[Name::Reports]) {
         rows.push(reports::measure(effort, guests, &scratch).await?);
+    }
+    if any(&[Name::Modbus]) {
+        rows.push(modbus::measure(effort, guests, &scratch).await?);
     }
     if any(&[Name::Things]) {
         rows.push(reports::measure_things(guests, &scratch).await?);

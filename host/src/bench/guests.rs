@@ -27,6 +27,8 @@ pub struct Guests {
     pub hello: Function,
     /// Reports as fast as it can: `tests/guests/reporter`.
     pub reporter: Driver,
+    /// Reads registers: `drivers/modbus`.
+    pub modbus: Driver,
     pub components: Arc<Components>,
 }
 
@@ -53,15 +55,12 @@ impl Guests {
                 http: None,
             });
         }
-        project.set.drivers.push(Driver {
-            name: "reporter".into(),
-            component: Source::Crate(root.join(REPORTER)),
-            config: None,
-            files: vec![],
-            limits: Limits::of_driver(),
-            grants: Grants::default(),
-        });
+        for (name, dir) in [("reporter", REPORTER), ("modbus", MODBUS)] {
+            let (component, limits, grants) = (Source::Crate(root.join(dir)), Limits::of_driver(), Grants::default());
+            project.set.drivers.push(Driver { name: name.into(), component, config: None, files: vec![], limits, grants });
+        }
         let mut built = build(project, Progress::of_stderr())?;
+        let modbus = built.set.drivers.pop().context("`modbus` was not built")?;
         let reporter = built.set.drivers.pop().context("`reporter` was not built")?;
         let hello = built.set.functions.pop().context("`hello` was not built")?;
         let relay = built.set.functions.pop().context("`relay` was not built")?;
@@ -71,7 +70,7 @@ impl Guests {
             Ok((digest.clone(), fs::read(path).with_context(|| format!("reading {}", path.display()))?))
         };
         let components = built.components.iter().map(read).collect::<anyhow::Result<_>>()?;
-        Ok(Self { demo: built.set, count, repeat, relay, hello, reporter, components: Arc::new(Components(components)) })
+        Ok(Self { demo: built.set, count, repeat, relay, hello, reporter, modbus, components: Arc::new(Components(components)) })
     }
 
     pub fn component(&self, digest: &Digest) -> anyhow::Result<&[u8]> {
@@ -96,6 +95,7 @@ const REPEAT: &str = "tests/guests/repeat";
 const RELAY: &str = "tests/guests/relay";
 const HELLO: &str = "tests/guests/http-hello";
 const REPORTER: &str = "tests/guests/reporter";
+const MODBUS: &str = "drivers/modbus";
 
 /// This repository, from wherever in it the command is typed.
 fn repository() -> anyhow::Result<PathBuf> {
