@@ -3,6 +3,7 @@
 //! A row for each thing, and for its history one for each chunk, under its thing's name and a number that grows with time.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -89,18 +90,37 @@ impl Things {
         // Not while what waits is on its way to the disk: it would be seen twice, or not at all.
         let _turn = self.disk.lock().await;
         let store = self.store.clone();
-        let read = tokio::task::spawn_blocking(move || thing.read_history(&store, from_ms, to_ms)).await;
-        let unreadable = |error: anyhow::Error| {
+        let read = tokio::task::spawn_blocking(move || thing.read_history(&store, from_ms..=to_ms, count_max)).await;
+        read.map_err(anyhow::Error::from).and_then(|read| read).map_err(|error| {
             tracing::error!("the history of thing `{id}` cannot be read: {error:#}");
             Fault::new(fault::READING_FILE, format!("the history of thing `{id}` cannot be read; the gateway's log says why"))
-        };
-        let mut reports = read.map_err(anyhow::Error::from).and_then(|read| read).map_err(unreadable)?;
-        let last_ms = reports.get(count_max.saturating_sub(1)).map(|last| last.time_ms);
-        let end = last_ms.and_then(|last_ms| reports.iter().skip(count_max).position(|it| it.time_ms != last_ms));
-        if let Some(end) = end {
-            reports.truncate(count_max + end);
+        })
+    }
+}
+
+/// Reports that were asked for, as they are found.
+struct Page {
+    times_ms: RangeInclusive<u64>,
+    count_max: usize,
+    reports: Vec<Report>,
+    is_all: bool,
+}
+
+impl Page {
+    /// Whether there may be more to add.
+    fn add(&mut self, chunk: &[u8]) -> Result<bool, history::Damaged> {
+        for report in history::read(chunk)? {
+            let is_full = self.reports.len() >= self.count_max && self.reports.last().is_some_and(|last| last.time_ms != report.time_ms);
+            if !self.times_ms.contains(&report.time_ms) {
+                continue;
+            }
+            if is_full {
+                self.is_all = false;
+                return Ok(false);
+            }
+            self.reports.push(report);
         }
-        Ok((reports, end.is_none()))
+        Ok(true)
     }
 }
 
@@ -173,25 +193,26 @@ impl Thing {
         Ok(())
     }
 
-    fn read_history(&self, store: &Store, from_ms: u64, to_ms: u64) -> anyhow::Result<Vec<Report>> {
-        let (prefix, mut after, mut reports) = (format!("{}/", self.id), None::<String>, Vec::new());
-        let mut add = |bytes: &[u8]| {
-            let read = history::read(bytes)?;
-            reports.extend(read.into_iter().filter(|it| (from_ms..=to_ms).contains(&it.time_ms)));
-            Ok::<_, history::Damaged>(())
-        };
+    /// Reads no more than it has to: a history may be much larger than a page of it.
+    fn read_history(&self, store: &Store, times_ms: RangeInclusive<u64>, count_max: usize) -> anyhow::Result<(Vec<Report>, bool)> {
+        let mut page = Page { times_ms, count_max, reports: Vec::new(), is_all: true };
+        let (prefix, mut after) = (format!("{}/", self.id), None::<String>);
         loop {
             let rows = store.list_some(Table::History, &prefix, after.as_deref(), ROWS_AT_ONCE)?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             for (key, row) in &rows {
-                add(row).with_context(|| format!("row `{key}`"))?;
+                if !page.add(row).with_context(|| format!("row `{key}`"))? {
+                    return Ok((page.reports, page.is_all));
+                }
             }
         }
         for bytes in self.state.lock().history.waiting() {
-            add(bytes)?;
+            if !page.add(bytes)? {
+                break;
+            }
         }
-        Ok(reports)
+        Ok((page.reports, page.is_all))
     }
 
     fn row_key(&self, number: u64) -> String {
