@@ -5,6 +5,7 @@ mod log;
 mod plant;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ledge::name::ThingId;
 use ledge::thing::Presence;
@@ -12,7 +13,7 @@ use ledge::thing::fault::{self, Fault};
 use ledge::thing::value::{Property, Value};
 use serde_json::{Value as Json, json};
 
-use crate::harness::{Listener, Setup, TestGateway, eventually, gateway};
+use crate::harness::{Listener, Setup, TestGateway, eventually, gateway, repository};
 use plant::{Plant, Seen, Unit};
 
 const PRODUCT: &str = "a1Modbus";
@@ -267,6 +268,59 @@ async fn a_thousand_neighbouring_registers_are_read_in_ten_requests_and_reported
     let seen = plant.take_seen();
     assert!(seen.len() <= 10, "{} requests: {seen:?}", seen.len());
     assert_eq!(seen.iter().map(|request| usize::from(request.count)).sum::<usize>(), 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_does_not_wait_for_the_polls() {
+    let names: Vec<String> = (0..1_000).map(|at| format!("r{at}")).collect();
+    let mut rows: Vec<Row> = names.iter().enumerate().map(|(at, name)| (name.as_str(), "r", int(), holding(at as u16))).collect();
+    rows.push(("coil", "rw", boolean(), json!({"area": "coil", "address": 0})));
+    let slow = Unit { delay: Duration::from_millis(200), ..unit(&[]) };
+    let plant = Plant::start([(1, slow)]).await;
+    let gw = setup(&rows, json!({"interval_ms": NEVER_MS})).device("d", plant.address, 1).start().await;
+    set(&gw, "d", &[("coil", Value::Bool(true))]).await.unwrap();
+    assert_eq!(get(&gw, "d", "coil").await.unwrap(), Value::Bool(true));
+    let polls = codes(&plant.take_seen()).into_iter().filter(|code| *code == 3).count();
+    assert!(polls < 8, "a round of polls was done first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_project_reads_and_writes_its_pump() {
+    let project = ledge::config::manifest::load(&repository().join("drivers/modbus")).unwrap();
+    let mut setup = gateway().driver("modbus", "modbus");
+    let mut unit = unit(&[]);
+    (unit.coils[0], unit.discrete[0]) = (true, true);
+    unit.input[..5].copy_from_slice(&[123, 0, 0x4148, 1, 2]);
+    unit.input[0x20..0x22].copy_from_slice(&[0x4142, 0x3700]);
+    (unit.holding[0x10], unit.holding[0x11]) = (500, 0x0020);
+    let plant = Plant::start([(1, unit.clone()), (2, unit)]).await;
+    // The same, but for the component, which is built already, and the port.
+    setup.set.products = project.set.products;
+    setup.set.things = project.set.things;
+    setup.set.things.iter_mut().for_each(|thing| thing.custom.as_mut().unwrap()["port"] = json!(plant.address.port()));
+    let config = project.set.drivers[0].config.clone();
+    let setup = setup.with_driver(|driver| {
+        driver.config = config;
+        driver.grants.tcp = vec![plant.address.to_string().parse().unwrap()];
+    });
+    let gw = setup.start().await;
+    let pump = ThingId::new("a1Pump", "pump-1");
+    eventually("every value", || async { gw.gateway.things.get(&pump).unwrap().values().len() == 8 }).await;
+    let values = gw.gateway.things.get(&pump).unwrap().values();
+    for (property, value) in [
+        ("Running", Value::Bool(true)),
+        ("Leak", Value::Bool(true)),
+        ("Pressure", Value::Double(1.23)),
+        ("Flow", Value::Float(12.5)),
+        ("Volume", Value::Double(65_538.0)),
+        ("Speed", Value::Double(50.0)),
+        ("Mode", Value::Enum(2)),
+        ("SerialNumber", Value::Text("AB7".into())),
+    ] {
+        assert_eq!(values[property].value, value, "{property}");
+    }
+    gw.gateway.things.set_properties(&pump, vec![Property::new("Mode", Value::Enum(1))]).await.unwrap();
+    assert_eq!(plant.unit(1).holding[0x11], 0x0010);
 }
 
 #[tokio::test(flavor = "multi_thread")]

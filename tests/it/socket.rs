@@ -65,7 +65,7 @@ async fn udp_peer() -> SocketAddr {
 async fn a_driver_talks_tcp_to_a_granted_address_and_to_no_other() {
     let (peer, other) = (tcp_peer().await, tcp_peer().await);
     let gw = start(|driver| driver.grants.tcp = grant(peer)).await;
-    for kind in ["tcp", "std-tcp"] {
+    for kind in ["tcp", "sdk-tcp", "std-tcp"] {
         assert_eq!(tell(&gw, format!("{kind} {peer}")).await.unwrap(), "pong", "{kind}");
         let refused = tell(&gw, format!("{kind} {other}")).await.unwrap().to_lowercase();
         assert!(refused.contains("denied"), "{kind}: {refused}");
@@ -76,6 +76,23 @@ async fn a_driver_talks_tcp_to_a_granted_address_and_to_no_other() {
     assert!(tell(&gw, format!("udp {peer}")).await.unwrap().contains("AccessDenied"));
     assert!(tell(&gw, "listen 127.0.0.1:0".into()).await.unwrap().contains("AccessDenied"));
     gw.audited("udp a socket").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_given_up_loses_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        for part in ["po", "ng!"] {
+            let mut asked = [0; 4];
+            client.read_exact(&mut asked).await.unwrap();
+            client.write_all(part.as_bytes()).await.unwrap();
+        }
+    });
+    let gw = start(|driver| driver.grants.tcp = grant(peer)).await;
+    let said = tell(&gw, format!("late {peer}")).await.unwrap();
+    assert_eq!(said, "true pong Err(UnexpectedEof)");
 }
 
 #[tokio::test(flavor = "multi_thread")]

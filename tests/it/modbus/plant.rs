@@ -1,9 +1,11 @@
 //! A Modbus server with devices behind it, on tokio-modbus: it keeps what is written, and notes what is asked.
 
 use std::collections::BTreeMap;
-use std::future::{Ready, ready};
+use std::future::ready;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -26,6 +28,8 @@ pub struct Unit {
     pub input: Vec<u16>,
     /// It answers nothing.
     pub is_silent: bool,
+    /// How long it takes to answer.
+    pub delay: Duration,
     /// It knows no such functions.
     pub unknown: Vec<u8>,
 }
@@ -49,7 +53,8 @@ pub struct Seen {
 impl Unit {
     pub fn new(size: usize) -> Self {
         let (bits, registers) = (vec![false; size], vec![0; size]);
-        Self { coils: bits.clone(), discrete: bits, holding: registers.clone(), input: registers, is_silent: false, unknown: vec![] }
+        let (coils, holding) = (bits.clone(), registers.clone());
+        Self { coils, discrete: bits, holding, input: registers, is_silent: false, delay: Duration::ZERO, unknown: vec![] }
     }
 }
 
@@ -114,17 +119,19 @@ impl Service for Devices {
     type Request = SlaveRequest<'static>;
     type Response = Option<Response>;
     type Exception = ExceptionCode;
-    type Future = Ready<Result<Option<Response>, ExceptionCode>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Option<Response>, ExceptionCode>> + Send>>;
 
     fn call(&self, SlaveRequest { slave, request }: Self::Request) -> Self::Future {
         let code = request.function_code().value();
         let (start, count) = place(&request);
         self.seen.lock().unwrap().push(Seen { unit: slave, code, start, count });
         let mut units = self.units.lock().unwrap();
-        ready(match units.get_mut(&slave).filter(|unit| !unit.is_silent) {
-            Some(unit) if unit.unknown.contains(&code) => Err(ExceptionCode::IllegalFunction),
-            Some(unit) => unit.answer(request).map(Some),
-            None => Ok(None),
+        let Some(unit) = units.get_mut(&slave).filter(|unit| !unit.is_silent) else { return Box::pin(ready(Ok(None))) };
+        let delay = unit.delay;
+        let answer = if unit.unknown.contains(&code) { Err(ExceptionCode::IllegalFunction) } else { unit.answer(request).map(Some) };
+        Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            answer
         })
     }
 }

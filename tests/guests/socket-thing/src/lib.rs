@@ -1,7 +1,7 @@
 //! A driver that opens sockets: the argument `text` of its service `echo` says which, and the answer says what came of it.
 //!
-//! `tcp ADDRESS` sends `ping` and gives what comes back, `std-tcp` does it with the standard library (WASI 0.2), `udp` and `std-udp` do it
-//! with a datagram; `listen ADDRESS` gives the address that it listens on, `listen any` does it without binding, and `accept` gives what the next
+//! `tcp ADDRESS` sends `ping` and gives what comes back, `sdk-tcp` does it with the SDK, `std-tcp` with the standard library (WASI 0.2), `udp` and
+//! `std-udp` do it with a datagram; `late ADDRESS` gives up its first read, says `more`, and reads again; `listen ADDRESS` gives the address that it listens on, `listen any` does it without binding, and `accept` gives what the next
 //! client sends; `udp-bind ADDRESS`; `name HOST` looks a name up, `std-name` with WASI 0.2; `churn ADDRESS` opens and closes 200 connections;
 //! `hoard ADDRESS` opens connections, drops their sockets and keeps their streams.
 //!
@@ -12,7 +12,11 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream, ToSocketAddrs, UdpSocket};
+<<<<<<< HEAD
 use std::rc::Rc;
+=======
+use std::time::Duration;
+>>>>>>> w-modbus
 
 use ledge_sdk::bindings::driver::wasi::sockets::ip_name_lookup::resolve_addresses;
 use ledge_sdk::bindings::driver::wasi::sockets::types::{
@@ -24,7 +28,7 @@ use ledge_sdk::device::Driver;
 use ledge_sdk::listen::{Connection, Listener};
 use ledge_sdk::thing_access::{self, Thing};
 use ledge_sdk::value::Properties;
-use ledge_sdk::{Error, Fault, ThingId};
+use ledge_sdk::{Error, Fault, ThingId, clock, tcp};
 
 ledge_sdk::driver!(SocketThing);
 
@@ -61,6 +65,8 @@ impl SocketThing {
         let (what, target) = text.split_once(' ').unwrap_or((text, ""));
         match what {
             "tcp" => exchange(&connect(target).await?).await,
+            "sdk-tcp" => sdk_tcp(target).await.map_err(|error| code(error.kind())),
+            "late" => late(target).await.map_err(|error| error.to_string()),
             "std-tcp" => std_tcp(target).map_err(|error| error.to_string()),
             "udp" => udp(target).await,
             "std-udp" => std_udp(target).map_err(|error| error.to_string()),
@@ -178,6 +184,25 @@ async fn exchange(socket: &TcpSocket) -> Result<String, String> {
     drop(received);
     ended.await.map_err(code)?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+async fn sdk_tcp(target: &str) -> std::io::Result<String> {
+    let mut stream = tcp::TcpStream::connect(target.parse().expect("a test gives an address")).await?;
+    stream.write_all(b"ping").await?;
+    let mut answer = [0; 64];
+    let length = stream.read(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
+}
+
+async fn late(target: &str) -> Result<String, Error> {
+    let mut stream = tcp::TcpStream::connect(target.parse()?).await?;
+    stream.write_all(b"ping").await?;
+    let mut answer = [0; 4];
+    let first = clock::timeout(Duration::from_millis(50), stream.read_exact(&mut answer)).await;
+    stream.write_all(b"more").await?;
+    stream.read_exact(&mut answer).await?;
+    let end = stream.read_exact(&mut [0; 4]).await.map_err(|error| error.kind());
+    Ok(format!("{} {} {end:?}", first.is_err(), String::from_utf8_lossy(&answer)))
 }
 
 async fn churn(target: &str) -> Result<String, String> {
