@@ -12,11 +12,8 @@
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream, ToSocketAddrs, UdpSocket};
-<<<<<<< HEAD
 use std::rc::Rc;
-=======
 use std::time::Duration;
->>>>>>> w-modbus
 
 use ledge_sdk::bindings::driver::wasi::sockets::ip_name_lookup::resolve_addresses;
 use ledge_sdk::bindings::driver::wasi::sockets::types::{
