@@ -89,6 +89,9 @@ pub struct Deploy {
     is_incomplete: AtomicBool,
 }
 
+/// What is to become of a product, by what it is now; or why nothing can.
+pub type MakeProduct<'a> = Box<dyn FnOnce(Option<&set::Product>) -> Result<Option<set::Product>, String> + Send + 'a>;
+
 /// A function that is ready, or why it cannot be.
 type Made = Result<MadeFunction, String>;
 
@@ -320,13 +323,13 @@ impl Deploy {
         Ok(is_there.then_some(report))
     }
 
-    /// Adds a product to what is there or changes it, or with `None` takes it away. `None`: there is no such product.
-    pub async fn change_product(&self, key: &str, product: Option<set::Product>, who: &str) -> Result<Option<Report>, DeployError> {
+    /// Makes a product of what is there of that key, or takes it away. `None`: there is no such product.
+    pub async fn change_product(&self, key: &str, make: MakeProduct<'_>, who: &str) -> Result<Option<Report>, DeployError> {
         let change = |state: &mut State| {
             let products = &mut state.set.products;
-            let before = products.len();
-            products.retain(|row| row.key != key);
-            let is_there = product.is_some() || products.len() < before;
+            let before = products.iter().position(|row| row.key == key).map(|at| products.remove(at));
+            let product = make(before.as_ref()).map_err(|wrong| DeployError::Refused(vec![wrong]))?;
+            let is_there = product.is_some() || before.is_some();
             products.extend(product);
             Ok::<_, DeployError>(is_there)
         };
@@ -560,7 +563,7 @@ impl Deploy {
         let guest = Arc::new(guest);
         let log = Arc::new(GuestLog::new(guest.clone(), row.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(row.config.as_ref(), set.things.iter().filter(|thing| thing.driver == row.name)));
-        let driver = Deployed { row: row.clone(), code, guest, log, config, things: self.parts.things.clone() };
+        let driver = Deployed { row: row.clone(), code, guest, log, config, models: models(row, set), things: self.parts.things.clone() };
         if !is_old {
             driver.try_start().await.map_err(|reason| format!("it does not start: {reason}"))?;
         }
@@ -698,6 +701,14 @@ pub async fn compile_missing(deploy: Arc<Deploy>) {
 fn guests(set: &mut Set) -> impl Iterator<Item = (String, &mut Grants)> {
     let functions = set.functions.iter_mut().map(|row| (format!("function {}", row.name), Arc::make_mut(&mut row.grants)));
     functions.chain(set.drivers.iter_mut().map(|row| (format!("driver {}", row.name), &mut row.grants)))
+}
+
+/// What a driver may have read of the products of its things.
+fn models(row: &set::Driver, set: &Set) -> Vec<Digest> {
+    let own: HashSet<&str> = set.things.iter().filter(|thing| thing.driver == row.name).map(|thing| thing.product_key.as_str()).collect();
+    let mut own: Vec<_> = set.products.iter().filter(|product| own.contains(product.key.as_str())).collect();
+    own.sort_by_key(|product| &product.key);
+    own.iter().map(|product| Digest::of(format!("{}\0{}\0{:?}", product.key, product.tsl, product.tsl_ext).as_bytes())).collect()
 }
 
 fn rows<T: serde::de::DeserializeOwned>(store: &Store, table: Table) -> anyhow::Result<Vec<T>> {

@@ -14,7 +14,7 @@ use crate::capability::thing_access::DriverConfig;
 use crate::capability::wasi::GuestLog;
 use crate::function::Failure;
 use crate::runtime::{DriverCode, DriverSpec};
-use crate::set;
+use crate::set::{self, Digest};
 use crate::supervisor::{Change, Ended, Order, Orders, Resident, Residents};
 use crate::thing::{BoxFuture, Device, Things};
 use handle::{DriverLife, Handle};
@@ -29,6 +29,8 @@ pub struct Deployed {
     pub guest: Arc<Guest>,
     pub log: Arc<GuestLog>,
     pub config: Arc<DriverConfig>,
+    /// The models of its things, with their ext info, by their digests.
+    pub models: Vec<Digest>,
     pub things: Arc<Things>,
 }
 
@@ -77,9 +79,11 @@ impl Resident for Deployed {
     fn change(&self, new: &Self) -> Change {
         let is_same_code = {
             let set::Driver { name, component, config: _, files: _, limits, grants } = &self.row;
-            // What has no directory of files cannot be given one.
+            // What has no directory of files cannot be given one, and what a driver has read of a model it reads once.
             let has_files = self.row.files.is_empty() == new.row.files.is_empty();
-            has_files && (name, component, limits, grants) == (&new.row.name, &new.row.component, &new.row.limits, &new.row.grants)
+            has_files
+                && self.models == new.models
+                && (name, component, limits, grants) == (&new.row.name, &new.row.component, &new.row.limits, &new.row.grants)
         };
         let is_same_config = self.config.whole == new.config.whole && self.row.files == new.row.files;
         match (is_same_code, is_same_config) {

@@ -85,6 +85,11 @@ impl<R> Orders<R> {
         }
     }
 
+    /// Whether something else is wanted than what was seen last.
+    fn has_news(&self) -> bool {
+        self.0.has_changed().unwrap_or(true)
+    }
+
     /// Who is to run, if anybody.
     fn seen(&mut self) -> Option<Arc<R>> {
         match &*self.0.borrow_and_update() {
@@ -266,6 +271,11 @@ impl<R: Resident> Supervisor<R> {
                 Ok(Ended::Returned) => "`run` returned".to_owned(),
                 Err(failure) => printable(&failure.message),
             };
+            if orders.has_news() {
+                // What ended is not what is wanted now, which begins with a clean record.
+                self.failures = Failures::new(*self.failures.policy());
+                continue;
+            }
             match self.failures.ended(began, Instant::now()) {
                 Verdict::Quarantine => return self.quarantine(&*deployed, reason),
                 Verdict::StartAgainAfter(wait) => self.wait(&*deployed, wait, reason, &mut orders).await,
@@ -280,10 +290,9 @@ impl<R: Resident> Supervisor<R> {
         deployed.is_away(&format!("it ended: {reason}; it starts again in {} ms", wait.as_millis()));
         *self.life.condition.lock() = Condition::Waiting { reason };
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
+            () = tokio::time::sleep(wait) => drop(self.life.restarts.fetch_add(1, Relaxed)),
             _ = orders.next() => {}
         }
-        self.life.restarts.fetch_add(1, Relaxed);
     }
 
     fn quarantine(&self, deployed: &R, reason: String) {

@@ -10,7 +10,7 @@ mod state;
 pub mod tsl;
 pub mod value;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -115,10 +115,15 @@ impl Things {
         let old = self.table.load();
         let products: HashMap<_, _> = products.into_iter().map(|product| (product.row.key.clone(), product)).collect();
         let mut table = Table { products, ..Table::default() };
+        let mut left_out = HashSet::new();
         for row in rows {
             // `deploy` refuses a set whose thing has no product.
-            let Some(product) = table.products.get(&row.product_key).cloned() else { continue };
             let id = ThingId::new(&row.product_key, &row.device_name);
+            let Some(product) = table.products.get(&row.product_key).cloned() else {
+                // Its product cannot be read now. What is remembered of it is not to be deleted.
+                left_out.insert(id);
+                continue;
+            };
             if let Some(local_name) = &row.local_name {
                 table.local_names.insert((row.product_key.clone(), local_name.clone()), id.clone());
             }
@@ -126,17 +131,25 @@ impl Things {
                 let stored = self.stored.lock().remove(&id).unwrap_or_default();
                 Arc::new(Mutex::new(State::restored(stored, &product.tsl)))
             };
-            let state = old.things.get(&id).map_or_else(restored, |thing| thing.state.clone());
+            let state = old.things.get(&id).map_or_else(restored, |thing| {
+                if thing.product.row != product.row {
+                    thing.state.lock().adapt(&product.tsl);
+                }
+                thing.state.clone()
+            });
             table.things.insert(id.clone(), Arc::new(Thing { id, row, product, state }));
         }
         for (id, gone) in &old.things {
-            if !table.things.contains_key(id) {
+            if !table.things.contains_key(id) && !left_out.contains(id) {
                 *gone.state.lock() = State::default();
                 self.gone.lock().push(id.clone());
             }
         }
         // What is left here is of things that were taken away when nothing could be written any more.
-        self.gone.lock().extend(std::mem::take(&mut *self.stored.lock()).into_keys());
+        let (kept, gone): (HashMap<_, _>, HashMap<_, _>) =
+            std::mem::take(&mut *self.stored.lock()).into_iter().partition(|(id, _)| left_out.contains(id));
+        *self.stored.lock() = kept;
+        self.gone.lock().extend(gone.into_keys());
         self.is_changed.store(true, Relaxed);
         self.table.store(Arc::new(table));
     }

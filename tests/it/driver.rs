@@ -395,6 +395,19 @@ async fn a_driver_is_told_of_its_new_configuration_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_driver_whose_products_have_another_model_starts_again() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let mut status = gw.listen("/as/mqtt/status/a1Echo/echo-1");
+    let mut setup = gateway().echo_thing("echo-1");
+    setup.set.products[0].tsl_ext = Some(json!({"properties": [{"identifier": "Number", "customize": {"address": 1}}]}).to_string());
+    gw.deploy(setup).await.unwrap();
+    for wanted in ["offline", "online"] {
+        let body: Json = serde_json::from_str(&status.text().await).unwrap();
+        assert_eq!(body["status"], wanted);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_driver_that_does_not_take_its_new_configuration_starts_again_with_it() {
     let gw = gateway().echo_thing("echo-1").start().await;
     gw.gateway.things.set_properties(&echo_1(), number("Number", 7)).await.unwrap();
@@ -434,6 +447,17 @@ async fn the_files_of_a_configuration_are_read_by_their_paths_and_change_under_a
     let gw = gw.restart().await;
     gw.online(&echo_1()).await;
     assert_eq!(read(&gw, "maps/device_config.json").await, "two");
+    // A file may become a directory, and the other way round.
+    let mut setup = gateway().echo_thing("echo-1");
+    let content = setup.component(b"three".to_vec());
+    let setup = setup.with_driver(|driver| {
+        driver.config = Some(json!({"fileList": [{"path": "maps"}]}));
+        driver.files = vec![set::ConfigFile { path: "maps".into(), content }];
+    });
+    gw.deploy(setup).await.unwrap();
+    eventually("the file in the directory's place", || async { read(&gw, "maps").await == "three" }).await;
+    gw.deploy(with_file("four")).await.unwrap();
+    eventually("the directory in the file's place", || async { read(&gw, "maps/device_config.json").await == "four" }).await;
     // None of it is left when the driver has no files any more.
     gw.deploy(gateway().echo_thing("echo-1")).await.unwrap();
     assert_ne!(read(&gw, "maps/device_config.json").await, "two");
@@ -472,4 +496,15 @@ async fn a_driver_gets_no_hold_of_another_ones_thing() {
     let tried = call(&gw, "echo-1", "steal", text("theirs")).await.unwrap();
     assert_eq!(tried[0].value.to_text(), "109000 109000");
     call(&gw, "theirs", "echo", text("still theirs")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_lamp_of_a_driver_that_takes_no_changes_comes_online_all_the_same() {
+    let lamps = |names: &[&str]| {
+        let setup = gateway().product("a1Light", include_str!("../../sample-functions/tsl/a1Light.json")).driver("light", "light");
+        names.iter().fold(setup, |setup, name| setup.thing("a1Light", name, "light"))
+    };
+    let gw = lamps(&["lamp-1"]).start().await;
+    gw.deploy(lamps(&["lamp-1", "lamp-2"])).await.unwrap();
+    gw.online(&ThingId::new("a1Light", "lamp-1")).await;
 }

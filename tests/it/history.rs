@@ -24,7 +24,7 @@ async fn call(gw: &TestGateway, service: &'static str, arguments: Vec<Property>)
 }
 
 async fn history(gw: &TestGateway) -> Vec<Report> {
-    gw.gateway.things.history(&echo(), 0, u64::MAX, usize::MAX).await.unwrap().0
+    gw.gateway.things.history(&echo(), 0..=u64::MAX, 0, usize::MAX).await.unwrap().0
 }
 
 fn numbers(reports: &[Report]) -> Vec<i32> {
@@ -69,21 +69,21 @@ async fn history_is_asked_by_time_range_and_page_by_page() {
         report(&gw, number).await;
     }
     let all = history(&gw).await;
-    let (mut from, mut paged, mut pages) = (0, Vec::new(), 0);
+    let (mut cursor, mut paged, mut pages) = (0, Vec::new(), 0);
     loop {
-        let path = format!("/ledge/v1/things/a1Echo/echo-1/history?from={from}&count=7");
+        let path = format!("/ledge/v1/things/a1Echo/echo-1/history?cursor={cursor}&count=7");
         let page = body(&gw.admin().send(hyper::Method::GET, &path, &[], "".into()).await.unwrap());
         paged.extend(page["reports"].as_array().unwrap().iter().map(|it| it["properties"]["Number"].as_i64().unwrap() as i32));
         pages += 1;
         match page["next"].as_u64() {
-            Some(next) => from = next,
+            Some(next) => cursor = next,
             None => break,
         }
     }
     assert_eq!(paged, numbers(&all));
-    assert!(pages <= 5, "{pages}");
-    let (some, is_all) = gw.gateway.things.history(&echo(), all[10].time_ms, all[20].time_ms, 1_000).await.unwrap();
-    assert!(is_all);
+    assert_eq!(pages, 5);
+    let (some, next) = gw.gateway.things.history(&echo(), all[10].time_ms..=all[20].time_ms, 0, 1_000).await.unwrap();
+    assert_eq!(next, None);
     let expected: Vec<Report> = all.iter().filter(|it| (all[10].time_ms..=all[20].time_ms).contains(&it.time_ms)).cloned().collect();
     assert_eq!(some, expected);
     let wrong = gw.admin().send(hyper::Method::GET, "/ledge/v1/things/a1Echo/echo-1/history?count=0", &[], "".into()).await.unwrap();
@@ -141,4 +141,53 @@ async fn the_command_line_shows_what_a_thing_reported() {
     assert_eq!(listed["reports"][0]["properties"], json!({"Number": 42}));
     let wrong = ledge(data, &["history", "a1Echo/echo-1", "--from", "soon", "--data", "."]).await;
     assert!(wrong.stderr.contains("`soon` is no time"), "{}", wrong.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_reported_just_before_a_stop_is_there_after_it() {
+    let mut gw = gateway().echo_thing("echo-1").start().await;
+    for round in 0..4 {
+        // The writer is at work by itself meanwhile.
+        for number in 0..20 {
+            report(&gw, round * 20 + number).await;
+        }
+        gw = gw.restart().await;
+        gw.online(&echo()).await;
+        assert_eq!(numbers(&history(&gw).await), (0..(round + 1) * 20).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_larger_than_the_limit_is_kept_and_nothing_else() {
+    let mut setup = gateway().echo_thing("echo-1");
+    let tsl = include_str!("harness/echo.json").replace(r#""length": "64""#, r#""length": "9000""#);
+    setup.set.products[0].tsl = tsl;
+    setup.set.products[0].history_bytes = 4_000;
+    let gw = setup.start().await;
+    report(&gw, 1).await;
+    let gw = gw.restart().await;
+    gw.online(&echo()).await;
+    let text = vec![Property::new("Text", Value::Text("x".repeat(9_000)))];
+    gw.gateway.things.set_properties(&echo(), text.clone()).await.unwrap();
+    let gw = gw.restart().await;
+    let kept = history(&gw).await;
+    assert_eq!(kept.iter().map(|it| &it.values).collect::<Vec<_>>(), [&text]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_product_without_a_history_keeps_none_and_a_new_model_keeps_what_it_has_a_place_for() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    report(&gw, 7).await;
+    let mut setup = gateway().echo_thing("echo-1");
+    let tsl = include_str!("harness/echo.json").replacen(
+        r#""dataType": {"type": "int", "specs": {"min": "0", "max": "100"}}"#,
+        r#""dataType": {"type": "text"}"#,
+        1,
+    );
+    setup.set.products[0].tsl = tsl;
+    setup.set.products[0].history_bytes = 0;
+    gw.deploy(setup).await.unwrap();
+    assert_eq!(gw.gateway.things.get(&echo()).unwrap().values()["Number"].value, Value::Text("7".into()));
+    let gw = gw.restart().await;
+    assert_eq!(history(&gw).await, []);
 }

@@ -199,11 +199,11 @@ async fn one_connection_more_than_the_limit_is_closed_and_its_place_is_free_once
 async fn a_driver_that_keeps_too_many_connections_has_a_fault_and_not_an_end() {
     let gw = start(|driver| {
         driver.grants.listen = plain("127.0.0.1:*");
-        driver.limits.handles = 32;
+        driver.limits.handles = 64;
     })
     .await;
     let address = tell(&gw, "open 127.0.0.1:0").await.unwrap();
-    let clients = futures_util::future::join_all((0..40).map(|_| connect(LOCALHOST, &address)));
+    let clients = futures_util::future::join_all((0..60).map(|_| connect(LOCALHOST, &address)));
     let (said, _clients) = tokio::join!(tell(&gw, "collect"), clients);
     let said = said.unwrap();
     assert!(said.starts_with("110002 ") && said.contains("handles"), "{said}");

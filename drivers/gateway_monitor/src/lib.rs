@@ -6,11 +6,11 @@
 mod counters;
 mod figures;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use ledge_sdk::device::Driver;
-use ledge_sdk::thing_access::{self, DriverConfig, Thing};
+use ledge_sdk::thing_access::{self, DeviceInfo, DriverConfig, Thing};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId, clock, gateway_info};
 
@@ -20,6 +20,8 @@ struct GatewayMonitor {
     period_ms: Cell<u64>,
     /// Whether it was said that the model takes not all of the figures.
     is_refusal_said: Cell<bool>,
+    /// Those that it serves.
+    devices: RefCell<Vec<DeviceInfo>>,
 }
 
 const PERIOD_MS: u64 = 10_000;
@@ -28,7 +30,7 @@ const PERIOD_MS_MIN: u64 = 1_000;
 
 impl Default for GatewayMonitor {
     fn default() -> Self {
-        Self { period_ms: Cell::new(PERIOD_MS), is_refusal_said: Cell::new(false) }
+        Self { period_ms: Cell::new(PERIOD_MS), is_refusal_said: Cell::new(false), devices: RefCell::default() }
     }
 }
 
@@ -40,6 +42,7 @@ impl Driver for GatewayMonitor {
         for device in &config.devices {
             gateways.push(Thing::register(device).await?);
         }
+        self.devices.replace(config.devices);
         loop {
             match gateway_info::get().await {
                 Ok(info) => self.report(&gateways, &figures::properties(&info)).await?,
@@ -65,6 +68,9 @@ impl Driver for GatewayMonitor {
     }
 
     async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
+        if config.devices != *self.devices.borrow() {
+            return Err(Fault::new(Fault::UNKNOWN, "other things are there at the next start"));
+        }
         self.configure(&config);
         Ok(())
     }

@@ -206,10 +206,11 @@ pub trait Driver: Default + 'static {
     /// - `light_switch` is `LightSwitch`, Light switch: `false` is off, `true` is on.
     async fn turn(&self, thing: &ThingId, light_switch: bool) -> Result<TurnOutput, Fault>;
 
-    /// The configuration was changed while the driver runs. Unless it is given, the change is taken up with the next start.
+    /// The configuration, or the list of devices, was changed while the driver runs. A driver that takes it over answers `Ok`; one that
+    /// does not is started again with it, and so it is unless this is given.
     async fn config_changed(&self, config: thing_access::DriverConfig) -> Result<(), Fault> {
         let _ = config;
-        Ok(())
+        Err(Fault::new(Fault::UNKNOWN, "the driver takes changes of its configuration up when it starts"))
     }
 }
 

@@ -26,6 +26,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use ledge_sdk::device::Driver;
@@ -93,26 +94,28 @@ impl Driver for Modbus {
         device.orders.ask(device.at, |answer| What::Set(values, answer)).await
     }
 
-    /// Takes over settings and polling intervals. Devices that are new, or somewhere else now, wait for the next start.
+    /// Takes over settings and polling intervals. For devices that are new, gone, or somewhere else now, the driver is started again.
     async fn config_changed(&self, config: DriverConfig) -> Result<(), Fault> {
         let settings = Settings::read(&config).map_err(|wrong| Fault::new(Fault::INVALID_PARAM, wrong))?;
-        self.settings.set(settings);
-        for info in config.devices {
-            let id = ThingId::new(&info.product_key, &info.device_name);
-            let known = self.devices.borrow().get(&id).cloned();
-            match (known, Place::read(&info.custom)) {
-                (Some(known), Ok(place)) if (place.server, place.unit) == (known.place.server, known.place.unit) => {
-                    known.orders.give(known.at, What::Interval(place.interval.unwrap_or(settings.interval)))?;
-                }
-                (_, Err(wrong)) => println!("device `{id}` stays as it was: {wrong}"),
-                (_, Ok(_)) => println!("device `{id}` is served as configured after the driver's next start"),
-            }
+        let intervals = config.devices.iter().map(|info| self.same_place(info)).collect::<Option<Vec<_>>>();
+        let intervals = intervals.filter(|intervals| intervals.len() == self.devices.borrow().len());
+        let moved = || Fault::new(Fault::UNKNOWN, "other devices, or some in other places, are there at the next start");
+        for (known, interval) in intervals.ok_or_else(moved)? {
+            known.orders.give(known.at, What::Interval(interval.unwrap_or(settings.interval)))?;
         }
+        self.settings.set(settings);
         Ok(())
     }
 }
 
 impl Modbus {
+    /// A device that is served where it is configured to be, and how often it is to be read now.
+    fn same_place(&self, info: &DeviceInfo) -> Option<(Rc<Known>, Option<Duration>)> {
+        let known = self.devices.borrow().get(&ThingId::new(&info.product_key, &info.device_name)).cloned()?;
+        let place = Place::read(&info.custom).ok()?;
+        ((place.server, place.unit) == (known.place.server, known.place.unit)).then_some((known, place.interval))
+    }
+
     fn device(&self, id: &ThingId) -> Result<Rc<Known>, Fault> {
         let device = self.devices.borrow().get(id).cloned();
         device.ok_or_else(|| Fault::new(Fault::DEVICE_UNREGISTER, format!("`{id}` is not served; the driver's log says why")))

@@ -78,6 +78,11 @@ impl Peer {
     pub async fn hear(&self) -> Option<Event> {
         loop {
             let event = self.frames.borrow_mut().next();
+            // Pongs wait as well.
+            if self.frames.borrow().waiting() > OUTGOING_BYTES_MAX {
+                self.connection.close();
+                return None;
+            }
             self.wake_writer();
             match event {
                 Some(Event::Text(_) | Event::Alive) => {

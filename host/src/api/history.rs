@@ -24,6 +24,9 @@ pub struct Wanted {
     from: u64,
     #[serde(default = "no_end")]
     to: u64,
+    /// Where the page before ended: its `next`.
+    #[serde(default)]
+    cursor: u64,
     /// Reports at most, up to [`COUNT_MAX`].
     #[serde(default = "usual_count")]
     count: usize,
@@ -40,7 +43,7 @@ fn usual_count() -> usize {
 /// Reports that one answer may have.
 const COUNT_MAX: usize = 1_000;
 
-/// The oldest first. `next` is where the next page begins, if there is one.
+/// In the order in which they came. `next` is the cursor of the next page, if there is one.
 pub async fn show(
     State(api): State<Arc<Api>>,
     _: Caller,
@@ -54,8 +57,7 @@ pub async fn show(
     }
     let id = ThingId { product_key, device_name };
     api.things.get(&id).map_err(|unknown| ApiError::new(StatusCode::NOT_FOUND, unknown.message))?;
-    let (reports, is_all) = api.things.history(&id, wanted.from, wanted.to, wanted.count).await?;
-    let next = reports.last().filter(|_| !is_all).map(|last| last.time_ms + 1);
+    let (reports, next) = api.things.history(&id, wanted.from..=wanted.to, wanted.cursor, wanted.count).await?;
     Ok(JsonBody(json!({"reports": reports.iter().map(shown).collect::<Vec<_>>(), "next": next})))
 }
 

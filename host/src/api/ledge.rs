@@ -71,16 +71,11 @@ fn function_reading(function: &Function) -> FunctionReading {
     }
 }
 
-/// Grants without what may be secret: the values of the environment, and the keys of certificates.
+/// Grants without the values of the environment, which may be secrets.
 fn shown(grants: &Grants) -> Json {
     let names: Vec<&String> = grants.env.0.keys().collect();
     let mut shown = json!(grants);
     shown["env"] = json!(names);
-    for listen in shown["listen"].as_array_mut().into_iter().flatten() {
-        if let Some(certificate) = listen.get_mut("certificate").and_then(Json::as_object_mut) {
-            certificate.remove("key");
-        }
-    }
     shown
 }
 

@@ -14,7 +14,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::ledge::not_deployed;
 use super::{Api, body};
-use crate::deploy::Report;
+use crate::deploy::{MakeProduct, Report};
 use crate::limit::HISTORY_BYTES_USUAL;
 use crate::set;
 use crate::thing::tsl::TSL_BYTES_MAX;
@@ -63,28 +63,28 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, bo
     let (key, body) = (parse(key)?, body::read_at_most(body, BODY_BYTES_MAX).await?);
     let given: Given =
         serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a product: {error}")))?;
-    let before = api.things.product(&key).map(|product| product.row.clone());
-    let before = before.as_ref();
-    let missing = || ApiError::bad_request(format!("product `{key}` is not on this gateway yet, so its `tsl` must be given"));
-    let text = |json: Json| json.to_string();
-    let product = set::Product {
-        name: given.name.or_else(|| before.map(|row| row.name.clone())).unwrap_or_else(|| key.clone()),
-        tsl: given.tsl.map(text).or_else(|| before.map(|row| row.tsl.clone())).ok_or_else(missing)?,
-        tsl_ext: given.tsl_ext.map(text).or_else(|| before.and_then(|row| row.tsl_ext.clone())),
-        history_bytes: given.history_bytes.or_else(|| before.map(|row| row.history_bytes)).unwrap_or(HISTORY_BYTES_USUAL),
-        key: key.clone(),
+    let of = key.clone();
+    let make = move |before: Option<&set::Product>| {
+        let missing = || format!("product `{of}` is not on this gateway yet, so its `tsl` must be given");
+        Ok(Some(set::Product {
+            name: given.name.or_else(|| before.map(|row| row.name.clone())).unwrap_or_else(|| of.clone()),
+            tsl: given.tsl.map(|tsl| tsl.to_string()).or_else(|| before.map(|row| row.tsl.clone())).ok_or_else(missing)?,
+            tsl_ext: given.tsl_ext.map(|ext| ext.to_string()).or_else(|| before.and_then(|row| row.tsl_ext.clone())),
+            history_bytes: given.history_bytes.or_else(|| before.map(|row| row.history_bytes)).unwrap_or(HISTORY_BYTES_USUAL),
+            key: of,
+        }))
     };
-    change(api, user.name, key, Some(product)).await
+    change(api, user.name, key, Box::new(make)).await
 }
 
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key) -> Result<JsonBody<Report>, ApiError> {
-    change(api, user.name, parse(key)?, None).await
+    change(api, user.name, parse(key)?, Box::new(|_| Ok(None))).await
 }
 
-async fn change(api: Arc<Api>, user: String, key: String, product: Option<set::Product>) -> Result<JsonBody<Report>, ApiError> {
+async fn change(api: Arc<Api>, user: String, key: String, make: MakeProduct<'static>) -> Result<JsonBody<Report>, ApiError> {
     let none = none(&key);
     // Not on the request's own task, as for a whole deployment.
-    let changed = tokio::spawn(async move { api.deploy.change_product(&key, product, &format!("user {user}")).await }).await;
+    let changed = tokio::spawn(async move { api.deploy.change_product(&key, make, &format!("user {user}")).await }).await;
     let changed = changed.map_err(|error| ApiError::internal("changing a product", &error.into()))?.map_err(not_deployed)?;
     changed.map(JsonBody).ok_or(none)
 }

@@ -122,7 +122,7 @@ impl Lamp {
         ));
         let log = Arc::new(GuestLog::new(guest.clone(), driver.limits.log_bytes_per_s));
         let config = Arc::new(DriverConfig::new(driver.config.as_ref(), [&row].into_iter()));
-        let deployed = Deployed { row: driver, code, guest, log, config, things: nothing };
+        let deployed = Deployed { row: driver, code, guest, log, config, models: vec![], things: nothing };
         Ok(Self { id: ThingId::new(&row.product_key, &row.device_name), row, product, deployed: Arc::new(deployed) })
     }
 
@@ -130,7 +130,7 @@ impl Lamp {
     fn deployed_on(&self, things: Arc<Things>) -> Arc<Deployed> {
         let Deployed { row, code, guest, log, config, .. } = &*self.deployed;
         let (row, code, guest, log, config) = (row.clone(), code.clone(), guest.clone(), log.clone(), config.clone());
-        Arc::new(Deployed { row, code, guest, log, config, things })
+        Arc::new(Deployed { row, code, guest, log, config, models: vec![], things })
     }
 
     fn things(&self) -> anyhow::Result<Arc<Things>> {

@@ -39,6 +39,8 @@ pub struct Listen {
     parts: Arc<ListenParts>,
     places: Arc<Places>,
     read_bytes_max: usize,
+    /// Bytes that may wait to be written, of all connections together.
+    outgoing: Arc<Semaphore>,
     /// Listeners and connections that the guest holds.
     held: u32,
     held_max: u32,
@@ -74,6 +76,8 @@ pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&mut T) 
 
 /// The most that one call of `read` gives.
 const READ_BYTES_MAX: usize = 64 << 10;
+/// What one instance may have waiting for peers who do not read; one call may carry as much as it may.
+const OUTGOING_BYTES_MAX: usize = 4 << 20;
 
 impl Listen {
     pub fn new(guest: Arc<Guest>, parts: Arc<ListenParts>, limits: &Limits) -> Self {
@@ -82,7 +86,8 @@ impl Listen {
         // With more handles than its limit an instance is ended, and strangers decide how many connections there are: so a quarter is left
         // for everything else.
         let held_max = limits.handles / 4 * 3;
-        Self { guest, parts, places: Arc::new(places), read_bytes_max, held: 0, held_max }
+        let outgoing = Arc::new(Semaphore::new(OUTGOING_BYTES_MAX.max(limits.host_call_bytes)));
+        Self { guest, parts, places: Arc::new(places), read_bytes_max, outgoing, held: 0, held_max }
     }
 }
 
@@ -182,7 +187,14 @@ impl<T: Send> HostConnectionWithStore<T> for Linked {
     }
 
     async fn write(store: &Accessor<T, Self>, connection: Resource<wit::Connection>, bytes: Vec<u8>) -> Result<(), Fault> {
-        let connection = store.with(|mut access| access.get().connection(&connection))?;
+        let (connection, outgoing) = store.with(|mut access| {
+            let mut view = access.get();
+            Ok::<_, Fault>((view.connection(&connection)?, view.listen.outgoing.clone()))
+        })?;
+        let Ok(_room) = outgoing.try_acquire_many(u32::try_from(bytes.len()).unwrap_or(u32::MAX)) else {
+            let message = format!("too many bytes wait for peers who do not read; close {}, say, and try again", connection.peer());
+            return Err(Fault { code: fault::TOO_MANY, message });
+        };
         connection.write(&bytes).await
     }
 

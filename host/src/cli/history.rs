@@ -22,6 +22,9 @@ pub struct HistoryArgs {
     /// Reports up to this time. Up to now if it is not given.
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
+    /// Go on where the command before ended, which printed this number.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    cursor: u64,
     /// So many reports at most, the oldest first.
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     count: u32,
@@ -41,7 +44,13 @@ pub async fn run(args: HistoryArgs) -> anyhow::Result<()> {
     let to = args.to.as_deref().map(|to| parse_moment(to, now_ms)).transpose().map_err(anyhow::Error::msg)?;
     let encoded = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
     let until = to.map_or_else(String::new, |to| format!("&to={to}"));
-    let path = format!("/ledge/v1/things/{}/{}/history?from={from}&count={}{until}", encoded(product), encoded(name), args.count);
+    let path = format!(
+        "/ledge/v1/things/{}/{}/history?from={from}&cursor={}&count={}{until}",
+        encoded(product),
+        encoded(name),
+        args.cursor,
+        args.count
+    );
     let answer = Client::of(&args.target)?.get_json(&path).await?;
     if args.json {
         return Ok(say(serde_json::to_string_pretty(&answer)?)?);
@@ -54,7 +63,7 @@ pub async fn run(args: HistoryArgs) -> anyhow::Result<()> {
     }
     say(table)?;
     if let Some(next) = answer["next"].as_u64() {
-        say(format_args!("there is more: --from {next}"))?;
+        say(format_args!("there is more: --cursor {next}"))?;
     }
     Ok(())
 }

@@ -88,6 +88,10 @@ fn config_files(who: &str, driver: &set::Driver, problems: &mut Vec<String>) {
         problems.push(format!("{who}: it has {} files, and may have {}", driver.files.len(), limit::CONFIG_FILES_MAX));
     }
     problems.extend(given.iter().filter_map(|path| set::check_config_path(path).err()).map(|wrong| format!("{who}: {wrong}")));
+    let below = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+    for outer in given.iter().filter(|outer| given.iter().any(|inner| below(outer, inner))) {
+        problems.push(format!("{who}: `{outer}` is a file, and another file lies below it"));
+    }
     duplicates(&format!("{who}: the file"), driver.files.iter().map(|file| file.path.clone()), problems);
     let mut differ: Vec<_> = listed.symmetric_difference(&given).collect();
     differ.sort();

@@ -36,11 +36,13 @@ impl ConfigFiles {
     /// Makes a driver's directory hold what is deployed, and nothing else.
     pub fn lay_out(&self, row: &set::Driver, components: &Components) -> anyhow::Result<()> {
         let dir = self.dir_of(&row.name)?;
+        // What is there no more may be in the way: a file where a directory is to be.
+        let wanted: HashSet<PathBuf> = row.files.iter().map(|file| dir.join(&file.path)).collect();
+        clear(&dir, &wanted).with_context(|| format!("clearing {}", dir.display()))?;
         for file in &row.files {
             place(&dir, file, components).with_context(|| format!("laying out `{}` for driver `{}`", file.path, row.name))?;
         }
-        let wanted: HashSet<PathBuf> = row.files.iter().map(|file| dir.join(&file.path)).collect();
-        clear(&dir, &wanted).with_context(|| format!("clearing {}", dir.display()))
+        Ok(())
     }
 
     /// Deletes what is of no driver.

@@ -23,7 +23,7 @@ pub struct Report {
 pub struct Chunk {
     bytes: Vec<u8>,
     names: HashMap<Box<str>, u64>,
-    first_ms: u64,
+    count: u64,
     last_ms: u64,
 }
 
@@ -34,9 +34,7 @@ pub struct Damaged;
 
 impl Chunk {
     pub fn push(&mut self, time_ms: u64, event: Option<&str>, values: &[Property]) {
-        if self.bytes.is_empty() {
-            self.first_ms = time_ms;
-        }
+        self.count += 1;
         put_signed(&mut self.bytes, time_ms as i64 - self.last_ms as i64);
         self.last_ms = time_ms;
         self.bytes.push(u8::from(event.is_some()));
@@ -71,9 +69,9 @@ impl Chunk {
         self.bytes.is_empty()
     }
 
-    /// The time of its first report.
-    pub fn first_ms(&self) -> u64 {
-        self.first_ms
+    /// How many reports it has.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     fn put_name(&mut self, name: &str) {
@@ -291,6 +289,6 @@ mod tests {
         let first = chunk.bytes().len();
         chunk.push(1_700_000_002_000, None, &values);
         assert_eq!(chunk.bytes().len() - first, 12);
-        assert_eq!(chunk.first_ms(), 1_700_000_000_000);
+        assert_eq!(chunk.count(), 2);
     }
 }

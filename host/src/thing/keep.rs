@@ -1,6 +1,6 @@
 //! Last values and history on disk, written behind: what came within [`PERIOD`] before a power loss may be lost.
 //!
-//! A row for each thing, and for its history one for each chunk, under its thing's name and a number that grows with time.
+//! A row for each thing, and for its history one for each chunk, under its thing's name and the number of the chunk's first report.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::history::{self, Chunk, Report};
-use super::state::{CHUNK_BYTES, Kept, Stored};
+use super::state::{CHUNK_BYTES, Kept, Stored, Waiting};
 use super::{Fault, Thing, Things, fault};
 use crate::name::ThingId;
 use crate::store::writer::{Handle, NotWritten};
@@ -19,7 +19,7 @@ use crate::store::{Batch, Store, Table};
 
 /// How often what changed is written.
 pub const PERIOD: Duration = Duration::from_millis(500);
-/// Rows that are looked at together where old ones have to go.
+/// Rows that are looked at together.
 const ROWS_AT_ONCE: usize = 64;
 
 /// Writes what things are to remember.
@@ -45,19 +45,9 @@ impl Keeper {
 
     /// Writes what changed by now, and returns once it is on disk.
     pub async fn flush(&self) -> Result<(), NotWritten> {
-        if !self.things.is_changed.swap(false, Relaxed) {
-            return Ok(());
-        }
-        let _turn = self.things.disk.lock().await;
-        let things = self.things.clone();
-        let gathered = tokio::task::spawn_blocking(move || things.gather()).await;
-        match gathered.map_err(anyhow::Error::from).and_then(|batch| batch) {
-            Ok(batch) => self.writer.commit(batch).await,
-            Err(error) => {
-                tracing::error!("last values and history of things are not kept: {error:#}");
-                Ok(())
-            }
-        }
+        // Not on the caller's task: half a flush would lose what it has taken.
+        let (things, writer) = (self.things.clone(), self.writer.clone());
+        tokio::spawn(async move { things.flush(&writer).await }).await.unwrap_or(Ok(()))
     }
 }
 
@@ -68,29 +58,64 @@ pub(super) fn stored(store: &Store) -> anyhow::Result<HashMap<ThingId, Stored>> 
 }
 
 impl Things {
-    /// Everything that the disk does not know, as a batch.
-    fn gather(&self) -> anyhow::Result<Batch> {
+    async fn flush(self: Arc<Self>, writer: &Handle) -> Result<(), NotWritten> {
+        let _turn = self.disk.lock().await;
+        if !self.is_changed.swap(false, Relaxed) {
+            return Ok(());
+        }
+        let things = self.clone();
+        match tokio::task::spawn_blocking(move || things.gather()).await {
+            Ok(batch) => writer.commit(batch).await,
+            Err(error) => {
+                tracing::error!("last values and history of things are not kept: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything that the disk does not know, as a batch. What cannot be written waits for the next time.
+    fn gather(&self) -> Batch {
         let mut batch = Batch::new();
+        let again = |what: &dyn std::fmt::Display, error: anyhow::Error| {
+            tracing::error!("what is to be remembered of {what} cannot be written yet: {error:#}");
+            self.is_changed.store(true, Relaxed);
+        };
         for id in std::mem::take(&mut *self.gone.lock()) {
-            batch.delete(Table::ThingStates, id.to_string());
-            for key in self.store.keys(Table::History, &format!("{id}/"))? {
-                batch.delete(Table::History, key);
+            match self.store.keys(Table::History, &format!("{id}/")) {
+                Ok(keys) => {
+                    keys.into_iter().for_each(|key| batch.delete(Table::History, key));
+                    batch.delete(Table::ThingStates, id.to_string());
+                }
+                Err(error) => {
+                    again(&id, error);
+                    self.gone.lock().push(id);
+                }
             }
         }
         for thing in self.table.load().things.values() {
-            thing.gather(&self.store, &mut batch).with_context(|| format!("thing `{}`", thing.id))?;
+            match thing.gather(&self.store) {
+                Ok(own) => batch.append(own),
+                Err(error) => again(&thing.id, error),
+            }
         }
-        Ok(batch)
+        batch
     }
 
-    /// What a thing reported from one time to another, both included, in the order in which it came: the first `count_max`, and those
-    /// of the last one's millisecond. Whether that is all.
-    pub async fn history(self: &Arc<Self>, id: &ThingId, from_ms: u64, to_ms: u64, count_max: usize) -> Result<(Vec<Report>, bool), Fault> {
+    /// What a thing reported from one time to another, both included, in the order in which it came: `count_max` reports at most, from the
+    /// report of the number `cursor` on. With it the cursor of what follows, if there is more.
+    pub async fn history(
+        self: &Arc<Self>,
+        id: &ThingId,
+        times_ms: RangeInclusive<u64>,
+        cursor: u64,
+        count_max: usize,
+    ) -> Result<(Vec<Report>, Option<u64>), Fault> {
         let thing = self.get(id)?;
         // Not while what waits is on its way to the disk: it would be seen twice, or not at all.
         let _turn = self.disk.lock().await;
         let store = self.store.clone();
-        let read = tokio::task::spawn_blocking(move || thing.read_history(&store, from_ms..=to_ms, count_max)).await;
+        let page = Page { times_ms, cursor, count_max, reports: Vec::new(), next: None };
+        let read = tokio::task::spawn_blocking(move || thing.read_history(&store, page)).await;
         read.map_err(anyhow::Error::from).and_then(|read| read).map_err(|error| {
             tracing::error!("the history of thing `{id}` cannot be read: {error:#}");
             Fault::new(fault::READING_FILE, format!("the history of thing `{id}` cannot be read; the gateway's log says why"))
@@ -101,21 +126,21 @@ impl Things {
 /// Reports that were asked for, as they are found.
 struct Page {
     times_ms: RangeInclusive<u64>,
+    cursor: u64,
     count_max: usize,
     reports: Vec<Report>,
-    is_all: bool,
+    next: Option<u64>,
 }
 
 impl Page {
-    /// Whether there may be more to add.
-    fn add(&mut self, chunk: &[u8]) -> Result<bool, history::Damaged> {
-        for report in history::read(chunk)? {
-            let is_full = self.reports.len() >= self.count_max && self.reports.last().is_some_and(|last| last.time_ms != report.time_ms);
-            if !self.times_ms.contains(&report.time_ms) {
+    /// `first` is the number of the chunk's first report. Whether there may be more to add.
+    fn add(&mut self, first: u64, chunk: &[u8]) -> Result<bool, history::Damaged> {
+        for (number, report) in (first..).zip(history::read(chunk)?) {
+            if number < self.cursor || !self.times_ms.contains(&report.time_ms) {
                 continue;
             }
-            if is_full {
-                self.is_all = false;
+            if self.reports.len() >= self.count_max {
+                self.next = Some(number);
                 return Ok(false);
             }
             self.reports.push(report);
@@ -125,48 +150,67 @@ impl Page {
 }
 
 impl Thing {
-    fn gather(&self, store: &Store, batch: &mut Batch) -> anyhow::Result<()> {
-        let (waiting, has_gap, mut kept) = {
+    /// What the disk does not know of it. On an error it waits again.
+    fn gather(&self, store: &Store) -> anyhow::Result<Batch> {
+        let (waiting, dropped, before) = {
             let mut state = self.state.lock();
             if !std::mem::take(&mut state.is_changed) {
-                return Ok(());
+                return Ok(Batch::new());
             }
-            let has_gap = state.history.take_dropped();
-            (state.history.take(), has_gap, state.history.kept)
+            let (waiting, dropped) = state.history.take();
+            (waiting, dropped, state.history.kept)
         };
-        if has_gap {
-            for key in store.keys(Table::History, &format!("{}/", self.id))? {
-                batch.delete(Table::History, key);
+        let mut batch = Batch::new();
+        let written = self.write_history(store, &waiting, dropped, before, &mut batch);
+        let mut state = self.state.lock();
+        match written {
+            Ok(kept) => state.history.kept = kept,
+            Err(error) => {
+                state.history.put_back(waiting, dropped);
+                state.is_changed = true;
+                return Err(error);
             }
-            kept = Kept { bytes: 0, last_bytes: 0, ..kept };
         }
-        let mut rows: Vec<(u64, usize)> = Vec::with_capacity(waiting.len());
-        for (first_ms, mut bytes) in waiting {
+        batch.put_json(Table::ThingStates, self.id.to_string(), &state.to_stored())?;
+        Ok(batch)
+    }
+
+    fn write_history(&self, store: &Store, waiting: &[Waiting], dropped: u64, mut kept: Kept, batch: &mut Batch) -> anyhow::Result<Kept> {
+        let bytes_max = self.product.row.history_bytes as usize;
+        let is_cleared = dropped > 0 || bytes_max == 0;
+        if is_cleared && kept.bytes > 0 {
+            let keys = store.keys(Table::History, &format!("{}/", self.id))?;
+            keys.into_iter().for_each(|key| batch.delete(Table::History, key));
+        }
+        if is_cleared {
+            kept = Kept { bytes: 0, last_bytes: 0, next: kept.next + dropped, ..kept };
+        }
+        let mut written = Vec::with_capacity(waiting.len());
+        for Waiting { count, bytes } in waiting.iter().filter(|_| bytes_max > 0) {
             let is_room = kept.last_bytes > 0 && kept.last_bytes + bytes.len() <= CHUNK_BYTES;
-            let last = if is_room { store.get(Table::History, &self.row_key(kept.last_key))? } else { None };
+            let last = if is_room { store.get(Table::History, &self.row_key(kept.last))? } else { None };
             // Where the last row is damaged, a new one begins.
-            let longer = last.and_then(|last| joined(&last, &bytes).ok());
-            let number = match longer {
+            let row = match last.and_then(|last| joined(&last, bytes).ok()) {
                 Some(longer) => {
                     kept.bytes -= kept.last_bytes.min(kept.bytes);
-                    bytes = longer;
-                    kept.last_key
+                    longer
                 }
                 None => {
+                    kept.last = kept.next;
                     kept.bytes += self.row_key(0).len();
-                    first_ms.max(kept.last_key + 1)
+                    bytes.clone()
                 }
             };
-            kept.bytes += bytes.len();
-            kept.last_key = number;
-            kept.last_bytes = bytes.len();
-            rows.push((number, bytes.len()));
-            batch.put(Table::History, self.row_key(number), bytes);
+            kept.bytes += row.len();
+            kept.last_bytes = row.len();
+            kept.next += count;
+            written.push((kept.last, row.len()));
+            batch.put(Table::History, self.row_key(kept.last), row);
         }
-        self.drop_oldest(store, &rows, &mut kept, batch)?;
-        let mut state = self.state.lock();
-        state.history.kept = kept;
-        batch.put_json(Table::ThingStates, self.id.to_string(), &state.to_stored())
+        if !is_cleared {
+            self.drop_oldest(store, &written, &mut kept, batch)?;
+        }
+        Ok(kept)
     }
 
     /// Deletes the oldest rows of the disk until the rest is within the limit. The youngest stays. `written` are numbers and sizes of those
@@ -182,7 +226,7 @@ impl Thing {
             };
             after = Some(last.clone());
             for (key, row) in oldest {
-                if kept.bytes <= bytes_max || key == self.row_key(kept.last_key) {
+                if kept.bytes <= bytes_max || key == self.row_key(kept.last) {
                     return Ok(());
                 }
                 let longer = written.iter().find(|(number, _)| key == self.row_key(*number)).map(|(_, bytes)| *bytes);
@@ -193,26 +237,31 @@ impl Thing {
         Ok(())
     }
 
-    /// Reads no more than it has to: a history may be much larger than a page of it.
-    fn read_history(&self, store: &Store, times_ms: RangeInclusive<u64>, count_max: usize) -> anyhow::Result<(Vec<Report>, bool)> {
-        let mut page = Page { times_ms, count_max, reports: Vec::new(), is_all: true };
+    /// Decodes no more than it has to: a history may be much larger than a page of it.
+    fn read_history(&self, store: &Store, mut page: Page) -> anyhow::Result<(Vec<Report>, Option<u64>)> {
         let (prefix, mut after) = (format!("{}/", self.id), None::<String>);
+        let number = |key: &str| key.rsplit('/').next().and_then(|number| number.parse::<u64>().ok());
+        // What waits is copied: whoever reports does not wait for its being read.
+        let (waiting, mut first) = self.state.lock().history.waiting();
         loop {
             let rows = store.list_some(Table::History, &prefix, after.as_deref(), ROWS_AT_ONCE)?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
-            for (key, row) in &rows {
-                if !page.add(row).with_context(|| format!("row `{key}`"))? {
-                    return Ok((page.reports, page.is_all));
+            for (at, (key, row)) in rows.iter().enumerate() {
+                let is_before = rows.get(at + 1).and_then(|(next, _)| number(next)).is_some_and(|next| next <= page.cursor);
+                let first = number(key).with_context(|| format!("row `{key}` has no number"))?;
+                if !is_before && !page.add(first, row).with_context(|| format!("row `{key}`"))? {
+                    return Ok((page.reports, page.next));
                 }
             }
         }
-        for bytes in self.state.lock().history.waiting() {
-            if !page.add(bytes)? {
+        for Waiting { count, bytes } in waiting {
+            if !page.add(first, &bytes)? {
                 break;
             }
+            first += count;
         }
-        Ok((page.reports, page.is_all))
+        Ok((page.reports, page.next))
     }
 
     fn row_key(&self, number: u64) -> String {

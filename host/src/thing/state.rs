@@ -27,22 +27,32 @@ pub(super) struct State {
 pub(super) struct Recorder {
     /// Made for the first report after a write, so that a thing that is silent takes nothing.
     open: Option<Box<Chunk>>,
-    /// Chunks that are full, each with the time of its first report.
-    full: VecDeque<(u64, Vec<u8>)>,
+    /// Chunks that are full.
+    full: VecDeque<Waiting>,
     full_bytes: usize,
-    /// Whether some of what waited was dropped, so that what is on the disk is too old to be kept.
-    has_dropped: bool,
+    /// Reports that were dropped from what waited: what is on the disk is too old then to be kept.
+    dropped: u64,
     pub kept: Kept,
 }
 
-/// What the disk has of a thing's history.
+/// A chunk that waits for the disk.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    /// How many reports it has.
+    pub count: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// What the disk has of a thing's history. Reports are numbered in the order in which they came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Kept {
     /// Of all rows, their keys included.
     pub bytes: usize,
-    /// Key and size of the youngest row; both 0 if there is none.
-    pub last_key: u64,
+    /// Number of the first report of the youngest row, and its size, which is 0 if there is none.
+    pub last: u64,
     pub last_bytes: usize,
+    /// The number of the next report.
+    pub next: u64,
 }
 
 /// The row of a thing.
@@ -66,6 +76,15 @@ impl State {
         let values = stored.values.into_iter().filter_map(known).collect();
         let history = Recorder { kept: stored.history, ..Recorder::default() };
         Self { online_at_ms: stored.online_at_ms, values, history, ..Self::default() }
+    }
+
+    /// The thing has another model now: what that has no place for is gone, and how much is kept may be less.
+    pub fn adapt(&mut self, tsl: &Tsl) {
+        self.values.retain(|name, reported| {
+            let adapted = tsl.property(name).and_then(|spec| spec.data_type.convert(reported.value.clone()).ok());
+            adapted.map(|value| reported.value = value).is_some()
+        });
+        self.is_changed = true;
     }
 
     pub fn to_stored(&self) -> Stored {
@@ -114,34 +133,46 @@ impl Recorder {
         if open.bytes().len() < CHUNK_BYTES {
             return;
         }
-        let full = std::mem::take(&mut **open);
-        self.full_bytes += full.bytes().len();
-        self.full.push_back((full.first_ms(), full.into_bytes()));
+        let full = Waiting::of(std::mem::take(&mut **open));
+        self.full_bytes += full.bytes.len();
+        self.full.push_back(full);
         self.open = None;
-        // What would not stay on the disk need not wait for it.
+        // What would not stay on the disk need not wait for it. The youngest stays, however large it is.
         while self.full_bytes > bytes_max
-            && let Some((_, dropped)) = self.full.pop_front()
+            && self.full.len() > 1
+            && let Some(oldest) = self.full.pop_front()
         {
-            self.full_bytes -= dropped.len();
-            self.has_dropped = true;
+            self.full_bytes -= oldest.bytes.len();
+            self.dropped += oldest.count;
         }
     }
 
-    /// Whether the disk has nothing that belongs before what waits.
-    pub fn take_dropped(&mut self) -> bool {
-        std::mem::take(&mut self.has_dropped)
-    }
-
-    /// All that waits, in its order.
-    pub fn take(&mut self) -> Vec<(u64, Vec<u8>)> {
+    /// All that waits, in its order, and how many reports before it are lost for good.
+    pub fn take(&mut self) -> (Vec<Waiting>, u64) {
         self.full_bytes = 0;
         let open = self.open.take().filter(|open| !open.is_empty());
-        let full = std::mem::take(&mut self.full).into_iter();
-        full.chain(open.map(|open| (open.first_ms(), open.into_bytes()))).collect()
+        let waiting = std::mem::take(&mut self.full).into_iter().chain(open.map(|open| Waiting::of(*open))).collect();
+        (waiting, std::mem::take(&mut self.dropped))
     }
 
-    /// The same, and it goes on waiting.
-    pub fn waiting(&self) -> impl Iterator<Item = &[u8]> {
-        self.full.iter().map(|(_, bytes)| bytes.as_slice()).chain(self.open.iter().map(|open| open.bytes()))
+    /// What was taken could not be written, and waits again.
+    pub fn put_back(&mut self, waiting: Vec<Waiting>, dropped: u64) {
+        self.dropped += dropped;
+        for chunk in waiting.into_iter().rev() {
+            self.full_bytes += chunk.bytes.len();
+            self.full.push_front(chunk);
+        }
+    }
+
+    /// A copy of what waits, and the number of its first report.
+    pub fn waiting(&self) -> (Vec<Waiting>, u64) {
+        let open = self.open.iter().map(|open| Waiting { count: open.count(), bytes: open.bytes().to_vec() });
+        (self.full.iter().cloned().chain(open).collect(), self.kept.next + self.dropped)
+    }
+}
+
+impl Waiting {
+    fn of(chunk: Chunk) -> Self {
+        Self { count: chunk.count(), bytes: chunk.into_bytes() }
     }
 }

@@ -84,8 +84,8 @@ struct Record {
 
 /// Room for a record, which is doubled where it is not enough.
 const TEXT_BYTES: usize = 4 << 10;
-/// A product has at most 1,024 properties.
-const CELLS_MAX: usize = 1_100;
+/// The time, and as many properties as a product may have.
+const CELLS_MAX: usize = 16_385;
 
 impl<R: BufRead> Records<R> {
     fn new(file: R) -> Self {

@@ -66,18 +66,17 @@ impl Connection {
         if bytes_max == 0 {
             return Err(Fault { code: fault::INVALID_PARAM, message: "reading at most 0 bytes would look like the end".to_owned() });
         }
-        let mut bytes = vec![0; bytes_max];
         let read = async {
-            match &mut *self.0.reading.lock().await {
-                Some(reading) => reading.read(&mut bytes).await,
-                None => Ok(0),
-            }
+            let mut reading = self.0.reading.lock().await;
+            let Some(reading) = reading.as_mut() else { return Ok::<_, io::Error>(Vec::new()) };
+            // Not before its turn has come: many may wait for it.
+            let mut bytes = vec![0; bytes_max];
+            let length = reading.read(&mut bytes).await?;
+            bytes.truncate(length);
+            Ok(bytes)
         };
-        match self.unless_closed(read).await.unwrap_or(Ok(0)) {
-            Ok(length) => {
-                bytes.truncate(length);
-                Ok(bytes)
-            }
+        match self.unless_closed(read).await.unwrap_or(Ok(Vec::new())) {
+            Ok(bytes) => Ok(bytes),
             // Without the goodbye of TLS: many devices end so.
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Vec::new()),
             Err(error) => Err(self.broke(&error)),
