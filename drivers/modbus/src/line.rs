@@ -33,6 +33,8 @@ pub struct Line {
     poll: Option<Poll>,
     /// What was written, by its device: it is read again at once.
     written: BTreeMap<usize, BTreeSet<usize>>,
+    /// Whether an order was the last that was done.
+    has_obeyed: bool,
 }
 
 /// A poll that is under way.
@@ -65,7 +67,7 @@ const ORDER_AGE_MAX: Duration = Duration::from_secs(10);
 
 impl Line {
     pub fn new(server: SocketAddr, devices: Vec<Device>, orders: mpsc::Receiver<Order>, settings: Rc<Cell<Settings>>) -> Self {
-        Self { server, link: Link::new(server), devices, orders, settings, poll: None, written: BTreeMap::new() }
+        Self { server, link: Link::new(server), devices, orders, settings, poll: None, written: BTreeMap::new(), has_obeyed: false }
     }
 
     pub async fn run(mut self) {
@@ -82,7 +84,10 @@ impl Line {
     /// What is to be done next, once it is time.
     async fn next(&mut self) -> Next {
         loop {
-            if let Some(Some(order)) = self.orders.next().now_or_never() {
+            // Between two orders there is time for one request of the polls: whoever asks without end does not stop them.
+            let is_turn_of_polls = std::mem::take(&mut self.has_obeyed);
+            if !is_turn_of_polls && let Some(Some(order)) = self.orders.next().now_or_never() {
+                self.has_obeyed = true;
                 return Next::Obey(order);
             }
             if self.poll.is_some() && self.link.is_open() {
@@ -97,6 +102,7 @@ impl Line {
                 return next;
             }
             if let Either::Left((Some(order), _)) = select(self.orders.next(), Box::pin(clock::sleep(pause))).await {
+                self.has_obeyed = true;
                 return Next::Obey(order);
             }
         }
