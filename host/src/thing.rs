@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -89,6 +89,8 @@ pub struct Things {
     is_changed: AtomicBool,
     /// Whoever writes to the disk what things remember, or reads all of it there.
     disk: tokio::sync::Mutex<()>,
+    /// When memory was given back after many rows were written.
+    gave_back: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -101,8 +103,8 @@ struct Table {
 impl Things {
     pub fn open(bus: Arc<Bus>, clock: Clock, store: Arc<Store>) -> anyhow::Result<Self> {
         let stored = Mutex::new(keep::stored(&store)?);
-        let (table, out, gone, is_changed, disk) = Default::default();
-        Ok(Self { table, out, bus, clock, store, stored, gone, is_changed, disk })
+        let (table, out, gone, is_changed, disk, gave_back) = Default::default();
+        Ok(Self { table, out, bus, clock, store, stored, gone, is_changed, disk, gave_back })
     }
 
     /// With nothing on disk: for tests and measurements.

@@ -85,6 +85,10 @@ pub async fn measure(effort: &Effort, guests: &Guests, scratch: &Scratch) -> any
             per_s.add(values as f64 / began.elapsed().as_secs_f64());
         }
     }
+    for id in &things {
+        let last = gateway.things.get(id).map_err(|fault| anyhow::anyhow!(fault.message))?.value("count").map(|it| it.value);
+        anyhow::ensure!(last == Some(Value::Int(REPORTS_A_ROUND - 1)), "the last report of `{id}` was not kept: {last:?}");
+    }
     gateway.stop().await;
     let row = Row::new(Name::Reports, per_s.median(), "/s").at_least(VALUES_PER_S_MIN);
     Ok(row.note(format!("values of {REPORTERS} drivers, kept as last value and history; median of {} rounds", per_s.len())))

@@ -6,13 +6,14 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 use super::history::{self, Chunk, Report};
 use super::state::{CHUNK_BYTES, Kept, Stored, Waiting};
 use super::{Fault, Thing, Things, fault};
+use crate::memory;
 use crate::name::ThingId;
 use crate::store::writer::{Handle, NotWritten};
 use crate::store::{Batch, Store, Table};
@@ -21,6 +22,10 @@ use crate::store::{Batch, Store, Table};
 pub const PERIOD: Duration = Duration::from_millis(500);
 /// Rows that are looked at together.
 const ROWS_AT_ONCE: usize = 64;
+/// Things that are written in one commit: what the database holds meanwhile is as much as they have to say.
+const THINGS_AT_ONCE: usize = 1_000;
+/// Memory is not given back more often than this, since it holds others up for a moment.
+const GIVE_BACK_EVERY: Duration = Duration::from_secs(60);
 
 /// Writes what things are to remember.
 pub struct Keeper {
@@ -63,18 +68,27 @@ impl Things {
         if !self.is_changed.swap(false, Relaxed) {
             return Ok(());
         }
-        let things = self.clone();
-        match tokio::task::spawn_blocking(move || things.gather()).await {
-            Ok(batch) => writer.commit(batch).await,
-            Err(error) => {
-                tracing::error!("last values and history of things are not kept: {error}");
-                Ok(())
+        let all: Vec<Arc<Thing>> = self.table.load().things.values().cloned().collect();
+        // Where there is none, some may be gone.
+        for at in (0..all.len().max(1)).step_by(THINGS_AT_ONCE) {
+            let (things, some) = (self.clone(), all[at..all.len().min(at + THINGS_AT_ONCE)].to_vec());
+            match tokio::task::spawn_blocking(move || things.gather(&some)).await {
+                Ok(batch) => writer.commit(batch).await?,
+                Err(error) => tracing::error!("last values and history of things are not kept: {error}"),
             }
         }
+        let now = self.clock.monotonic();
+        let was_long_ago = |last: &mut Option<Instant>| last.is_none_or(|last| now.duration_since(last) > GIVE_BACK_EVERY);
+        if all.len() > THINGS_AT_ONCE && was_long_ago(&mut self.gave_back.lock()) {
+            // What many rows took while they were written is kept by nobody but the allocator.
+            *self.gave_back.lock() = Some(now);
+            let _ = tokio::task::spawn_blocking(memory::give_back).await;
+        }
+        Ok(())
     }
 
-    /// Everything that the disk does not know, as a batch. What cannot be written waits for the next time.
-    fn gather(&self) -> Batch {
+    /// What the disk does not know of these, and which things are gone, as a batch. What cannot be written waits for the next time.
+    fn gather(&self, some: &[Arc<Thing>]) -> Batch {
         let mut batch = Batch::new();
         let again = |what: &dyn std::fmt::Display, error: anyhow::Error| {
             tracing::error!("what is to be remembered of {what} cannot be written yet: {error:#}");
@@ -92,7 +106,7 @@ impl Things {
                 }
             }
         }
-        for thing in self.table.load().things.values() {
+        for thing in some {
             match thing.gather(&self.store) {
                 Ok(own) => batch.append(own),
                 Err(error) => again(&thing.id, error),
