@@ -33,6 +33,7 @@ const THINGS: usize = 10_000;
 const THING_KB_MAX: f64 = 2.0;
 const START_MS_MAX: f64 = 2_000.0;
 const PATIENCE: Duration = Duration::from_secs(60);
+const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// So many drivers, each with so many things.
 fn set(guests: &Guests, drivers: usize, things_each: usize) -> Set {
@@ -120,6 +121,8 @@ async fn started(guests: &Guests, scratch: &Scratch, things_each: usize) -> anyh
     let (running, _) = Running::start(&prepared).await?;
     running.until_drivers_are_online().await?;
     let start_ms = began.elapsed().as_secs_f64() * 1_000.0;
+    // What the start has left lying is given back, and what things remember is written for the first time.
+    tokio::time::sleep(SETTLED_AFTER).await;
     let anon = running.memory_mb("RssAnon:")?;
     running.stop().await?;
     Ok((anon, start_ms))

@@ -39,33 +39,37 @@ enum Naming {
     Local,
 }
 
-/// A driver's configuration in the three forms of the manual (1.1, leda_get_config and its kin).
+/// A driver's configuration (manual 1.1, leda_get_config and its kin). There may be thousands of devices in it, so it is kept in one form.
 pub struct DriverConfig {
     pub whole: String,
     pub driver_info: String,
-    pub device_info: String,
 }
 
 impl DriverConfig {
-    /// Lays out what the manual prints (1.1; FACTS 3.1): `custom` is text in the whole and an object in `device_info`.
+    /// Lays out what the manual prints (1.1; FACTS 3.1), where `custom` of a device is text.
     pub fn new<'a>(config: Option<&serde_json::Value>, things: impl Iterator<Item = &'a set::Thing>) -> Self {
         let driver_info = config.cloned().unwrap_or_else(|| json!({}));
-        let (mut whole, mut devices) = (Vec::new(), Vec::new());
-        for thing in things {
-            let custom = thing.custom.clone().unwrap_or_else(|| json!({}));
+        let device = |thing: &set::Thing| {
+            let custom = thing.custom.as_ref().map_or_else(|| "{}".to_owned(), serde_json::Value::to_string);
             let mut device = json!({"custom": custom, "deviceName": thing.device_name, "productKey": thing.product_key});
             if let Some(local_name) = &thing.local_name {
                 device["localName"] = json!(local_name);
             }
-            devices.push(device.clone());
-            device["custom"] = json!(custom.to_string());
-            whole.push(device);
+            device
+        };
+        let whole = json!({"config": driver_info, "deviceList": things.map(device).collect::<Vec<_>>()}).to_string();
+        Self { whole, driver_info: driver_info.to_string() }
+    }
+
+    /// The devices alone, where `custom` is an object.
+    fn device_info(&self) -> String {
+        let mut whole: serde_json::Value = serde_json::from_str(&self.whole).unwrap_or_default();
+        let mut devices = whole["deviceList"].take();
+        for device in devices.as_array_mut().into_iter().flatten() {
+            let custom = device["custom"].as_str().and_then(|custom| serde_json::from_str(custom).ok());
+            device["custom"] = custom.unwrap_or_else(|| json!({}));
         }
-        Self {
-            whole: json!({"config": driver_info, "deviceList": whole}).to_string(),
-            driver_info: driver_info.to_string(),
-            device_info: json!(devices).to_string(),
-        }
+        devices.to_string()
     }
 }
 
@@ -319,7 +323,7 @@ impl<T: Send> HostWithStore<T> for Linked {
     }
 
     async fn device_info(store: &Accessor<T, Self>) -> String {
-        store.with(|mut access| access.get().access.config.device_info.clone())
+        store.with(|mut access| access.get().access.config.device_info())
     }
 }
 
@@ -391,6 +395,6 @@ impl thing_access_blocking::Host for View<'_> {
     }
 
     async fn device_info(&mut self) -> String {
-        self.access.config.device_info.clone()
+        self.access.config.device_info()
     }
 }

@@ -1,7 +1,9 @@
 //! A driver's configuration (manual 1.1, `leda_get_config`), parsed once.
 
+use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
 
 use crate::Fault;
@@ -50,32 +52,80 @@ impl FromStr for DriverConfig {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        let json: Json = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        let devices = match &json["deviceList"] {
-            Json::Null => Vec::new(),
-            Json::Array(list) => list.iter().map(device).collect::<Result<_, _>>()?,
-            _ => return Err(wrong("`deviceList` is not a list")),
-        };
-        let config = json.get("config").cloned().unwrap_or_else(|| Json::Object(serde_json::Map::new()));
-        Ok(Self { config, devices })
+        let mut json = serde_json::Deserializer::from_str(text);
+        let config = json.deserialize_map(Members).and_then(|config| json.end().map(|()| config));
+        config.map_err(wrong)
     }
 }
 
-fn device(entry: &Json) -> Result<DeviceInfo, Fault> {
+/// Reads the members, and the devices one by one: of thousands the JSON would take many times what is kept of them.
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = DriverConfig;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `config` and `deviceList`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<DriverConfig, A::Error> {
+        let mut read = DriverConfig { config: Json::Object(serde_json::Map::new()), devices: Vec::new() };
+        while let Some(name) = members.next_key::<String>()? {
+            match name.as_str() {
+                "config" => read.config = members.next_value()?,
+                "deviceList" => read.devices = members.next_value_seed(Devices)?,
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(read)
+    }
+}
+
+struct Devices;
+
+impl<'de> DeserializeSeed<'de> for Devices {
+    type Value = Vec<DeviceInfo>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Devices {
+    type Value = Vec<DeviceInfo>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`deviceList` as a list")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut devices = Vec::new();
+        while let Some(entry) = list.next_element::<Json>()? {
+            devices.push(device(&entry).map_err(A::Error::custom)?);
+        }
+        Ok(devices)
+    }
+}
+
+fn device(entry: &Json) -> Result<DeviceInfo, String> {
     let text = |key: &str| entry[key].as_str().map(str::to_owned);
     Ok(DeviceInfo {
-        product_key: text("productKey").ok_or_else(|| wrong("a device has no text `productKey`"))?,
-        device_name: text("deviceName").ok_or_else(|| wrong("a device has no text `deviceName`"))?,
+        product_key: text("productKey").ok_or("a device has no text `productKey`")?,
+        device_name: text("deviceName").ok_or("a device has no text `deviceName`")?,
         local_name: text("localName"),
         custom: custom(&entry["custom"])?,
     })
 }
 
 /// `custom` is JSON within a text, as the original has it; an object is taken as well.
-fn custom(json: &Json) -> Result<Json, Fault> {
+fn custom(json: &Json) -> Result<Json, String> {
     match json {
         Json::String(text) if text.is_empty() => Ok(Json::Null),
-        Json::String(text) => serde_json::from_str(text).map_err(|error| wrong(format!("`custom` of a device: {error}"))),
+        Json::String(text) => serde_json::from_str(text).map_err(|error| format!("`custom` of a device: {error}")),
         other => Ok(other.clone()),
     }
 }
