@@ -48,12 +48,18 @@ pub mod blocking {
         world: "driver-blocking",
         imports: {
             "ledge:edge/requests.subscribe": async | trappable,
+            "ledge:edge/listen-blocking.[method]listener.subscribe": async | trappable,
+            "ledge:edge/listen-blocking.[method]connection.subscribe-read": async | trappable,
+            "ledge:edge/listen-blocking.[method]connection.subscribe-write": async | trappable,
             default: async,
         },
         exports: { default: async },
         with: {
             "ledge:edge/types": super::function::ledge::edge::types,
+            "ledge:edge/gateway-figures": super::driver::ledge::edge::gateway_figures,
             "ledge:edge/thing-access-blocking.thing": super::Registration,
+            "ledge:edge/listen-blocking.listener": crate::capability::listen::PolledListener,
+            "ledge:edge/listen-blocking.connection": crate::capability::listen::PolledConnection,
             "wasi": wasmtime_wasi::p2::bindings,
         },
     });

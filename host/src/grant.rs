@@ -134,6 +134,11 @@ impl ThingGrants {
         covers(&self.read, id, property)
     }
 
+    /// Whether anything of the thing may be read.
+    pub fn may_read_of(&self, id: &ThingId) -> bool {
+        self.read.iter().any(|pattern| pattern.matches_thing(id))
+    }
+
     pub fn may_write(&self, id: &ThingId, property: &str) -> bool {
         covers(&self.write, id, property)
     }

@@ -18,7 +18,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use redb::backends::{FileBackend, InMemoryBackend};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
@@ -29,6 +29,9 @@ pub struct Store {
     /// Why nothing can be written any more.
     broken: watch::Sender<Option<String>>,
 }
+
+/// The database as it was at one moment.
+pub struct Snapshot(ReadTransaction);
 
 /// The database's file, in the data directory.
 pub const FILE_NAME: &str = "ledge.redb";
@@ -136,20 +139,12 @@ impl Store {
 
     /// The first rows whose key begins with `prefix` and comes after `after`, sorted by key.
     pub fn list_some(&self, table: Table, prefix: &str, after: Option<&str>, rows_max: usize) -> Result<Vec<(String, Vec<u8>)>> {
-        let from =
-            after.map_or(Bound::Included(prefix), |after| if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) });
-        let listed = self.read(table, |rows| {
-            let mut listed = Vec::new();
-            for row in rows.range::<&str>((from, Bound::Unbounded))?.take(rows_max) {
-                let (key, row) = row?;
-                if !key.value().starts_with(prefix) {
-                    break;
-                }
-                listed.push((key.value().to_owned(), row.value().to_vec()));
-            }
-            Ok(listed)
-        });
-        listed.map(Option::unwrap_or_default).with_context(|| format!("reading table `{}`", table.name()))
+        self.snapshot()?.list_some(table, prefix, after, rows_max)
+    }
+
+    /// What is there now, to be read at leisure: what is written meanwhile is not seen.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot(self.db.begin_read().context("reading the database")?))
     }
 
     /// The keys that begin with `prefix`, sorted.
@@ -215,17 +210,43 @@ impl Store {
         Ok(transaction.commit()?)
     }
 
-    /// `None` if nothing was ever written to the table.
-    fn read<T>(
-        &self,
-        table: Table,
-        read: impl FnOnce(redb::ReadOnlyTable<&'static str, &'static [u8]>) -> Result<T, redb::StorageError>,
-    ) -> Result<Option<T>, redb::Error> {
-        match self.db.begin_read()?.open_table(table.definition()) {
-            Ok(rows) => Ok(Some(read(rows)?)),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    fn read<T>(&self, table: Table, reading: impl FnOnce(Rows) -> Result<T, redb::StorageError>) -> Result<Option<T>, redb::Error> {
+        read(&self.db.begin_read()?, table, reading)
+    }
+}
+
+impl Snapshot {
+    /// The first rows whose key begins with `prefix` and comes after `after`, sorted by key.
+    pub fn list_some(&self, table: Table, prefix: &str, after: Option<&str>, rows_max: usize) -> Result<Vec<(String, Vec<u8>)>> {
+        let from =
+            after.map_or(Bound::Included(prefix), |after| if after < prefix { Bound::Included(prefix) } else { Bound::Excluded(after) });
+        let listed = read(&self.0, table, |rows| {
+            let mut listed = Vec::new();
+            for row in rows.range::<&str>((from, Bound::Unbounded))?.take(rows_max) {
+                let (key, row) = row?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                listed.push((key.value().to_owned(), row.value().to_vec()));
+            }
+            Ok(listed)
+        });
+        listed.map(Option::unwrap_or_default).with_context(|| format!("reading table `{}`", table.name()))
+    }
+}
+
+type Rows = redb::ReadOnlyTable<&'static str, &'static [u8]>;
+
+/// `None` if nothing was ever written to the table.
+fn read<T>(
+    transaction: &ReadTransaction,
+    table: Table,
+    reading: impl FnOnce(Rows) -> Result<T, redb::StorageError>,
+) -> Result<Option<T>, redb::Error> {
+    match transaction.open_table(table.definition()) {
+        Ok(rows) => Ok(Some(reading(rows)?)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

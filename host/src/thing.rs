@@ -88,7 +88,7 @@ pub struct Things {
     /// Whether there is something that the disk does not know.
     is_changed: AtomicBool,
     /// Whoever writes to the disk what things remember, or reads all of it there.
-    disk: tokio::sync::Mutex<()>,
+    disk: Arc<tokio::sync::Mutex<()>>,
     /// When memory was given back after many rows were written.
     gave_back: Mutex<Option<Instant>>,
 }

@@ -191,3 +191,28 @@ async fn a_product_without_a_history_keeps_none_and_a_new_model_keeps_what_it_ha
     let gw = gw.restart().await;
     assert_eq!(history(&gw).await, []);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_reads_of_it_what_it_is_granted_page_by_page() {
+    let reads = ["a1Echo/echo-1/Number", "a1Echo/echo-1/alarm"];
+    let setup = gateway().echo_thing("echo-1").echo_thing("echo-2").function("operate");
+    let gw = setup.grants(|grants| grants.things.read = reads.map(|read| read.parse().unwrap()).into()).start().await;
+    let ask = async |device: &str, what: &str| -> Json {
+        let event = json!({"product": ECHO, "device": device, "what": what}).to_string();
+        serde_json::from_str(&gw.result("operate", &event).await).unwrap()
+    };
+    report(&gw, 1).await;
+    call(&gw, "report", vec![Property::new("Number", Value::Int(2)), Property::new("Level", Value::Float(3.0))]).await;
+    call(&gw, "report", vec![Property::new("Level", Value::Float(4.0))]).await;
+    call(&gw, "event", vec![Property::new("event", Value::Text("alarm".into())), Property::new("level", Value::Int(7))]).await;
+
+    let page = ask("echo-1", "history 0 2").await;
+    assert_eq!(page, json!({"reports": [[null, {"Number": 1}], [null, {"Number": 2}]], "next": 2}));
+    let page = ask("echo-1", "history 2 1000").await;
+    assert_eq!(page, json!({"reports": [["alarm", {"level": 7}]], "next": null}));
+    for (device, what, code) in
+        [("echo-2", "history 0 1", 110_001), ("echo-1", "history 0 0", 100_001), ("echo-1", "history 0 1001", 100_001)]
+    {
+        assert_eq!(ask(device, what).await["code"], code, "{what} of {device}");
+    }
+}

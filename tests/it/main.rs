@@ -7,6 +7,7 @@ mod harness;
 mod architecture;
 mod bindgen;
 mod blocking_driver;
+mod blocking_listen;
 mod cli;
 mod compiled_code;
 mod crash;

@@ -58,7 +58,10 @@ pub mod blocking {
         pub_export_macro: true,
         default_bindings_module: "::ledge_sdk::bindings::blocking",
         runtime_path: "::ledge_sdk::bindings::wit_bindgen::rt",
-        with: { "ledge:edge/types@0.1.0": ledge_sdk::bindings::types },
+        with: {
+            "ledge:edge/types@0.1.0": ledge_sdk::bindings::types,
+            "ledge:edge/gateway-figures@0.1.0": ledge_sdk::bindings::driver::ledge::edge::gateway_figures,
+        },
         generate_all,
     });
 }

@@ -28,22 +28,26 @@
 //! }
 //! ```
 //!
-//! Only [`sleep`] and [`answer_waiting`] answer: a call that blocks elsewhere (`std::thread::sleep`, a socket of the standard library)
+//! Only [`sleep`], [`answer_waiting`] and what waits in [`listen`] answer: a call that blocks elsewhere (`std::thread::sleep`, a socket of the standard library)
 //! keeps the gateway waiting for as long, and its callers get fault 100006 after the driver's deadline. Where nothing has to block, the
 //! module [`device`](crate::device) is the better choice.
+
+pub mod gateway_info;
+pub mod listen;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::bindings::blocking::ledge::edge::requests;
 use crate::bindings::blocking::ledge::edge::thing_access_blocking as wit;
+use crate::bindings::blocking::wasi::io::poll::{Pollable, poll};
 pub use crate::thing_access::{DeviceInfo, DriverConfig};
 use crate::value::{Properties, Property};
 use crate::{Error, Fault, ThingId};
 
 /// A driver that blocks. One instance of the type lives as long as the component.
 ///
-/// Calls come out of [`sleep`] and [`answer_waiting`], so never keep a `RefCell` borrowed across those. While one is answered no other is.
+/// Calls come out of [`sleep`], [`answer_waiting`] and what waits in [`listen`], so never keep a `RefCell` borrowed across those. While one is answered no other is.
 pub trait Driver: Default + 'static {
     /// The driver's life: registers its things and talks to them. When it returns, its things go offline and the driver is started
     /// again after a while.
@@ -165,6 +169,16 @@ pub fn sleep(duration: Duration) {
 pub fn answer_waiting() {
     if let Some(driver) = DRIVER.get().filter(|_| !IS_ANSWERING.get()) {
         while answer_one(driver) {}
+    }
+}
+
+/// Waits until something is ready, and answers what the gateway asks meanwhile. Within an answer it only waits.
+fn wait_for(what: &Pollable) {
+    let Some(driver) = DRIVER.get().filter(|_| !IS_ANSWERING.get()) else { return what.block() };
+    let asked = requests::subscribe();
+    while !what.ready() {
+        poll(&[what, &asked]);
+        answer_one(driver);
     }
 }
 

@@ -3,7 +3,8 @@
 //! Grant: `gateway_info`.
 
 use crate::Fault;
-use crate::bindings::driver::ledge::edge::gateway_info as wit;
+use crate::bindings::driver::ledge::edge::gateway_figures as wit;
+use crate::bindings::driver::ledge::edge::gateway_info;
 
 /// Figures of the gateway and of its machine, at most a second old.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,19 +56,7 @@ pub struct FunctionCounter {
 ///
 /// Faults: 110001, 100008 (the system does not show its figures), 100006 (the disk does not answer).
 pub async fn get() -> Result<Info, Fault> {
-    let info = wit::get().await?;
-    Ok(Info {
-        version: info.version,
-        uptime_s: info.uptime_s,
-        machine_uptime_s: info.machine_uptime_s,
-        cpu_cores: info.cpu_cores,
-        cpu_usage_percent: info.cpu_usage_percent,
-        memory_total_bytes: info.memory_total_bytes,
-        memory_used_bytes: info.memory_used_bytes,
-        disk_total_bytes: info.disk_total_bytes,
-        disk_used_bytes: info.disk_used_bytes,
-        temperature_celsius: info.temperature_celsius,
-    })
+    gateway_info::get().await.map(Info::from)
 }
 
 /// The counters of one function (of both that an alias leads to).
@@ -85,7 +74,24 @@ pub async fn function_counters() -> Result<Vec<FunctionCounter>, Fault> {
 }
 
 async fn counters(name: Option<String>) -> Result<Vec<FunctionCounter>, Fault> {
-    Ok(wit::function_counters(name).await?.into_iter().map(FunctionCounter::from).collect())
+    Ok(gateway_info::function_counters(name).await?.into_iter().map(FunctionCounter::from).collect())
+}
+
+impl From<wit::Info> for Info {
+    fn from(info: wit::Info) -> Self {
+        Self {
+            version: info.version,
+            uptime_s: info.uptime_s,
+            machine_uptime_s: info.machine_uptime_s,
+            cpu_cores: info.cpu_cores,
+            cpu_usage_percent: info.cpu_usage_percent,
+            memory_total_bytes: info.memory_total_bytes,
+            memory_used_bytes: info.memory_used_bytes,
+            disk_total_bytes: info.disk_total_bytes,
+            disk_used_bytes: info.disk_used_bytes,
+            temperature_celsius: info.temperature_celsius,
+        }
+    }
 }
 
 impl From<wit::FunctionCounter> for FunctionCounter {

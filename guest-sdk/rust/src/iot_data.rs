@@ -2,12 +2,34 @@
 //!
 //! Every call needs a grant in `ledge.toml`, else it answers fault 110001. Every call ends by the invocation's deadline.
 
+use std::ops::RangeInclusive;
+
 use crate::bindings::function::ledge::edge::iot_data as wit;
 use crate::value::Properties;
 use crate::{Fault, ThingId};
 
 /// A thing and the tags that it carries, in the order of their keys.
 pub use wit::TaggedThing;
+
+/// Reports of a thing, and the cursor of what follows, if there is more.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryPage {
+    /// In the order in which they came.
+    pub reports: Vec<Report>,
+    /// Where the next page begins.
+    pub next: Option<u64>,
+}
+
+/// What a thing said at a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Unix milliseconds.
+    pub time_ms: u64,
+    /// The event, unless these are properties.
+    pub event: Option<String>,
+    /// The properties, or the event's outputs.
+    pub values: Properties,
+}
 
 /// Publishes a message to the gateway's other functions and, by route, to the cloud (manual 2.2.1).
 ///
@@ -46,6 +68,24 @@ pub fn call_thing_service(
 ) -> Result<Properties, Fault> {
     let arguments: Vec<_> = arguments.into().into();
     wit::call_thing_service(&ThingId::new(product_key, device_name), service, &arguments).map(Properties::from)
+}
+
+/// What the thing reported from one time to another, in the order in which it came: a page of `reports_max` reports at most (1 to 1,000),
+/// from the report with the number `cursor` on. The first page begins at 0, each other one at `next` of the page before.
+///
+/// Values and events that no grant `things.read` covers are left out.
+/// Faults: 100001, 109000 (no such thing), 110001, 100005 (the disk cannot be read).
+pub fn get_thing_history(
+    product_key: &str,
+    device_name: &str,
+    times_ms: RangeInclusive<u64>,
+    cursor: u64,
+    reports_max: u32,
+) -> Result<HistoryPage, Fault> {
+    let (from_ms, to_ms) = times_ms.into_inner();
+    let page = wit::get_thing_history(&ThingId::new(product_key, device_name), from_ms, to_ms, cursor, reports_max)?;
+    let report = |report: wit::Report| Report { time_ms: report.time_ms, event: report.event, values: report.values.into() };
+    Ok(HistoryPage { reports: page.reports.into_iter().map(report).collect(), next: page.next })
 }
 
 /// The things that carry every one of these tags, in the order of product key and device name (manual 2.2.5).

@@ -68,6 +68,6 @@ impl Connection {
     }
 }
 
-fn socket_address(text: &str) -> SocketAddr {
+pub(crate) fn socket_address(text: &str) -> SocketAddr {
     text.parse().expect("the gateway writes an IP address and a port")
 }

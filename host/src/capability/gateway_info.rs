@@ -7,7 +7,9 @@ use std::sync::Arc;
 use wasmtime::component::{Accessor, HasData, Linker};
 
 use super::Guest;
-use crate::bindings::driver::ledge::edge::gateway_info::{self, FunctionCounter, HostWithStore, Info};
+use crate::bindings::blocking::ledge::edge::gateway_info_blocking;
+use crate::bindings::driver::ledge::edge::gateway_figures::{self, FunctionCounter, Info};
+use crate::bindings::driver::ledge::edge::gateway_info::{self, HostWithStore};
 use crate::bindings::types::Fault;
 use crate::function::{Function, Functions};
 use crate::name::FunctionName;
@@ -33,37 +35,59 @@ impl HasData for Linked {
 }
 
 pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&mut T) -> &mut GatewayInfo) -> wasmtime::Result<()> {
+    gateway_figures::add_to_linker::<T, Linked>(linker, get)?;
+    gateway_info_blocking::add_to_linker::<T, Linked>(linker, get)?;
     gateway_info::add_to_linker::<T, Linked>(linker, get)
 }
 
-impl gateway_info::Host for &mut GatewayInfo {}
+impl gateway_figures::Host for GatewayInfo {}
+
+impl gateway_info::Host for GatewayInfo {}
 
 impl<T: Send> HostWithStore<T> for Linked {
     async fn get(store: &Accessor<T, Self>) -> Result<Info, Fault> {
-        let parts = granted(store)?;
-        Ok(parts.machine.figures().await?.into())
+        // Out of the Store, so that it is not held while the machine is asked.
+        let parts = store.with(|mut access| access.get().granted())?;
+        figures(&parts).await
     }
 
     async fn function_counters(store: &Accessor<T, Self>, name: Option<String>) -> Result<Vec<FunctionCounter>, Fault> {
-        let parts = granted(store)?;
-        let Some(name) = name else {
-            return Ok(parts.functions.list().iter().map(|function| counter(function)).collect());
-        };
-        let found = name.parse().map(|name: FunctionName| parts.functions.all_of(&name)).unwrap_or_default();
-        if found.is_empty() {
-            let message = format!("function `{name}` does not exist on this gateway");
-            return Err(Fault { code: fault::FUNCTION_NOT_EXIST, message });
-        }
-        Ok(found.iter().map(|function| counter(function)).collect())
+        let parts = store.with(|mut access| access.get().granted())?;
+        counters(&parts, name)
     }
 }
 
-/// The parts, taken out of the Store so that it is not held while the machine is asked.
-fn granted<T>(store: &Accessor<T, Linked>) -> Result<Arc<GatewayInfoParts>, Fault> {
-    store.with(|mut access| {
-        let info = access.get();
-        if info.guest.grants.gateway_info { Ok(info.parts.clone()) } else { Err(info.guest.denied("gateway_info", true)) }
-    })
+impl gateway_info_blocking::Host for GatewayInfo {
+    async fn get(&mut self) -> Result<Info, Fault> {
+        figures(&*self.granted()?).await
+    }
+
+    async fn function_counters(&mut self, name: Option<String>) -> Result<Vec<FunctionCounter>, Fault> {
+        counters(&*self.granted()?, name)
+    }
+}
+
+impl GatewayInfo {
+    fn granted(&self) -> Result<Arc<GatewayInfoParts>, Fault> {
+        if self.guest.grants.gateway_info { Ok(self.parts.clone()) } else { Err(self.guest.denied("gateway_info", true)) }
+    }
+}
+
+async fn figures(parts: &GatewayInfoParts) -> Result<Info, Fault> {
+    Ok(parts.machine.figures().await?.into())
+}
+
+/// Of one function, or of all.
+fn counters(parts: &GatewayInfoParts, name: Option<String>) -> Result<Vec<FunctionCounter>, Fault> {
+    let Some(name) = name else {
+        return Ok(parts.functions.list().iter().map(|function| counter(function)).collect());
+    };
+    let found = name.parse().map(|name: FunctionName| parts.functions.all_of(&name)).unwrap_or_default();
+    if found.is_empty() {
+        let message = format!("function `{name}` does not exist on this gateway");
+        return Err(Fault { code: fault::FUNCTION_NOT_EXIST, message });
+    }
+    Ok(found.iter().map(|function| counter(function)).collect())
 }
 
 fn counter(function: &Function) -> FunctionCounter {

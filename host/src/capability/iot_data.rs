@@ -6,11 +6,11 @@ use wasmtime::component::{HasData, Linker};
 
 use super::Guest;
 use super::values::convert;
-use crate::bindings::iot_data::{self, Fault, Property, TaggedThing, ThingId};
+use crate::bindings::iot_data::{self, Fault, HistoryPage, Property, Report, TaggedThing, ThingId};
 use crate::bus::{Bus, Kind, Message, Source};
 use crate::call_path::CallPath;
 use crate::name::{self, FunctionName};
-use crate::thing::{Things, fault};
+use crate::thing::{Things, fault, history};
 use crate::topic;
 
 /// What the interface needs of its gateway.
@@ -26,6 +26,9 @@ pub struct IotData {
     pub function: FunctionName,
     pub path: CallPath,
 }
+
+/// Reports that one page of a history may have.
+const REPORTS_MAX: u32 = 1_000;
 
 struct Linked;
 
@@ -83,6 +86,26 @@ impl iot_data::Host for IotData {
         Ok(convert(self.parts.things.call_service(&id, &service, convert(arguments)).await?))
     }
 
+    async fn get_thing_history(
+        &mut self,
+        thing: ThingId,
+        from_ms: u64,
+        to_ms: u64,
+        cursor: u64,
+        reports_max: u32,
+    ) -> Result<HistoryPage, Fault> {
+        let id = name::ThingId::from(thing);
+        if !self.guest.grants.things.may_read_of(&id) {
+            return Err(self.guest.denied("things.read", &id));
+        }
+        if !(1..=REPORTS_MAX).contains(&reports_max) {
+            let message = format!("thing `{id}`: a page of {reports_max} reports; it may have 1 to {REPORTS_MAX}");
+            return Err(Fault { code: fault::INVALID_PARAM, message });
+        }
+        let (reports, next) = self.parts.things.history(&id, from_ms..=to_ms, cursor, reports_max as usize).await?;
+        Ok(HistoryPage { reports: reports.into_iter().filter_map(|report| self.covered(&id, report)).collect(), next })
+    }
+
     async fn get_things_with_tags(&mut self, tags: Vec<(String, String)>) -> Result<Vec<TaggedThing>, Fault> {
         let grants = &self.guest.grants.things;
         if grants.read.is_empty() && grants.write.is_empty() && grants.call.is_empty() {
@@ -91,5 +114,23 @@ impl iot_data::Host for IotData {
         let found = self.parts.things.with_tags(&tags);
         let seen = found.into_iter().filter(|thing| grants.may_see(&thing.id));
         Ok(seen.map(|thing| TaggedThing { id: thing.id.clone().into(), tags: thing.row.tags.clone().into_iter().collect() }).collect())
+    }
+}
+
+impl IotData {
+    /// What this function may know of a report.
+    fn covered(&self, id: &name::ThingId, mut report: history::Report) -> Option<Report> {
+        let things = &self.guest.grants.things;
+        match &report.event {
+            Some(event) if !things.may_read(id, event) => return None,
+            Some(_) => {}
+            None => {
+                report.values.retain(|property| things.may_read(id, &property.identifier));
+                if report.values.is_empty() {
+                    return None;
+                }
+            }
+        }
+        Some(Report { time_ms: report.time_ms, event: report.event, values: convert(report.values) })
     }
 }

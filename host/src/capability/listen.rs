@@ -6,6 +6,7 @@
 mod acceptor;
 mod certificate;
 mod connection;
+mod polled;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,9 @@ use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 use self::acceptor::Acceptor;
 pub use self::certificate::server_config;
 use self::connection::{Connection, Stream};
+pub use self::polled::{PolledConnection, PolledListener};
 use super::Guest;
+use crate::bindings::blocking::ledge::edge::listen_blocking;
 use crate::bindings::driver::ledge::edge::listen::{
     self as wit, HostConnection, HostConnectionWithStore, HostListener, HostListenerWithStore,
 };
@@ -71,6 +74,7 @@ impl HasData for Linked {
 }
 
 pub fn add_to_linker<T: Send + 'static>(linker: &mut Linker<T>, get: fn(&mut T) -> View<'_>) -> wasmtime::Result<()> {
+    listen_blocking::add_to_linker::<T, Linked>(linker, get)?;
     wit::add_to_linker::<T, Linked>(linker, get)
 }
 
@@ -101,7 +105,7 @@ fn borrowed<W: 'static, M: 'static>(handle: &Resource<W>) -> Resource<M> {
 }
 
 impl View<'_> {
-    fn push<M: Send + 'static, W: 'static>(&mut self, made: M) -> Result<Resource<W>, Fault> {
+    fn push<M: Send + 'static>(&mut self, made: M) -> Result<Resource<M>, Fault> {
         let pushed = if self.listen.held < self.listen.held_max { self.table.push(made).ok() } else { None };
         let Some(pushed) = pushed else {
             let message = "its connections have three quarters of its handles: drop some, or raise the limit `handles`";
@@ -109,7 +113,7 @@ impl View<'_> {
             return Err(Fault { code: fault::TOO_MANY, message: message.to_owned() });
         };
         self.listen.held += 1;
-        Ok(own(&pushed))
+        Ok(pushed)
     }
 
     fn connection(&mut self, handle: &Resource<wit::Connection>) -> Result<Connection, Fault> {
@@ -124,6 +128,11 @@ impl View<'_> {
 
 fn gone(what: &str) -> Fault {
     Fault { code: fault::INVALID_PARAM, message: format!("this handle is of no {what}") }
+}
+
+fn too_much_waits(connection: &Connection) -> Fault {
+    let message = format!("too many bytes wait for peers who do not read; close {}, say, and try again", connection.peer());
+    Fault { code: fault::TOO_MANY, message }
 }
 
 impl wit::Host for View<'_> {}
@@ -167,13 +176,13 @@ impl<T: Send> HostListenerWithStore<T> for Linked {
         });
         let acceptor = Acceptor::open(guest, &parts, places, &address).await?;
         let listener = Listener { address: acceptor.address, acceptor: Arc::new(Mutex::new(acceptor)) };
-        store.with(|mut access| access.get().push(listener))
+        store.with(|mut access| access.get().push(listener)).map(|pushed| own(&pushed))
     }
 
     async fn accept(store: &Accessor<T, Self>, listener: Resource<wit::Listener>) -> Result<Resource<wit::Connection>, Fault> {
         let acceptor = store.with(|mut access| access.get().acceptor(&listener))?;
         let connection = acceptor.lock().await.accept().await;
-        store.with(|mut access| access.get().push(connection))
+        store.with(|mut access| access.get().push(connection)).map(|pushed| own(&pushed))
     }
 }
 
@@ -192,8 +201,7 @@ impl<T: Send> HostConnectionWithStore<T> for Linked {
             Ok::<_, Fault>((view.connection(&connection)?, view.listen.outgoing.clone()))
         })?;
         let Ok(_room) = outgoing.try_acquire_many(u32::try_from(bytes.len()).unwrap_or(u32::MAX)) else {
-            let message = format!("too many bytes wait for peers who do not read; close {}, say, and try again", connection.peer());
-            return Err(Fault { code: fault::TOO_MANY, message });
+            return Err(too_much_waits(&connection));
         };
         connection.write(&bytes).await
     }

@@ -91,7 +91,17 @@ const DEVICE: &str = "ledge:edge/device";
 /// With its version, as a component has it.
 pub(super) const BLOCKING_DRIVER: &str = "ledge:edge/blocking-driver@0.1.0";
 const OF_FUNCTIONS: [&str; 5] = ["types", "iot-data", "fc", "credentials", "kv"];
-const OF_DRIVERS: [&str; 6] = ["types", "thing-access", "thing-access-blocking", "requests", "gateway-info", "listen"];
+const OF_DRIVERS: [&str; 9] = [
+    "types",
+    "thing-access",
+    "thing-access-blocking",
+    "requests",
+    "gateway-figures",
+    "gateway-info",
+    "gateway-info-blocking",
+    "listen",
+    "listen-blocking",
+];
 const OF_HTTP: [&str; 2] = ["types", "outgoing-handler"];
 /// The packages of WASI that always link (DESIGN, invariant 1).
 const WASI: [&str; 6] = ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:io", "wasi:random", "wasi:sockets"];

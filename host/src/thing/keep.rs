@@ -16,7 +16,7 @@ use super::{Fault, Thing, Things, fault};
 use crate::memory;
 use crate::name::ThingId;
 use crate::store::writer::{Handle, NotWritten};
-use crate::store::{Batch, Store, Table};
+use crate::store::{Batch, Snapshot, Store, Table};
 
 /// How often what changed is written.
 pub const PERIOD: Duration = Duration::from_millis(500);
@@ -124,12 +124,16 @@ impl Things {
         cursor: u64,
         count_max: usize,
     ) -> Result<(Vec<Report>, Option<u64>), Fault> {
-        let thing = self.get(id)?;
-        // Not while what waits is on its way to the disk: it would be seen twice, or not at all.
-        let _turn = self.disk.lock().await;
-        let store = self.store.clone();
+        let (thing, things) = (self.get(id)?, self.clone());
         let page = Page { times_ms, cursor, count_max, reports: Vec::new(), next: None };
-        let read = tokio::task::spawn_blocking(move || thing.read_history(&store, page)).await;
+        // Not while what waits is on its way to the disk: it would be seen twice, or not at all. Reading may take longer, and holds nobody up.
+        let turn = self.disk.clone().lock_owned().await;
+        let read = move || {
+            let (kept, waiting) = (things.store.snapshot()?, thing.state.lock().history.waiting());
+            drop(turn);
+            thing.read_history(&kept, waiting, page)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
         read.map_err(anyhow::Error::from).and_then(|read| read).map_err(|error| {
             tracing::error!("the history of thing `{id}` cannot be read: {error:#}");
             Fault::new(fault::READING_FILE, format!("the history of thing `{id}` cannot be read; the gateway's log says why"))
@@ -252,13 +256,17 @@ impl Thing {
     }
 
     /// Decodes no more than it has to: a history may be much larger than a page of it.
-    fn read_history(&self, store: &Store, mut page: Page) -> anyhow::Result<(Vec<Report>, Option<u64>)> {
+    /// `waiting` are those that are not on the disk, and the number of the first of them.
+    fn read_history(
+        &self,
+        kept: &Snapshot,
+        (waiting, mut first): (Vec<Waiting>, u64),
+        mut page: Page,
+    ) -> anyhow::Result<(Vec<Report>, Option<u64>)> {
         let (prefix, mut after) = (format!("{}/", self.id), None::<String>);
         let number = |key: &str| key.rsplit('/').next().and_then(|number| number.parse::<u64>().ok());
-        // What waits is copied: whoever reports does not wait for its being read.
-        let (waiting, mut first) = self.state.lock().history.waiting();
         loop {
-            let rows = store.list_some(Table::History, &prefix, after.as_deref(), ROWS_AT_ONCE)?;
+            let rows = kept.list_some(Table::History, &prefix, after.as_deref(), ROWS_AT_ONCE)?;
             let Some((last, _)) = rows.last() else { break };
             after = Some(last.clone());
             for (at, (key, row)) in rows.iter().enumerate() {

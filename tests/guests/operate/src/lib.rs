@@ -1,5 +1,5 @@
 //! A function that does to a thing what its event says: `{"product", "device", "what"}`, where `what` is `get [PROPERTY]`,
-//! `set PROPERTY VALUE` (the value as text), `call SERVICE [TEXT]`, or `tags KEY VALUE`.
+//! `set PROPERTY VALUE` (the value as text), `call SERVICE [TEXT]`, `tags KEY VALUE`, or `history CURSOR COUNT` (of all times).
 //!
 //! It returns JSON: the values, or the fault as `{"code", "message"}`.
 
@@ -26,6 +26,12 @@ fn operate(event: &Json) -> Result<Json, Fault> {
         ["tags", key, value] => {
             let things = iot_data::get_things_with_tags(&[(key, value)])?;
             Ok(things.iter().map(|thing| json!([thing.id.product_key, thing.id.device_name])).collect())
+        }
+        ["history", cursor, count] => {
+            let number = |text: &str| text.parse().map_err(|_| Fault::new(Fault::INVALID_PARAM, "no number"));
+            let page = iot_data::get_thing_history(product, device, 0..=u64::MAX, number(cursor)?, number(count)? as u32)?;
+            let reports: Vec<_> = page.reports.iter().map(|report| json!([report.event, report.values.to_json()])).collect();
+            Ok(json!({"reports": reports, "next": page.next}))
         }
         _ => Err(Fault::new(Fault::INVALID_PARAM, format!("`{what}` is none of what this function does"))),
     }
