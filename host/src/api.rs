@@ -4,6 +4,7 @@
 
 mod body;
 mod caller;
+mod describe;
 mod error;
 mod event_stream;
 mod front;
@@ -16,13 +17,18 @@ mod product;
 mod rule;
 mod spaced_json;
 mod thing;
+mod user;
 mod v1;
 mod version;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{delete, get, post, put};
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub use caller::Peer;
 pub use front::Front;
@@ -66,49 +72,58 @@ pub struct Api {
     pub guests: tokio::runtime::Handle,
 }
 
-/// Every path of the API.
+/// Every operation of the API. What needs no description (the description itself, say) is everybody's.
 pub fn router(api: Arc<Api>) -> Router {
-    Router::new()
-        .route("/auth/login", post(login::login))
-        .route("/auth/logout", post(login::logout))
-        .route("/thing/device/count", post(thing::count))
-        .route("/thing/device/list-authed", post(thing::list))
-        .route("/thing/device/properties/set", post(thing::set_properties))
-        .route("/thing/device/property/query", post(thing::query_properties))
-        .route("/thing/device/service/invoke", post(thing::invoke_service))
-        .route("/thing/device/events/get", post(event_stream::get))
-        .route("/2020-04-30/functions/{arn}/invocations", post(invoke::invoke))
-        .route("/ledge/v1/gateway", get(ledge::gateway))
-        .route("/ledge/v1/metrics", get(ledge::metrics))
-        .route("/ledge/v1/functions", get(ledge::functions))
-        .route("/ledge/v1/drivers", get(ledge::drivers))
-        .route("/ledge/v1/drivers/{name}/release", post(ledge::release))
-        .route("/ledge/v1/functions/{service}/{function}/rollback", post(version::roll_back))
-        .route("/ledge/v1/versions", get(version::list))
-        .route("/ledge/v1/versions/{service}", post(version::publish))
-        .route("/ledge/v1/versions/{service}/{number}", delete(version::delete))
-        .route("/ledge/v1/aliases", get(version::aliases))
-        .route("/ledge/v1/aliases/{service}/{name}", put(version::set_alias).delete(version::delete_alias))
-        .route("/ledge/v1/functions/{service}/{function}/release", post(ledge::release_function))
-        .route("/ledge/v1/invocations/{id}", get(invocation::show))
-        .route("/ledge/v1/dead-letters", get(invocation::dead_letters).post(invocation::requeue_all).delete(invocation::purge_all))
-        .route("/ledge/v1/dead-letters/{id}", get(invocation::dead_letter).post(invocation::requeue).delete(invocation::purge))
-        .route("/ledge/v1/things", get(ledge::things))
-        .route("/ledge/v1/things/{product}/{name}/history", get(history::show))
-        .route("/ledge/v1/products", get(product::list))
-        .route("/ledge/v1/products/{key}", get(product::show).put(product::put).delete(product::delete))
-        .route("/ledge/v1/timers", get(ledge::timers))
-        .route("/ledge/v1/rules", get(rule::list))
-        .route("/ledge/v1/rules/{name}", get(rule::show).put(rule::put).delete(rule::delete))
-        .route("/ledge/v1/rules/{name}/enable", post(rule::enable))
-        .route("/ledge/v1/rules/{name}/disable", post(rule::disable))
-        .route("/ledge/v1/rules/{name}/trigger", post(rule::trigger))
-        .route("/ledge/v1/rules/{name}/runs", get(rule::runs))
-        .route("/ledge/v1/rule-events", get(rule::events))
-        .route("/ledge/v1/rule-tests", post(rule::test))
-        .route("/ledge/v1/routes", get(ledge::routes).post(ledge::add_route).delete(ledge::delete_route))
-        .route("/ledge/v1/components/{digest}", get(ledge::has_component).put(ledge::put_component))
-        .route("/ledge/v1/deployments", post(ledge::deploy))
+    let (described, document) = OpenApiRouter::with_openapi(describe::Ledge::openapi())
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
+        .routes(routes!(thing::count))
+        .routes(routes!(thing::list))
+        .routes(routes!(thing::set_properties))
+        .routes(routes!(thing::query_properties))
+        .routes(routes!(thing::invoke_service))
+        .routes(routes!(event_stream::get))
+        .routes(routes!(invoke::invoke))
+        .routes(routes!(ledge::gateway))
+        .routes(routes!(ledge::metrics))
+        .routes(routes!(ledge::functions))
+        .routes(routes!(ledge::drivers))
+        .routes(routes!(ledge::release))
+        .routes(routes!(ledge::release_function))
+        .routes(routes!(version::roll_back))
+        .routes(routes!(version::list))
+        .routes(routes!(version::publish))
+        .routes(routes!(version::delete))
+        .routes(routes!(version::aliases))
+        .routes(routes!(version::set_alias, version::delete_alias))
+        .routes(routes!(invocation::show))
+        .routes(routes!(invocation::dead_letters, invocation::requeue_all, invocation::purge_all))
+        .routes(routes!(invocation::dead_letter, invocation::requeue, invocation::purge))
+        .routes(routes!(ledge::things))
+        .routes(routes!(history::show))
+        .routes(routes!(product::list))
+        .routes(routes!(product::show, product::put, product::delete))
+        .routes(routes!(ledge::timers))
+        .routes(routes!(rule::list))
+        .routes(routes!(rule::show, rule::put, rule::delete))
+        .routes(routes!(rule::enable))
+        .routes(routes!(rule::disable))
+        .routes(routes!(rule::trigger))
+        .routes(routes!(rule::runs))
+        .routes(routes!(rule::events))
+        .routes(routes!(rule::test))
+        .routes(routes!(ledge::routes, ledge::add_route, ledge::delete_route))
+        .routes(routes!(ledge::has_component, ledge::put_component))
+        .routes(routes!(ledge::deploy))
+        .routes(routes!(user::list))
+        .routes(routes!(user::show, user::put, user::delete))
+        .routes(routes!(user::set_password))
+        .split_for_parts();
+    let document = describe::complete(&document);
+    let operations = Arc::new(describe::Operations::read(&document));
+    described
+        .route_layer(from_fn_with_state((api.clone(), operations), caller::admit))
+        .route("/openapi.json", get(move || async move { describe::shown(&document) }))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(api)

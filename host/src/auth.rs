@@ -1,41 +1,46 @@
-//! Who may call the gateway: users, their passwords and their sessions.
+//! Who may call the gateway, and what each may do: users, their passwords, their sessions and their rights.
 //!
-//! Passwords are kept only as Argon2id hashes, tokens only as hashes in memory: a restart logs everybody out. Deliberately absent: roles
-//! and permissions, cookies and HTTP answers (`api`), and the audit of failed logins (`api` knows from where they came).
+//! Passwords are kept only as Argon2id hashes, tokens only as hashes in memory: a restart logs everybody out. What a user may do is looked
+//! up at each request, so a change holds at once. Deliberately absent: cookies and HTTP answers (`api`), and the audit of failed logins
+//! (`api` knows from where they came).
 
 mod basic;
 mod password;
+mod permission;
 mod session;
+mod throttle;
+mod users;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use parking_lot::RwLock;
 use ring::digest::{SHA256, digest};
-use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use self::basic::{Basic, Credentials};
 use self::password::{Hash, Hasher, Turn};
 use self::session::Sessions;
+use self::throttle::{Throttle, Wait};
+use self::users::Users;
 use crate::clock::Clock;
 use crate::seal::random_token;
-use crate::store::{Batch, Store, Table};
+use crate::store::Store;
 
-pub use self::password::{LOGINS_WAITING_MAX, LengthError, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
+pub use self::password::{LOGINS_WAITING_MAX, LengthError, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, generate as generate_password};
+pub use self::permission::{Permission, Rights, Role, User};
 pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX};
+pub use self::throttle::Source;
+pub use self::users::USERS_MAX;
 
 /// Users and sessions. Clones share them.
 #[derive(Clone)]
 pub struct Auth(Arc<Inner>);
 
 struct Inner {
-    store: Arc<Store>,
-    /// The table `users`, which only this part writes, so that no login waits for the disk.
-    hashes: RwLock<HashMap<String, Hash>>,
+    users: Users,
     hasher: Hasher,
+    throttle: Throttle,
     sessions: Sessions,
     basic: Basic,
     compat_default_login: bool,
@@ -59,12 +64,6 @@ pub enum FirstPassword {
     Kept,
 }
 
-/// Somebody who has proved who they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    pub name: String,
-}
-
 /// A new session. The token is known to nobody else; it has no `Debug`.
 pub struct Session {
     pub token: String,
@@ -78,39 +77,46 @@ pub enum LoginError {
     Invalid,
     #[error("too many logins at the moment: try again in a second")]
     Busy,
+    /// Whether the password is right was not looked at.
+    #[error("too many failed logins of this user, or from this address: try again in {wait_s} s")]
+    TooOften { wait_s: u64 },
 }
 
+impl From<Wait> for LoginError {
+    fn from(Wait(wait): Wait) -> Self {
+        Self::TooOften { wait_s: wait.as_secs().max(1) }
+    }
+}
+
+/// Why a user is not changed.
 #[derive(Debug, thiserror::Error)]
-pub enum SetPasswordError {
-    #[error("there is no user `{0}`")]
-    UnknownUser(String),
+pub enum UserError {
+    #[error("there is no user `{0}`; `ledge user list` shows those that there are")]
+    Unknown(String),
+    #[error("there is a user `{0}` already")]
+    Exists(String),
+    #[error("`{0}` is no name for a user: it has 1 to 64 letters, digits, `-`, `_`, `.` and `@`")]
+    Name(String),
+    #[error("there are {USERS_MAX} users already: delete one first")]
+    TooMany,
+    #[error("`admin` may do everything and cannot be deleted, so that somebody can always give rights back")]
+    Admin,
     #[error(transparent)]
     Length(#[from] LengthError),
     #[error("too many logins at the moment: try again in a second")]
     Busy,
-    /// The old password still holds.
-    #[error("the new password could not be saved: {0:#}")]
+    /// Nothing is changed.
+    #[error("{0:#}")]
     Failed(anyhow::Error),
-}
-
-/// A row of the table `users`, under the user's name.
-#[derive(Serialize, Deserialize)]
-struct UserRow {
-    password_hash: String,
 }
 
 impl Auth {
     /// Reads the users, and sees to it that `admin` has a password. Blocks for as long as a hash takes.
     pub fn open(store: Arc<Store>, clock: Clock, options: AuthOptions) -> Result<(Self, FirstPassword)> {
-        let mut hashes = HashMap::new();
-        for (name, row) in store.list_json::<UserRow>(Table::Users)? {
-            let hash = Hash::parse(&row.password_hash).with_context(|| format!("the stored password of user `{name}` is damaged"))?;
-            hashes.insert(name, hash);
-        }
         let inner = Inner {
-            store,
-            hashes: RwLock::new(hashes),
+            users: Users::open(store)?,
             hasher: Hasher::new(),
+            throttle: Throttle::new(clock.clone()),
             sessions: Sessions::new(clock.clone()),
             basic: Basic::new(clock),
             compat_default_login: options.compat_default_login,
@@ -120,20 +126,26 @@ impl Auth {
     }
 
     /// Checks a password and starts a session.
-    pub async fn login(&self, user: &str, password: &str) -> Result<Session, LoginError> {
-        let (user, _turn) = self.check(user, password).await?;
+    pub async fn login(&self, user: &str, password: &str, source: Option<Source>) -> Result<Session, LoginError> {
+        let (user, _turn) = self.check(user, password, source).await?;
         let token = random_token();
-        self.0.sessions.start(hash_of(&token), user.clone());
+        self.0.sessions.start(hash_of(&token), &user.name);
         Ok(Session { token, user })
     }
 
+    /// The same for an `Authorization: Basic ...`.
+    pub async fn login_basic(&self, header_value: &str, source: Option<Source>) -> Result<Session, LoginError> {
+        let credentials = Credentials::parse(header_value).ok_or(LoginError::Invalid)?;
+        self.login(&credentials.user, &credentials.password, source).await
+    }
+
     pub fn has_user(&self, name: &str) -> bool {
-        self.0.hashes.read().contains_key(name)
+        self.0.users.has(name)
     }
 
     /// Whose session a token is. Cheap, and counts as use of the session.
     pub fn session(&self, token: &str) -> Option<User> {
-        self.0.sessions.user(&hash_of(token))
+        self.0.user(&self.0.sessions.user(&hash_of(token))?)
     }
 
     /// Ends a session; `false` if there was none.
@@ -142,39 +154,91 @@ impl Auth {
     }
 
     /// Whose `Authorization: Basic ...` this is. Cheap, but for the first time.
-    pub async fn basic(&self, header_value: &str) -> Result<User, LoginError> {
+    pub async fn basic(&self, header_value: &str, source: Option<Source>) -> Result<User, LoginError> {
         let basic = &self.0.basic;
         let key = basic.key(header_value);
         let check = || async {
             let credentials = Credentials::parse(header_value).ok_or(LoginError::Invalid)?;
-            let (user, _turn) = self.check(&credentials.user, &credentials.password).await?;
-            basic.remember(key, user.clone());
-            Ok(user)
+            let (user, _turn) = self.check(&credentials.user, &credentials.password, source).await?;
+            basic.remember(key, &user.name);
+            Ok(user.name.into())
         };
-        basic.user(key, check).await
+        let name = basic.user(key, check).await?;
+        self.0.user(&name).ok_or(LoginError::Invalid)
     }
 
     /// Checks a password and starts nothing: for those who must prove once more who they are.
-    pub async fn verify(&self, user: &str, password: &str) -> Result<User, LoginError> {
-        self.check(user, password).await.map(|(user, _turn)| user)
+    pub async fn verify(&self, user: &str, password: &str, source: Option<Source>) -> Result<User, LoginError> {
+        self.check(user, password, source).await.map(|(user, _turn)| user)
     }
 
-    /// Changes a password and ends all that the old one opened. Whether the caller may is for the caller to know.
-    pub async fn set_password(&self, user: &str, password: &str) -> Result<(), SetPasswordError> {
-        password::check_length(password)?;
-        if !self.0.hashes.read().contains_key(user) {
-            return Err(SetPasswordError::UnknownUser(user.to_owned()));
+    /// All users and what they may do, in the order of their names.
+    pub fn users(&self) -> Vec<(String, Arc<Rights>)> {
+        self.0.users.list()
+    }
+
+    pub fn rights(&self, user: &str) -> Option<Arc<Rights>> {
+        self.0.users.rights(user)
+    }
+
+    /// Adds a user. Whether the caller may is for the caller to know, here and below.
+    pub async fn add_user(&self, user: &str, password: &str, rights: Rights) -> Result<(), UserError> {
+        self.hashed(user, password, move |inner, user, hash| inner.users.add(user, hash, rights)).await
+    }
+
+    /// Changes a password and ends all that the old one opened.
+    pub async fn set_password(&self, user: &str, password: &str) -> Result<(), UserError> {
+        if !self.has_user(user) {
+            return Err(UserError::Unknown(user.to_owned()));
         }
-        let turn = self.0.hasher.turn().await.ok_or(SetPasswordError::Busy)?;
-        let (inner, user, password) = (self.0.clone(), user.to_owned(), Zeroizing::new(password.to_owned()));
-        // All of it in the task that cannot be cancelled: no session may outlive a password that was changed.
-        let saved = spawn_blocking(move || {
-            inner.save(&turn, &user, &password)?;
-            inner.sessions.end_all_of(&user);
-            inner.basic.forget(&user);
+        self.hashed(user, password, |inner, user, hash| {
+            inner.users.set_hash(user, hash)?;
+            inner.log_out(user);
             Ok(())
-        });
-        saved.await.unwrap_or_else(|stopped| Err(stopped.into())).map_err(SetPasswordError::Failed)
+        })
+        .await
+    }
+
+    /// Holds from the next request on.
+    pub async fn set_rights(&self, user: &str, rights: Rights) -> Result<(), UserError> {
+        self.changed(user, |inner, user| inner.users.set_rights(user, rights)).await
+    }
+
+    /// Deletes a user, and ends all that they opened.
+    pub async fn delete_user(&self, user: &str) -> Result<(), UserError> {
+        // Nobody who is being checked now may open anything afterwards, for the next user of this name.
+        let turn = self.0.hasher.turn().await.ok_or(UserError::Busy)?;
+        self.changed(user, move |inner, user| {
+            let _turn = turn;
+            inner.users.delete(user)?;
+            inner.log_out(user);
+            Ok(())
+        })
+        .await
+    }
+
+    /// All of it in a task that cannot be cancelled: no session may outlive a password that was changed.
+    async fn hashed<W>(&self, user: &str, password: &str, work: W) -> Result<(), UserError>
+    where
+        W: FnOnce(&Inner, &str, Hash) -> Result<(), UserError> + Send + 'static,
+    {
+        password::check_length(password)?;
+        let turn = self.0.hasher.turn().await.ok_or(UserError::Busy)?;
+        let password = Zeroizing::new(password.to_owned());
+        self.changed(user, move |inner, user| {
+            let hash = turn.hash(&password).map_err(UserError::Failed)?;
+            work(inner, user, hash)
+        })
+        .await
+    }
+
+    async fn changed<W>(&self, user: &str, work: W) -> Result<(), UserError>
+    where
+        W: FnOnce(&Inner, &str) -> Result<(), UserError> + Send + 'static,
+    {
+        let (inner, user) = (self.0.clone(), user.to_owned());
+        let done = spawn_blocking(move || work(&inner, &user)).await;
+        done.unwrap_or_else(|stopped| Err(UserError::Failed(stopped.into())))
     }
 
     /// How many passwords were hashed so far, for the metrics.
@@ -182,31 +246,56 @@ impl Auth {
         self.0.hasher.hashes()
     }
 
-    /// The turn comes back with the user: what the password opens is opened before anybody can change it.
-    async fn check(&self, user: &str, password: &str) -> Result<(User, Turn), LoginError> {
+    /// The turn comes back with the user: what the password opens is opened before anybody can change it. Without a source (the local
+    /// socket, a test) nobody has to wait.
+    async fn check(&self, user: &str, password: &str, source: Option<Source>) -> Result<(User, Turn), LoginError> {
+        let attempt = if let Some(source) = source { Some(self.0.throttle.admit(user, source).await?) } else { None };
+        let checked = self.evaluate(user, password).await;
+        match (attempt, &checked) {
+            (Some(attempt), Ok(_)) => self.0.throttle.succeeded(attempt),
+            (Some(attempt), Err(LoginError::Invalid)) => self.0.throttle.failed(attempt),
+            _ => {}
+        }
+        checked
+    }
+
+    async fn evaluate(&self, user: &str, password: &str) -> Result<(User, Turn), LoginError> {
         let turn = self.0.hasher.turn().await.ok_or(LoginError::Busy)?;
         let (inner, user, password) = (self.0.clone(), user.to_owned(), Zeroizing::new(password.to_owned()));
         // The turn goes along: a caller who gives up does not let a second hash start beside this one.
-        let checked = spawn_blocking(move || inner.is_right(&turn, &user, &password).then_some((User { name: user }, turn)));
+        let checked = spawn_blocking(move || {
+            let is_right = inner.is_right(&turn, &user, &password);
+            is_right.then(|| inner.user(&user)).flatten().map(|user| (user, turn))
+        });
         // It only fails while the process stops.
         checked.await.map_err(|_| LoginError::Busy)?.ok_or(LoginError::Invalid)
     }
 }
 
 impl Inner {
+    /// With what they may do now.
+    fn user(&self, name: &str) -> Option<User> {
+        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights })
+    }
+
+    fn log_out(&self, user: &str) {
+        self.sessions.end_all_of(user);
+        self.basic.forget(user);
+    }
+
     fn is_right(&self, turn: &Turn, user: &str, password: &str) -> bool {
         // No secret, so no need to compare in constant time.
         if self.compat_default_login && (user, password) == COMPAT_DEFAULT {
             return true;
         }
-        let hash = self.hashes.read().get(user).cloned();
-        turn.verify(password, hash.as_ref())
+        let entry = self.users.get(user);
+        turn.verify(password, entry.as_ref().map(|entry| &entry.hash))
     }
 
     fn first_password(&self, given: Option<Zeroizing<String>>) -> Result<FirstPassword> {
         let turn = self.hasher.first_turn();
         let Some(given) = given else {
-            if self.hashes.read().contains_key(ADMIN) {
+            if self.users.has(ADMIN) {
                 return Ok(FirstPassword::Kept);
             }
             let generated = password::generate();
@@ -214,8 +303,8 @@ impl Inner {
             return Ok(FirstPassword::Generated(generated));
         };
         password::check_length(&given).with_context(|| format!("the password given for `{ADMIN}` is refused"))?;
-        let hash = self.hashes.read().get(ADMIN).cloned();
-        if hash.is_none() || !turn.verify(&given, hash.as_ref()) {
+        let entry = self.users.get(ADMIN);
+        if !entry.is_some_and(|entry| turn.verify(&given, Some(&entry.hash))) {
             self.save(&turn, ADMIN, &given)?;
         }
         Ok(FirstPassword::Given)
@@ -223,11 +312,7 @@ impl Inner {
 
     fn save(&self, turn: &Turn, user: &str, password: &str) -> Result<()> {
         let hash = turn.hash(password)?;
-        let mut batch = Batch::new();
-        batch.put_json(Table::Users, user, &UserRow { password_hash: hash.to_text() })?;
-        self.store.commit(batch).with_context(|| format!("saving the password of user `{user}`"))?;
-        self.hashes.write().insert(user.to_owned(), hash);
-        Ok(())
+        Ok(self.users.set_hash(user, hash)?)
     }
 }
 

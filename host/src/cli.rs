@@ -19,6 +19,7 @@ mod release;
 mod route;
 mod rule;
 mod up;
+mod user;
 mod version;
 
 use std::io::{IsTerminal, Write};
@@ -99,6 +100,9 @@ enum Command {
     /// Products on a running gateway: their models.
     #[command(subcommand)]
     Product(product::Command),
+    /// Who may use a gateway, and for what.
+    #[command(subcommand)]
+    User(user::Command),
     /// What a thing reported, by time.
     History(history::HistoryArgs),
     /// Automation rules on a running gateway: change them, run them, ask what they did and why.
@@ -230,6 +234,7 @@ enum Listing {
     Rules,
     Versions,
     Aliases,
+    Users,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -288,6 +293,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Alias(command) => wait(version::alias(command)),
         Command::Rollback(args) => wait(version::roll_back(args)),
         Command::Product(command) => wait(product::run(command)),
+        Command::User(command) => wait(user::run(command)),
         Command::History(args) => wait(history::run(args)),
         Command::Rule(command) => wait(rule::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),

@@ -114,7 +114,7 @@ impl Things {
 
     /// Replaces all products and things. What is known of a thing that stays is kept; of one that goes it is deleted.
     pub fn replace(&self, products: Vec<Arc<Product>>, rows: Vec<set::Thing>) {
-        let old = self.table.load();
+        let (old, now_ms) = (self.table.load(), self.clock.unix_ms());
         let products: HashMap<_, _> = products.into_iter().map(|product| (product.row.key.clone(), product)).collect();
         let mut table = Table { products, ..Table::default() };
         let mut left_out = HashSet::new();
@@ -131,7 +131,7 @@ impl Things {
             }
             let restored = || {
                 let stored = self.stored.lock().remove(&id).unwrap_or_default();
-                Arc::new(Mutex::new(State::restored(stored, &product.tsl)))
+                Arc::new(Mutex::new(State::restored(stored, &product.tsl, now_ms)))
             };
             let state = old.things.get(&id).map_or_else(restored, |thing| {
                 if thing.product.row != product.row {
@@ -328,6 +328,11 @@ impl Thing {
             (false, Some(_)) => Presence::Offline,
             (false, None) => Presence::Inactive,
         }
+    }
+
+    /// When it was first deployed here: Unix milliseconds.
+    pub fn made_at_ms(&self) -> u64 {
+        self.state.lock().made_at_ms
     }
 
     /// When it last came online, in Unix milliseconds.

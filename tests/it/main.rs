@@ -29,6 +29,7 @@ mod listen;
 mod modbus;
 mod mutant;
 mod openapi;
+mod permission;
 mod persistent;
 mod product;
 mod replay;

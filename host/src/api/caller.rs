@@ -1,17 +1,23 @@
-//! Who calls: the local administrator over the gateway's own socket, or a user by cookie or HTTP Basic.
+//! Who calls: the local administrator over the gateway's own socket, or a user by cookie or HTTP Basic. And whether they may.
+//!
+//! Every operation stands in the description of the API with the permission that it needs. [`admit`] looks it up there, before anything of
+//! the request is read; what is not described is the administrators' alone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
 
 use super::Api;
+use super::describe::{Operations, Who};
 use super::error::ApiError;
 use crate::audit::Audit;
-use crate::auth::{Auth, LoginError, User};
+use crate::auth::{Auth, LoginError, Permission, Source, User};
 
 /// Where a request comes from. `gateway` puts it into each request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +31,14 @@ pub enum Peer {
 }
 
 impl Peer {
+    /// Whose guesses are counted together; nobody's, where they are the administrator's own.
+    pub fn source(&self) -> Option<Source> {
+        match self {
+            Self::Local => None,
+            Self::Remote { address, .. } => Some(address.ip().into()),
+        }
+    }
+
     /// For the audit.
     pub fn name(&self) -> String {
         match self {
@@ -34,24 +48,70 @@ impl Peer {
     }
 }
 
-/// A caller who has proved who they are. A handler that takes one is closed to everybody else.
+/// A caller who has proved who they are, and may do what they ask for.
 pub struct Caller(pub User);
 
 pub const COOKIE_NAME: &str = "token";
 
+/// Lets a request pass if its caller may do this.
+pub async fn admit(
+    State((api, operations)): State<(Arc<Api>, Arc<Operations>)>,
+    path: MatchedPath,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let peer = request.extensions().get::<Peer>();
+    let permission = match operations.who(request.method(), path.as_str()) {
+        Who::Everybody => return Ok(next.run(request).await),
+        Who::Users => None,
+        Who::With(permission) => Some(permission),
+    };
+    let user = identify(&api.auth, &api.audit, peer, request.headers()).await?;
+    if let Some(permission) = permission {
+        require(&api.audit, peer, &user, permission)?;
+    }
+    request.extensions_mut().insert(user);
+    Ok(next.run(request).await)
+}
+
+/// A denial is written down.
+pub fn require(audit: &Audit, peer: Option<&Peer>, user: &User, permission: Permission) -> Result<(), ApiError> {
+    if user.rights.may(permission) {
+        return Ok(());
+    }
+    Err(denied(audit, peer, user, permission.name()))
+}
+
+fn denied(audit: &Audit, peer: Option<&Peer>, user: &User, what: &str) -> ApiError {
+    let peer = peer.map(Peer::name).unwrap_or_default();
+    audit.record(&format!("user {}", user.name), "denied", &format!("{what} (from {peer})"));
+    let message = format!("user `{}` may not do this: it needs `{what}`, which an administrator can give (`ledge user`)", user.name);
+    ApiError::new(StatusCode::FORBIDDEN, message)
+}
+
+impl Caller {
+    /// Whether things of this product are any of the caller's business; a denial is written down.
+    pub fn covers(&self, audit: &Audit, product_key: &str) -> Result<(), ApiError> {
+        if self.0.rights.covers(product_key) {
+            return Ok(());
+        }
+        Err(denied(audit, None, &self.0, &format!("product {product_key}")))
+    }
+}
+
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
-        let peer = parts.extensions.get::<Peer>();
-        identify(&api.auth, &api.audit, peer, &parts.headers).await.map(Self)
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Self, ApiError> {
+        // `admit` has put it there, unless the operation is everybody's.
+        parts.extensions.get::<User>().cloned().map(Self).ok_or_else(ApiError::unauthorized)
     }
 }
 
 /// Who sent a request with these headers.
 pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, ApiError> {
     if matches!(peer, Some(Peer::Local)) {
-        return Ok(User { name: "admin".to_owned() });
+        return Ok(User::local());
     }
     if let Some(user) = tokens(headers).find_map(|token| auth.session(token)) {
         return Ok(user);
@@ -60,14 +120,14 @@ pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: 
     let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
         return Err(ApiError::unauthorized());
     };
-    match auth.basic(header).await {
+    match auth.basic(header, peer.and_then(Peer::source)).await {
         Ok(user) => Ok(user),
         Err(LoginError::Invalid) => {
             let peer = peer.map(Peer::name).unwrap_or_default();
             audit.record(&format!("client {peer}"), "login failed", "HTTP Basic");
             Err(ApiError::unauthorized())
         }
-        Err(busy @ LoginError::Busy) => Err(ApiError::unavailable(busy.to_string())),
+        Err(later) => Err(ApiError::unavailable(later.to_string())),
     }
 }
 

@@ -11,12 +11,18 @@ use crate::thing::fault::{self, Fault};
 #[derive(Debug)]
 pub struct ApiError {
     status: StatusCode,
+    /// Begins with what the manual says of the status (3.2), unless it prints another text for the case.
     message: String,
     data: Json,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Json::Null }
+    }
+
+    /// With a text that the manual prints.
+    pub fn as_printed(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status, message: message.into(), data: Json::Null }
     }
 
@@ -30,7 +36,7 @@ impl ApiError {
 
     /// The manual's own words for a missing or an expired cookie (3.4.1).
     pub fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "resqust auth error")
+        Self::as_printed(StatusCode::UNAUTHORIZED, "resqust auth error")
     }
 
     pub fn unavailable(message: impl Into<String>) -> Self {
@@ -49,6 +55,15 @@ impl ApiError {
     pub fn internal(what: &str, error: &anyhow::Error) -> Self {
         tracing::error!("{what}: {error:#}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, format!("{what}: {error:#}"))
+    }
+}
+
+/// What the manual calls a status; for others, the standard's words.
+pub fn reason(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::FOUND => "Move temporarily",
+        StatusCode::MISDIRECTED_REQUEST => "Too Many Connections",
+        other => other.canonical_reason().unwrap_or("error"),
     }
 }
 

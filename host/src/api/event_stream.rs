@@ -1,5 +1,9 @@
-//! `/thing/device/events/get` (manual 3.4.6): a long answer, one JSON text to a chunk, with heartbeats between.
+//! Long answers: what things say, message by message, with heartbeats between. `/thing/device/events/get` (manual 3.4.6) has one JSON
+//! text to a chunk; `later/watch.rs` is the other.
+//!
+//! A reader has a bounded queue. One that is too slow is told how many messages it missed, as the last thing, and holds up nobody.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,21 +13,108 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use serde_json::{Value as Json, json};
+use futures_util::Stream;
+use serde_json::{Map, Value as Json, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
 use super::thing::known;
 use super::v1::Params;
-use super::{Api, spaced_json};
+use super::{Api, describe, spaced_json};
+use crate::auth::Rights;
 use crate::bus::{Kind, Message, Source, Subscription};
 use crate::name::ThingId;
 use crate::shutdown::Shutdown;
 
 /// How long a stream may be silent. The manual names no period; later versions of the original use one second.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Events that may wait for one reader. A slower reader is cut.
-const EVENTS_WAITING_MAX: usize = 1_024;
+/// Messages that may wait for one reader. A slower reader is cut.
+const MESSAGES_WAITING_MAX: usize = 4_096;
+/// How messages are written.
+pub trait Lines: Send + 'static {
+    fn heartbeat(&self) -> Bytes;
+    fn message(&self, message: &Message) -> Option<Bytes>;
+    fn cut(&self, missed: u64) -> Bytes;
+    fn silence(&self) -> Duration;
+}
+
+/// What `wanted` picks, until the reader goes, is cut, or the gateway stops.
+pub fn stream<W, L>(api: &Arc<Api>, wanted: W, lines: L) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<W, L>
+where
+    W: Fn(&Message) -> bool + Send + Sync + 'static,
+    L: Lines,
+{
+    let messages = api.bus.subscribe(wanted, MESSAGES_WAITING_MAX);
+    let reader = Reader { messages, shutdown: api.shutdown.clone(), lines, greeted: false, cut: false };
+    futures_util::stream::unfold(reader, |mut reader| async move {
+        let bytes = reader.next().await?;
+        Some((Ok(bytes), reader))
+    })
+}
+
+struct Reader<L> {
+    messages: Subscription,
+    shutdown: Shutdown,
+    lines: L,
+    greeted: bool,
+    cut: bool,
+}
+
+impl<L: Lines> Reader<L> {
+    async fn next(&mut self) -> Option<Bytes> {
+        // The first heartbeat tells the client that it is subscribed.
+        if !std::mem::replace(&mut self.greeted, true) {
+            return Some(self.lines.heartbeat());
+        }
+        loop {
+            if self.cut {
+                return None;
+            }
+            if let Some(message) = self.messages.try_next() {
+                if let Some(bytes) = self.lines.message(&message) {
+                    return Some(bytes);
+                }
+                continue;
+            }
+            // Whatever came before something was missed has been sent by now.
+            if self.messages.missed() > 0 {
+                self.cut = true;
+                return Some(self.lines.cut(self.messages.missed()));
+            }
+            tokio::select! {
+                message = self.messages.next() => {
+                    if let Some(bytes) = self.lines.message(&*message?) {
+                        return Some(bytes);
+                    }
+                }
+                () = tokio::time::sleep(self.lines.silence()) => return Some(self.lines.heartbeat()),
+                () = self.shutdown.ordered() => return None,
+            }
+        }
+    }
+}
+
+/// Subscribes to events (manual 3.4.6), and with `params.propertyReports` to reports of properties too.
+#[utoipa::path(
+    post,
+    path = "/thing/device/events/get",
+    tag = "things (v1)",
+    operation_id = "event_stream_get",
+    security(("session" = ["events.read"])),
+    request_body = describe::Request,
+    responses((status = 200, body = describe::Envelope)),
+)]
+pub async fn get(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Response, ApiError> {
+    let wishes = wishes(&api, &caller, &params)?;
+    let with_reports = match params.get("propertyReports") {
+        None => false,
+        Some(Json::Bool(wanted)) => *wanted,
+        Some(_) => return Err(ApiError::bad_request("`params.propertyReports` must be true or false")),
+    };
+    let rights = caller.0.rights;
+    let chunks = stream(&api, move |message| is_wanted(&wishes, with_reports, &rights, message), Events);
+    Ok(([(CONTENT_TYPE, "application/json; charset=utf-8")], Body::from_stream(chunks)).into_response())
+}
 
 /// One wish of a subscriber: a thing, and its events by name, or all of them.
 struct Wish {
@@ -31,24 +122,14 @@ struct Wish {
     events: Vec<String>,
 }
 
-pub async fn get(State(api): State<Arc<Api>>, _: Caller, params: Params) -> Result<Response, ApiError> {
-    let wishes = wishes(&api, &params)?;
-    let events = api.bus.subscribe(move |message| is_wanted(&wishes, message), EVENTS_WAITING_MAX);
-    let stream = Stream { events, shutdown: api.shutdown.clone(), greeted: false, cut: false };
-    let chunks = futures_util::stream::unfold(stream, |mut stream| async move {
-        let chunk = stream.next().await?;
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(chunk)), stream))
-    });
-    Ok(([(CONTENT_TYPE, "application/json; charset=utf-8")], Body::from_stream(chunks)).into_response())
-}
-
 /// The manual spells the member both ways. An empty list wants everything.
-fn wishes(api: &Api, params: &Params) -> Result<Vec<Wish>, ApiError> {
+fn wishes(api: &Api, caller: &Caller, params: &Params) -> Result<Vec<Wish>, ApiError> {
     let wrong = || ApiError::bad_request("`params.eventInfo` must be a list of {productKey, deviceName, eventIdentifier}");
-    let list = params.get("eventInfo").or_else(|| params.get("eventinfo")).and_then(Json::as_array).ok_or_else(wrong)?;
+    let list = params.get("eventInfo").and_then(Json::as_array).ok_or_else(wrong)?;
     let wish = |entry: &Json| {
         let text = |name: &str| entry.get(name).and_then(Json::as_str).ok_or_else(wrong);
         let thing = ThingId::new(text("productKey")?, text("deviceName")?);
+        caller.covers(&api.audit, &thing.product_key)?;
         known(api, &thing, StatusCode::UNAUTHORIZED)?;
         let events = match entry.get("eventIdentifier") {
             None | Some(Json::Null) => Vec::new(),
@@ -62,68 +143,75 @@ fn wishes(api: &Api, params: &Params) -> Result<Vec<Wish>, ApiError> {
     list.iter().map(wish).collect()
 }
 
-fn is_wanted(wishes: &[Wish], message: &Message) -> bool {
-    let (Source::Thing(thing), Kind::Event(event)) = (&message.source, &message.kind) else { return false };
-    let fits = |wish: &Wish| wish.thing == *thing && (wish.events.is_empty() || wish.events.contains(event));
-    wishes.is_empty() || wishes.iter().any(fits)
+fn is_wanted(wishes: &[Wish], with_reports: bool, rights: &Rights, message: &Message) -> bool {
+    let Source::Thing(thing) = &message.source else { return false };
+    let fits = |wish: &Wish| {
+        wish.thing == *thing
+            && match &message.kind {
+                Kind::Event(event) => wish.events.is_empty() || wish.events.contains(event),
+                _ => true,
+            }
+    };
+    let is_of_kind = matches!(message.kind, Kind::Event(_)) || with_reports && message.kind == Kind::Properties;
+    is_of_kind && if wishes.is_empty() { rights.covers(&thing.product_key) } else { wishes.iter().any(fits) }
 }
 
-struct Stream {
-    events: Subscription,
-    shutdown: Shutdown,
-    greeted: bool,
-    cut: bool,
-}
+/// One JSON text to a chunk.
+struct Events;
 
-impl Stream {
-    /// The next chunk, or the end of the stream.
-    async fn next(&mut self) -> Option<String> {
-        if self.cut {
-            return None;
-        }
-        // The first heartbeat tells the client that it is subscribed.
-        if !std::mem::replace(&mut self.greeted, true) {
-            return Some(heartbeat());
-        }
-        if self.events.missed() > 0 {
-            self.cut = true;
-            let message = format!("this reader was too slow and missed {} events: connect again", self.events.missed());
-            return Some(spaced_json::to_string(&json!({"code": 503, "message": message, "data": null})));
-        }
-        tokio::select! {
-            event = self.events.next() => Some(chunk(&*event?)),
-            () = tokio::time::sleep(HEARTBEAT) => Some(heartbeat()),
-            () = self.shutdown.ordered() => None,
-        }
+impl Lines for Events {
+    fn heartbeat(&self) -> Bytes {
+        spaced_json::to_string(&json!({"code": 204, "message": "heartbeats", "data": null})).into()
+    }
+
+    /// An event in the form of the manual's sample, which is that of the original's bus (FACTS 5.1). A report has the form of an event of the
+    /// name that the later API gives it.
+    fn message(&self, message: &Message) -> Option<Bytes> {
+        let Source::Thing(thing) = &message.source else { return None };
+        let body: Json = serde_json::from_slice(message.payload.bytes()).ok()?;
+        let (event, body) = match &message.kind {
+            Kind::Event(event) => (event.as_str(), body),
+            _ => ("propertiesChanged", as_event(&body)?),
+        };
+        let items = json!({
+            "productKey": thing.product_key,
+            "deviceName": thing.device_name,
+            "iotId": "",
+            "eventBody": body,
+            "eventType": event,
+            "batchId": "",
+            "eventName": event,
+            "eventCode": "",
+            "timestamp": "",
+        });
+        let said = json!({"code": 200, "data": {"timestamp": "", "items": items}, "message": "success"});
+        Some(spaced_json::to_string(&said).into())
+    }
+
+    fn cut(&self, missed: u64) -> Bytes {
+        let message = format!("this reader was too slow and missed {missed} events: connect again");
+        spaced_json::to_string(&json!({"code": 503, "message": message, "data": {"missed": missed}})).into()
+    }
+
+    fn silence(&self) -> Duration {
+        HEARTBEAT
     }
 }
 
-fn heartbeat() -> String {
-    spaced_json::to_string(&json!({"code": 204, "message": "heartbeats", "data": null}))
-}
-
-/// An event in the form of the manual's sample, which is that of the original's bus (FACTS 5.1).
-fn chunk(message: &Message) -> String {
-    let (Source::Thing(thing), Kind::Event(event)) = (&message.source, &message.kind) else { return heartbeat() };
-    let body: Json = serde_json::from_slice(message.payload.bytes()).unwrap_or_default();
-    let items = json!({
-        "productKey": thing.product_key,
-        "deviceName": thing.device_name,
-        "iotId": "",
-        "eventBody": body,
-        "eventType": event,
-        "batchId": "",
-        "eventName": event,
-        "eventCode": "",
-        "timestamp": "",
-    });
-    spaced_json::to_string(&json!({"code": 200, "data": {"timestamp": "", "items": items}, "message": "success"}))
+/// `{"P": {"value": v, "time": t}}` as `{"params": {"value": {"P": v}, "time": t}}`.
+fn as_event(report: &Json) -> Option<Json> {
+    let report = report.as_object()?;
+    let time = report.values().next()?["time"].clone();
+    let values: Map<String, Json> = report.iter().map(|(name, it)| (name.clone(), it["value"].clone())).collect();
+    Some(json!({"params": {"value": values, "time": time}}))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn a_heartbeat_has_the_manuals_52_bytes() {
-        assert_eq!(super::heartbeat().len(), 0x34);
+        assert_eq!(Events.heartbeat().len(), 0x34);
     }
 }

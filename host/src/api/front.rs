@@ -9,12 +9,12 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde_json::json;
 
-use super::caller::{COOKIE_NAME, Peer, identify};
+use super::caller::{COOKIE_NAME, Peer, identify, require};
 use super::error::ApiError;
 use super::invoke::{ERROR_TYPE, REQUEST_ID};
 use super::spaced_json;
 use crate::audit::Audit;
-use crate::auth::Auth;
+use crate::auth::{Auth, Permission};
 use crate::function::http::{AnswerBody, Unanswered, serve};
 use crate::function::{Failure, Function, InvokeError};
 use crate::set::HttpAuth;
@@ -37,7 +37,9 @@ impl Front {
             ));
         };
         if auth == HttpAuth::User {
-            if let Err(error) = identify(&self.auth, &self.audit, Some(&peer), request.headers()).await {
+            let user = identify(&self.auth, &self.audit, Some(&peer), request.headers()).await;
+            let may = user.and_then(|user| require(&self.audit, Some(&peer), &user, Permission::FunctionsInvoke));
+            if let Err(error) = may {
                 return error_answer(&error);
             }
             // What opens the gateway is none of the guest's business.

@@ -44,9 +44,18 @@ fn usual_count() -> usize {
 const COUNT_MAX: usize = 1_000;
 
 /// In the order in which they came. `next` is the cursor of the next page, if there is one.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/things/{product}/{name}/history",
+    tag = "things",
+    operation_id = "history_show",
+    security(("session" = ["things.read"])),
+    params(("product" = String, Path), ("name" = String, Path), ("from" = Option<u64>, Query), ("to" = Option<u64>, Query), ("cursor" = Option<u64>, Query), ("count" = Option<u64>, Query)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn show(
     State(api): State<Arc<Api>>,
-    _: Caller,
+    caller: Caller,
     thing: Result<Path<(String, String)>, PathRejection>,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<JsonBody<Json>, ApiError> {
@@ -56,6 +65,7 @@ pub async fn show(
         return Err(ApiError::bad_request(format!("`count` is {}; it may be 1 to {COUNT_MAX}", wanted.count)));
     }
     let id = ThingId { product_key, device_name };
+    caller.covers(&api.audit, &id.product_key)?;
     api.things.get(&id).map_err(|unknown| ApiError::new(StatusCode::NOT_FOUND, unknown.message))?;
     let (reports, next) = api.things.history(&id, wanted.from..=wanted.to, wanted.cursor, wanted.count).await?;
     Ok(JsonBody(json!({"reports": reports.iter().map(shown).collect::<Vec<_>>(), "next": next})))

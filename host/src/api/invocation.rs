@@ -20,6 +20,15 @@ use crate::queue::job::Status;
 use crate::queue::{DeadHead, QueueError};
 
 /// Where an invocation is: `waiting`, `running`, `done` or `dead`.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/invocations/{id}",
+    tag = "invocations",
+    operation_id = "invocation_show",
+    security(("session" = ["functions.read"])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn show(State(api): State<Arc<Api>>, _: Caller, id: Result<Path<String>, PathRejection>) -> Result<JsonBody<Json>, ApiError> {
     let id = parse(id)?;
     let status = api.queue.status(id).map_err(|error| ApiError::internal("reading the state of an invocation", &error))?;
@@ -67,6 +76,15 @@ fn wanted(query: WantedQuery) -> Result<Wanted, ApiError> {
     query.map(|Query(wanted)| wanted).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/dead-letters",
+    tag = "invocations",
+    operation_id = "invocation_dead_letters",
+    security(("session" = ["functions.read"])),
+    params(("function" = Option<String>, Query)),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn dead_letters(State(api): State<Arc<Api>>, _: Caller, query: WantedQuery) -> Result<JsonBody<Vec<Json>>, ApiError> {
     let wanted = wanted(query)?;
     let row = |head: &DeadHead| json!({"id": head.id, "function": head.target, "died": head.died_ms, "attempts": head.attempts, "error": head.error});
@@ -74,6 +92,15 @@ pub async fn dead_letters(State(api): State<Arc<Api>>, _: Caller, query: WantedQ
 }
 
 /// One of them, with its input and the error of each attempt.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/dead-letters/{id}",
+    tag = "invocations",
+    operation_id = "invocation_dead_letter",
+    security(("session" = ["functions.read"])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn dead_letter(
     State(api): State<Arc<Api>>,
     _: Caller,
@@ -97,18 +124,54 @@ pub async fn dead_letter(
     })))
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/dead-letters/{id}",
+    tag = "invocations",
+    operation_id = "invocation_requeue",
+    security(("session" = ["functions.operate"])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn requeue(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result<Path<String>, PathRejection>) -> Answer {
     one(&api, &user.name, parse(id)?, Fate::Requeued).await
 }
 
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/dead-letters/{id}",
+    tag = "invocations",
+    operation_id = "invocation_purge",
+    security(("session" = ["functions.operate"])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn purge(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result<Path<String>, PathRejection>) -> Answer {
     one(&api, &user.name, parse(id)?, Fate::Purged).await
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/dead-letters",
+    tag = "invocations",
+    operation_id = "invocation_requeue_all",
+    security(("session" = ["functions.operate"])),
+    params(("function" = Option<String>, Query)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn requeue_all(State(api): State<Arc<Api>>, Caller(user): Caller, query: WantedQuery) -> Answer {
     many(&api, &user.name, wanted(query)?, Fate::Requeued).await
 }
 
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/dead-letters",
+    tag = "invocations",
+    operation_id = "invocation_purge_all",
+    security(("session" = ["functions.operate"])),
+    params(("function" = Option<String>, Query)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn purge_all(State(api): State<Arc<Api>>, Caller(user): Caller, query: WantedQuery) -> Answer {
     many(&api, &user.name, wanted(query)?, Fate::Purged).await
 }

@@ -26,6 +26,16 @@ const DUPLICATE: HeaderName = HeaderName::from_static("x-ledge-duplicate");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
 pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
 
+#[utoipa::path(
+    post,
+    path = "/2020-04-30/functions/{arn}/invocations",
+    tag = "functions",
+    operation_id = "invoke_invoke",
+    security(("session" = ["functions.invoke"])),
+    params(("arn" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 202)),
+)]
 pub async fn invoke(
     State(api): State<Arc<Api>>,
     _: Caller,

@@ -29,6 +29,14 @@ use crate::trigger::timer::TimerState;
 /// The largest set, its models included and its components not.
 const SET_BYTES_MAX: usize = 8 << 20;
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/gateway",
+    tag = "gateway",
+    operation_id = "ledge_gateway",
+    security(("session" = [])),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn gateway(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
     let functions = api.functions.list();
     JsonBody(json!({
@@ -42,6 +50,14 @@ pub async fn gateway(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
 }
 
 /// For Prometheus, which can send HTTP Basic.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/metrics",
+    tag = "gateway",
+    operation_id = "ledge_metrics",
+    security(("session" = ["metrics.read"])),
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")),
+)]
 pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoResponse {
     let functions = api.functions.list();
     let drivers = api.drivers.list();
@@ -79,6 +95,14 @@ fn shown(grants: &Grants) -> Json {
     shown
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/functions",
+    tag = "functions",
+    operation_id = "ledge_functions",
+    security(("session" = ["functions.read"])),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn functions(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
     let (residents, versions) = (api.persistents.list(), api.deploy.versions());
     let row = |function: &Arc<Function>| {
@@ -118,6 +142,14 @@ fn said(condition: &Condition) -> (&'static str, Option<&str>) {
     }
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/drivers",
+    tag = "drivers",
+    operation_id = "ledge_drivers",
+    security(("session" = ["functions.read"])),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn drivers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
     let things = api.things.list();
     let row = |(driver, condition, restarts): &(Arc<crate::driver::Deployed>, Condition, u64)| {
@@ -136,6 +168,15 @@ pub async fn drivers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Jso
     JsonBody(api.drivers.list().iter().map(row).collect())
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/drivers/{name}/release",
+    tag = "drivers",
+    operation_id = "ledge_release",
+    security(("session" = ["functions.operate"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn release(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,
@@ -145,6 +186,15 @@ pub async fn release(
     released(api.drivers.release(&name, &format!("user {}", user.name)), &format!("driver `{name}`"))
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/functions/{service}/{function}/release",
+    tag = "functions",
+    operation_id = "ledge_release_function",
+    security(("session" = ["functions.operate"])),
+    params(("service" = String, Path), ("function" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn release_function(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,
@@ -164,7 +214,15 @@ fn released(released: Result<(), ReleaseError>, who: &str) -> Result<JsonBody<Js
     Err(ApiError::new(status, format!("{who}: {}", released.err().map_or_else(String::new, |refused| refused.to_string()))))
 }
 
-pub async fn things(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/things",
+    tag = "things",
+    operation_id = "ledge_things",
+    security(("session" = ["things.read"])),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
+pub async fn things(State(api): State<Arc<Api>>, Caller(user): Caller) -> JsonBody<Vec<Json>> {
     let row = |thing: &Arc<crate::thing::Thing>| {
         let values: Map<String, Json> =
             thing.values().into_iter().map(|(name, it)| (name, json!({"value": it.value.to_json(), "time": it.time_ms}))).collect();
@@ -183,9 +241,18 @@ pub async fn things(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json
             "values": values,
         })
     };
-    JsonBody(api.things.list().iter().map(row).collect())
+    let things = api.things.list();
+    JsonBody(things.iter().filter(|thing| user.rights.covers(&thing.id.product_key)).map(row).collect())
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/timers",
+    tag = "triggers",
+    operation_id = "ledge_timers",
+    security(("session" = ["functions.read"])),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn timers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
     let row = |it: TimerState| {
         json!({
@@ -201,14 +268,40 @@ pub async fn timers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json
     JsonBody(api.timers.list().into_iter().map(row).collect())
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/routes",
+    tag = "triggers",
+    operation_id = "ledge_routes",
+    security(("session" = ["functions.read"])),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn routes(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
     JsonBody(json!(api.routes.list()))
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/routes",
+    tag = "triggers",
+    operation_id = "ledge_add_route",
+    security(("session" = ["deploy"])),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn add_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Report>, ApiError> {
     change_route(api, user.name, body, true).await
 }
 
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/routes",
+    tag = "triggers",
+    operation_id = "ledge_delete_route",
+    security(("session" = ["deploy"])),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn delete_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Report>, ApiError> {
     change_route(api, user.name, body, false).await
 }
@@ -224,6 +317,15 @@ async fn change_route(api: Arc<Api>, user: String, body: Body, is_added: bool) -
     changed.map(JsonBody).ok_or_else(none)
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/components/{digest}",
+    tag = "deployment",
+    operation_id = "ledge_has_component",
+    security(("session" = ["deploy"])),
+    params(("digest" = String, Path)),
+    responses((status = 200)),
+)]
 pub async fn has_component(
     State(api): State<Arc<Api>>,
     _: Caller,
@@ -236,6 +338,16 @@ pub async fn has_component(
     }
 }
 
+#[utoipa::path(
+    put,
+    path = "/ledge/v1/components/{digest}",
+    tag = "deployment",
+    operation_id = "ledge_put_component",
+    security(("session" = ["deploy"])),
+    params(("digest" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 201)),
+)]
 pub async fn put_component(
     State(api): State<Arc<Api>>,
     _: Caller,
@@ -267,6 +379,16 @@ pub struct DeployOptions {
     dry_run: bool,
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/deployments",
+    tag = "deployment",
+    operation_id = "ledge_deploy",
+    security(("session" = ["deploy"])),
+    params(("prune" = Option<bool>, Query), ("dry_run" = Option<bool>, Query)),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn deploy(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,

@@ -21,7 +21,15 @@ use crate::thing::tsl::TSL_BYTES_MAX;
 
 type Key = Result<Path<String>, PathRejection>;
 
-pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/products",
+    tag = "things",
+    operation_id = "product_list",
+    security(("session" = ["things.read"])),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
+pub async fn list(State(api): State<Arc<Api>>, Caller(user): Caller) -> JsonBody<Vec<Json>> {
     let things = api.things.list();
     let row = |product: &Arc<crate::thing::Product>| {
         let tsl = &product.tsl;
@@ -35,12 +43,23 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>>
             "history_bytes": product.row.history_bytes,
         })
     };
-    JsonBody(api.things.products().iter().map(row).collect())
+    let products = api.things.products();
+    JsonBody(products.iter().filter(|product| user.rights.covers(&product.row.key)).map(row).collect())
 }
 
 /// A product as it was given, its TSL and ext info with every member.
-pub async fn show(State(api): State<Arc<Api>>, _: Caller, key: Key) -> Result<JsonBody<Json>, ApiError> {
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/products/{key}",
+    tag = "things",
+    operation_id = "product_show",
+    security(("session" = ["things.read"])),
+    params(("key" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
+pub async fn show(State(api): State<Arc<Api>>, caller: Caller, key: Key) -> Result<JsonBody<Json>, ApiError> {
     let key = parse(key)?;
+    caller.covers(&api.audit, &key)?;
     let product = api.things.product(&key).ok_or_else(|| none(&key))?;
     let row = &product.row;
     let json_of = |text: &str| serde_json::from_str::<Json>(text).unwrap_or_default();
@@ -59,6 +78,16 @@ struct Given {
 }
 
 /// Adds a product, or changes the one of this key.
+#[utoipa::path(
+    put,
+    path = "/ledge/v1/products/{key}",
+    tag = "things",
+    operation_id = "product_put",
+    security(("session" = ["deploy"])),
+    params(("key" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, body: Body) -> Result<JsonBody<Report>, ApiError> {
     let (key, body) = (parse(key)?, body::read_at_most(body, BODY_BYTES_MAX).await?);
     let given: Given =
@@ -77,6 +106,15 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, bo
     change(api, user.name, key, Box::new(make)).await
 }
 
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/products/{key}",
+    tag = "things",
+    operation_id = "product_delete",
+    security(("session" = ["deploy"])),
+    params(("key" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key) -> Result<JsonBody<Report>, ApiError> {
     change(api, user.name, parse(key)?, Box::new(|_| Ok(None))).await
 }

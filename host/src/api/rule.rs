@@ -26,10 +26,27 @@ use crate::trigger::rule::{Believed, Evaluation, NoSuchRule, Outcome, RuleState,
 
 type Name = Result<Path<String>, PathRejection>;
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/rules",
+    tag = "rules",
+    operation_id = "rule_list",
+    security(("session" = ["rules.read"])),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
     JsonBody(api.rules.list().iter().map(shown).collect())
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/rules/{name}",
+    tag = "rules",
+    operation_id = "rule_show",
+    security(("session" = ["rules.read"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
     let name = parse(name)?;
     let found = api.rules.list().into_iter().find(|state| state.row.name == name);
@@ -71,6 +88,16 @@ fn yes() -> bool {
 }
 
 /// Adds a rule, or changes the one of this name.
+#[utoipa::path(
+    put,
+    path = "/ledge/v1/rules/{name}",
+    tag = "rules",
+    operation_id = "rule_put",
+    security(("session" = ["deploy"])),
+    params(("name" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, body: Body) -> Result<JsonBody<Report>, ApiError> {
     let (name, body) = (parse(name)?, body::read(body).await?);
     let given: Given = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a rule: {error}")))?;
@@ -85,6 +112,15 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, 
     change(api, user.name, name, Some(rule)).await
 }
 
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/rules/{name}",
+    tag = "rules",
+    operation_id = "rule_delete",
+    security(("session" = ["deploy"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Report>, ApiError> {
     change(api, user.name, parse(name)?, None).await
 }
@@ -97,10 +133,28 @@ async fn change(api: Arc<Api>, user: String, name: String, rule: Option<set::Rul
     changed.map(JsonBody).ok_or_else(|| none.into())
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/rules/{name}/enable",
+    tag = "rules",
+    operation_id = "rule_enable",
+    security(("session" = ["rules.operate"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
     switch(&api, &parse(name)?, true, &user.name).await
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/rules/{name}/disable",
+    tag = "rules",
+    operation_id = "rule_disable",
+    security(("session" = ["rules.operate"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn disable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
     switch(&api, &parse(name)?, false, &user.name).await
 }
@@ -112,6 +166,15 @@ async fn switch(api: &Api, name: &str, is_on: bool, user: &str) -> Result<JsonBo
 }
 
 /// Runs a rule now, if its conditions hold, and says what they found.
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/rules/{name}/trigger",
+    tag = "rules",
+    operation_id = "rule_trigger",
+    security(("session" = ["rules.operate"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
     let name = parse(name)?;
     let by = format!("user {}", user.name);
@@ -124,6 +187,15 @@ pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Na
 }
 
 /// The log of a rule, the newest run first.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/rules/{name}/runs",
+    tag = "rules",
+    operation_id = "rule_runs",
+    security(("session" = ["rules.read"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn runs(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Vec<Json>>, ApiError> {
     let name = parse(name)?;
     let runs = tokio::task::block_in_place(|| api.rules.runs(&name))?;
@@ -167,6 +239,15 @@ pub struct Wanted {
 }
 
 /// The last things that happened and that a rule was asked about, the newest first: what each rule made of it, and why.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/rule-events",
+    tag = "rules",
+    operation_id = "rule_events",
+    security(("session" = ["rules.read"])),
+    params(("rule" = Option<String>, Query), ("device" = Option<String>, Query)),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn events(
     State(api): State<Arc<Api>>,
     _: Caller,
@@ -220,6 +301,15 @@ struct TestGiven {
     known: BTreeMap<String, Map<String, Json>>,
 }
 
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/rule-tests",
+    tag = "rules",
+    operation_id = "rule_test",
+    security(("session" = ["rules.read"])),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn test(State(api): State<Arc<Api>>, _: Caller, body: Body) -> Result<JsonBody<Json>, ApiError> {
     let body = body::read(body).await?;
     let given: TestGiven = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is no test: {error}")))?;

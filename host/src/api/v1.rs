@@ -56,9 +56,37 @@ impl Params {
 }
 
 impl Params {
-    /// A member that may be missing; `null` counts as missing.
+    /// A member that may be missing; `null` counts as missing. The manual writes some names in two ways, so case counts for nothing where
+    /// no member has the name as it is.
     pub fn get(&self, name: &str) -> Option<&Json> {
-        self.0.get(name).filter(|value| !value.is_null())
+        let in_any_case = || self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        self.0.get(name).or_else(in_any_case).filter(|value| !value.is_null())
+    }
+
+    /// One of these words, if the member is there.
+    pub fn one_of<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, ApiError> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let said = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let found = words.iter().find(|(word, _)| *word == said).map(|(_, meaning)| *meaning);
+        let expected = || words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
+        found.map(Some).ok_or_else(|| ApiError::bad_request(format!("`params.{name}` is `{said}`; expected one of {}", expected())))
+    }
+
+    /// Tags that are all to fit: `{"key": "value"}`, `["key:value"]`, or one of these as text.
+    pub fn tags(&self, name: &str) -> Result<Vec<(String, String)>, ApiError> {
+        let wrong = || {
+            let expected = "{\"key\": \"value\"} or [\"key:value\"]";
+            ApiError::bad_request(format!("`params.{name}` is no list of tags; expected {expected}"))
+        };
+        let Some(value) = self.get(name) else { return Ok(Vec::new()) };
+        let read = if let Json::String(text) = value { serde_json::from_str(text).map_err(|_| wrong())? } else { value.clone() };
+        let pair = |text: &str| text.split_once(':').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        match read {
+            Json::Object(tags) => tags.into_iter().map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect::<Option<_>>(),
+            Json::Array(tags) => tags.iter().map(|tag| pair(tag.as_str()?)).collect(),
+            _ => None,
+        }
+        .ok_or_else(wrong)
     }
 
     pub fn text(&self, name: &str) -> Result<&str, ApiError> {

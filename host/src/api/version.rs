@@ -20,6 +20,14 @@ use crate::schedule;
 
 type Pair = Result<Path<(String, String)>, PathRejection>;
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/versions",
+    tag = "versions",
+    operation_id = "version_list",
+    security(("session" = ["functions.read"])),
+    responses((status = 200, body = Vec<serde_json::Value>)),
+)]
 pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
     let row = |version: &Version| {
         json!({
@@ -33,6 +41,14 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>>
     JsonBody(api.deploy.versions().published.iter().map(row).collect())
 }
 
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/aliases",
+    tag = "versions",
+    operation_id = "version_aliases",
+    security(("session" = ["functions.read"])),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn aliases(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
     let row = |alias: &Alias| {
         let also = alias.also.map(|(version, percent)| json!({"version": version, "percent": percent}));
@@ -52,6 +68,16 @@ struct Publish {
 const DESCRIPTION_CHARS_MAX: usize = 256;
 
 /// Publishes what is deployed of a service. The body may have a `description`.
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/versions/{service}",
+    tag = "versions",
+    operation_id = "version_publish",
+    security(("session" = ["deploy"])),
+    params(("service" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn publish(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,
@@ -69,6 +95,15 @@ pub async fn publish(
     Ok(JsonBody(json!({"service": service, "version": number})))
 }
 
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/versions/{service}/{number}",
+    tag = "versions",
+    operation_id = "version_delete",
+    security(("session" = ["deploy"])),
+    params(("service" = String, Path), ("number" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
     let (service, number) = pair(path)?;
     let number: u32 = number.parse().map_err(|_| ApiError::bad_request(format!("`{number}` is no number of a version")))?;
@@ -92,6 +127,16 @@ struct Also {
     percent: u8,
 }
 
+#[utoipa::path(
+    put,
+    path = "/ledge/v1/aliases/{service}/{name}",
+    tag = "versions",
+    operation_id = "version_set_alias",
+    security(("session" = ["deploy"])),
+    params(("service" = String, Path), ("name" = String, Path)),
+    request_body = serde_json::Value,
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair, body: Body) -> Result<JsonBody<Json>, ApiError> {
     let ((service, name), body) = (pair(path)?, body::read(body).await?);
     let Given { version, also } = parse(&body)?;
@@ -100,6 +145,15 @@ pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: 
     Ok(JsonBody(json!({})))
 }
 
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/aliases/{service}/{name}",
+    tag = "versions",
+    operation_id = "version_delete_alias",
+    security(("session" = ["deploy"])),
+    params(("service" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn delete_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
     let (service, name) = pair(path)?;
     changed(&api, user.name, async move |deploy, who| deploy.delete_alias(&service, &name, &who).await).await?;
@@ -107,6 +161,15 @@ pub async fn delete_alias(State(api): State<Arc<Api>>, Caller(user): Caller, pat
 }
 
 /// Puts what was deployed before in a function's place again.
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/functions/{service}/{function}/rollback",
+    tag = "versions",
+    operation_id = "version_roll_back",
+    security(("session" = ["functions.operate"])),
+    params(("service" = String, Path), ("function" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
 pub async fn roll_back(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
     let (service, function) = pair(path)?;
     let name = FunctionName::new(&service, &function).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;

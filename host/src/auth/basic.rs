@@ -14,8 +14,8 @@ use ring::hmac::{self, HMAC_SHA256};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
+use super::LoginError;
 use super::session::{Key, Sessions};
-use super::{LoginError, User};
 use crate::clock::Clock;
 use crate::seal::random;
 
@@ -25,7 +25,7 @@ pub struct Basic {
     checks: Mutex<HashMap<Key, Weak<Check>>>,
 }
 
-type Check = OnceCell<Result<User, LoginError>>;
+type Check = OnceCell<Result<Arc<str>, LoginError>>;
 
 /// What a Basic header says.
 pub struct Credentials {
@@ -40,11 +40,11 @@ impl Basic {
     }
 
     /// The user if the header is known; else whom `check` says it is. `check` calls [`Basic::remember`] while it holds its turn.
-    pub async fn user<F: Future<Output = Result<User, LoginError>>>(
+    pub async fn user<F: Future<Output = Result<Arc<str>, LoginError>>>(
         &self,
         key: Key,
         check: impl FnOnce() -> F,
-    ) -> Result<User, LoginError> {
+    ) -> Result<Arc<str>, LoginError> {
         if let Some(user) = self.known.user(&key) {
             return Ok(user);
         }
@@ -57,7 +57,7 @@ impl Basic {
         tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
     }
 
-    pub fn remember(&self, key: Key, user: User) {
+    pub fn remember(&self, key: Key, user: &str) {
         self.known.start(key, user);
     }
 

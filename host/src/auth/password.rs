@@ -146,7 +146,8 @@ const OUTPUT_BYTES: usize = 32;
 pub const PASSWORD_CHARS_MIN: usize = 12;
 pub const PASSWORD_CHARS_MAX: usize = 128;
 /// Logins that may wait for the one that is being checked. One more is answered 503.
-pub const LOGINS_WAITING_MAX: usize = 16;
+/// An address has one of them, so that fifty who guess leave room for one who knows.
+pub const LOGINS_WAITING_MAX: usize = 56;
 
 const GENERATED_CHARS: usize = 20;
 /// Without `i`, `l`, `o`, `0` and `1`, which people confuse.

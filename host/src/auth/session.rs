@@ -1,11 +1,11 @@
 //! Who is logged in: credentials that were checked once and are good for a while, known here only by a hash of theirs.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::User;
 use crate::clock::Clock;
 
 /// SHA-256 of a token, or a keyed hash of a Basic header.
@@ -17,7 +17,7 @@ pub struct Sessions {
 }
 
 struct Entry {
-    user: User,
+    user: Arc<str>,
     since: Instant,
     used: Instant,
 }
@@ -28,7 +28,7 @@ impl Sessions {
     }
 
     /// Starts a session. Where there are too many, the one that was idle for longest ends.
-    pub fn start(&self, key: Key, user: User) {
+    pub fn start(&self, key: Key, user: &str) {
         let now = self.clock.monotonic();
         let mut entries = self.entries.lock();
         if entries.len() >= SESSIONS_MAX {
@@ -39,11 +39,11 @@ impl Sessions {
         {
             entries.remove(&idlest);
         }
-        entries.insert(key, Entry { user, since: now, used: now });
+        entries.insert(key, Entry { user: user.into(), since: now, used: now });
     }
 
     /// Whose session this is; a look counts as use.
-    pub fn user(&self, key: &Key) -> Option<User> {
+    pub fn user(&self, key: &Key) -> Option<Arc<str>> {
         let now = self.clock.monotonic();
         let mut entries = self.entries.lock();
         let entry = entries.get_mut(key)?;
@@ -62,7 +62,7 @@ impl Sessions {
     }
 
     pub fn end_all_of(&self, user: &str) {
-        self.entries.lock().retain(|_, entry| entry.user.name != user);
+        self.entries.lock().retain(|_, entry| &*entry.user != user);
     }
 }
 
@@ -89,10 +89,6 @@ mod tests {
         key
     }
 
-    fn user(name: &str) -> User {
-        User { name: name.to_owned() }
-    }
-
     fn sessions() -> (Sessions, Hands) {
         let (clock, hands) = Clock::fixed(0);
         (Sessions::new(clock), hands)
@@ -103,10 +99,10 @@ mod tests {
     #[test]
     fn an_idle_session_ends() {
         let (sessions, hands) = sessions();
-        sessions.start(key(1), user("a"));
+        sessions.start(key(1), "a");
         for _ in 0..2 {
             hands.advance(SESSION_IDLE_MAX - SECOND);
-            assert_eq!(sessions.user(&key(1)), Some(user("a")));
+            assert_eq!(sessions.user(&key(1)).as_deref(), Some("a"));
         }
         hands.advance(SESSION_IDLE_MAX);
         assert!(!sessions.end(&key(1)));
@@ -116,7 +112,7 @@ mod tests {
     #[test]
     fn a_busy_session_ends_too_and_the_wall_clock_is_no_help() {
         let (sessions, hands) = sessions();
-        sessions.start(key(1), user("a"));
+        sessions.start(key(1), "a");
         let step = Duration::from_secs(29 * 60);
         let mut age = Duration::ZERO;
         while age + step < SESSION_AGE_MAX {
@@ -133,11 +129,11 @@ mod tests {
     fn the_session_that_was_idle_for_longest_makes_room() {
         let (sessions, hands) = sessions();
         for number in 0..SESSIONS_MAX {
-            sessions.start(key(number), user("a"));
+            sessions.start(key(number), "a");
             hands.advance(Duration::from_millis(1));
         }
         assert!(sessions.user(&key(0)).is_some());
-        sessions.start(key(SESSIONS_MAX), user("a"));
+        sessions.start(key(SESSIONS_MAX), "a");
         assert!(sessions.user(&key(1)).is_none());
         assert!(sessions.user(&key(0)).is_some() && sessions.user(&key(2)).is_some() && sessions.user(&key(SESSIONS_MAX)).is_some());
         assert_eq!(sessions.entries.lock().len(), SESSIONS_MAX);
@@ -146,9 +142,9 @@ mod tests {
     #[test]
     fn a_user_can_be_logged_out_everywhere() {
         let (sessions, _hands) = sessions();
-        sessions.start(key(1), user("a"));
-        sessions.start(key(2), user("b"));
+        sessions.start(key(1), "a");
+        sessions.start(key(2), "b");
         sessions.end_all_of("a");
-        assert_eq!((sessions.user(&key(1)), sessions.user(&key(2))), (None, Some(user("b"))));
+        assert_eq!((sessions.user(&key(1)).as_deref(), sessions.user(&key(2)).as_deref()), (None, Some("b")));
     }
 }

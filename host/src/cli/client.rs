@@ -132,7 +132,11 @@ impl Answer {
         let said = serde_json::from_slice::<Json>(&self.body).ok();
         match said.as_ref().and_then(|body| body.get("message")).and_then(Json::as_str) {
             _ if self.status == StatusCode::UNAUTHORIZED => bail!("the gateway does not accept this user name and password"),
-            Some(message) => bail!("{message}"),
+            // What the status is called says nothing that the rest does not.
+            Some(message) => {
+                let rest = message.split_once(": ").filter(|(first, _)| self.status.canonical_reason() == Some(*first));
+                bail!("{}", rest.map_or(message, |(_, rest)| rest))
+            }
             None => bail!("the gateway answered {}", self.status),
         }
     }

@@ -19,6 +19,7 @@ pub async fn run(what: Listing, json: bool, target: TargetArgs) -> anyhow::Resul
         Listing::Rules => ("rules", &["name", "enabled", "runs", "last", "next", "waiting", "description"]),
         Listing::Versions => ("versions", &["service", "version", "published", "functions", "description"]),
         Listing::Aliases => ("aliases", &["service", "alias", "version", "also"]),
+        Listing::Users => ("users", &["name", "role", "permissions", "products"]),
         Listing::Products => ("products", &["key", "name", "properties", "events", "services", "things"]),
     };
     let rows = Client::of(&target)?.get_json(&format!("/ledge/v1/{path}")).await?;

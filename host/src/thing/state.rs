@@ -16,6 +16,8 @@ pub(super) struct State {
     pub device: Option<Arc<dyn Device>>,
     pub online: bool,
     pub online_at_ms: Option<u64>,
+    /// When it was first deployed here, as far as that is known.
+    pub made_at_ms: u64,
     pub values: BTreeMap<String, Reported>,
     pub history: Recorder,
     /// The disk does not know all of it.
@@ -59,6 +61,8 @@ pub(super) struct Kept {
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Stored {
     online_at_ms: Option<u64>,
+    #[serde(default)]
+    made_at_ms: Option<u64>,
     values: BTreeMap<String, (Json, u64)>,
     history: Kept,
 }
@@ -67,15 +71,17 @@ pub(super) struct Stored {
 pub(super) const CHUNK_BYTES: usize = 4 << 10;
 
 impl State {
-    /// As it was kept. A value that the model has no place for any more is gone.
-    pub fn restored(stored: Stored, tsl: &Tsl) -> Self {
+    /// As it was kept, or of a thing that is new. A value that the model has no place for any more is gone.
+    pub fn restored(stored: Stored, tsl: &Tsl, now_ms: u64) -> Self {
         let known = |(name, (json, time_ms)): (String, (Json, u64))| {
             let value = tsl.property(&name)?.data_type.from_json(&json).ok()?;
             Some((name, Reported { value, time_ms }))
         };
         let values = stored.values.into_iter().filter_map(known).collect();
         let history = Recorder { kept: stored.history, ..Recorder::default() };
-        Self { online_at_ms: stored.online_at_ms, values, history, ..Self::default() }
+        let made_at_ms = stored.made_at_ms.unwrap_or(now_ms);
+        let is_changed = stored.made_at_ms.is_none();
+        Self { online_at_ms: stored.online_at_ms, made_at_ms, values, history, is_changed, ..Self::default() }
     }
 
     /// The thing has another model now: what that has no place for is gone, and how much is kept may be less.
@@ -89,7 +95,7 @@ impl State {
 
     pub fn to_stored(&self) -> Stored {
         let values = self.values.iter().map(|(name, it)| (name.clone(), (it.value.to_json(), it.time_ms))).collect();
-        Stored { online_at_ms: self.online_at_ms, values, history: self.history.kept }
+        Stored { online_at_ms: self.online_at_ms, made_at_ms: Some(self.made_at_ms), values, history: self.history.kept }
     }
 
     pub fn is_owned_by(&self, device: &Arc<dyn Device>) -> bool {

@@ -1,0 +1,61 @@
+//! Scenes, which are automation rules.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::IntoResponse;
+use serde_json::{Value as Json, json};
+
+use super::data;
+use crate::api::Api;
+use crate::api::caller::Caller;
+use crate::api::error::ApiError;
+
+/// All rules. `Running` says whether one is switched on.
+#[utoipa::path(
+    get,
+    path = "/2020-04-30/scenes",
+    tag = "2020-04-30",
+    operation_id = "later_scenes",
+    security(("session" = ["rules.read"])),
+    responses((status = 200, body = super::Answer)),
+)]
+pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> impl IntoResponse {
+    let row = |rule: &crate::trigger::rule::RuleState| json!({"Id": rule.row.name, "Name": rule.row.name, "Running": rule.is_on});
+    data(json!({"Scenes": api.rules.list().iter().map(row).collect::<Vec<Json>>()}))
+}
+
+/// Switches a rule on.
+#[utoipa::path(
+    post,
+    path = "/2020-04-30/scenes/{id}/enable",
+    tag = "2020-04-30",
+    operation_id = "later_enable_scene",
+    security(("session" = ["rules.operate"])),
+    params(("id" = String, Path)),
+    responses((status = 200)),
+)]
+pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, id: Result<Path<String>, PathRejection>) -> Result<(), ApiError> {
+    switch(&api, &caller, id, true).await
+}
+
+/// Switches a rule off.
+#[utoipa::path(
+    post,
+    path = "/2020-04-30/scenes/{id}/disable",
+    tag = "2020-04-30",
+    operation_id = "later_disable_scene",
+    security(("session" = ["rules.operate"])),
+    params(("id" = String, Path)),
+    responses((status = 200)),
+)]
+pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, id: Result<Path<String>, PathRejection>) -> Result<(), ApiError> {
+    switch(&api, &caller, id, false).await
+}
+
+async fn switch(api: &Api, caller: &Caller, id: Result<Path<String>, PathRejection>, is_on: bool) -> Result<(), ApiError> {
+    let Path(name) = id.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let written = api.rules.switch(&name, is_on, &format!("user {}", caller.0.name)).await?;
+    written.map_err(|lost| ApiError::unavailable(lost.to_string()))
+}

@@ -1,0 +1,272 @@
+//! Things, their properties and services, and models.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::{IDENTIFIERS_MAX, data, map, parse};
+use crate::api::caller::Caller;
+use crate::api::error::ApiError;
+use crate::api::invoke::on_guests;
+use crate::api::{Api, body};
+use crate::name::ThingId;
+use crate::thing::value::properties_to_json;
+use crate::thing::{Presence, Thing};
+
+type Pair = Result<Path<(String, String)>, PathRejection>;
+
+/// Which things are wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    productkey: Option<String>,
+    devicename: Option<String>,
+}
+
+/// The things of this product, or of this name, or all.
+#[utoipa::path(
+    get,
+    path = "/2020-04-30/things",
+    tag = "2020-04-30",
+    operation_id = "later_things",
+    security(("session" = ["things.read"])),
+    params(("productkey" = Option<String>, Query), ("devicename" = Option<String>, Query)),
+    responses((status = 200, body = super::Answer)),
+)]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<impl IntoResponse, ApiError> {
+    let Query(wanted) = wanted.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let fits = |thing: &&Arc<Thing>| {
+        caller.0.rights.covers(&thing.id.product_key)
+            && wanted.productkey.as_ref().is_none_or(|product| thing.id.product_key == *product)
+            && wanted.devicename.as_ref().is_none_or(|device| thing.id.device_name == *device)
+    };
+    let tags = |thing: &Thing| thing.row.tags.iter().map(|(key, value)| json!(format!("{key}:{value}"))).collect::<Vec<_>>();
+    let things: Vec<Json> = api.things.list().iter().filter(fits).map(|thing| row(thing, json!(tags(thing)))).collect();
+    Ok(data(json!({"Things": things})))
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// All of them must fit.
+    #[serde(rename = "Tags")]
+    tags: BTreeMap<String, String>,
+}
+
+/// The things that carry every one of these tags.
+#[utoipa::path(
+    post,
+    path = "/2020-04-30/things/search",
+    tag = "2020-04-30",
+    operation_id = "later_search",
+    security(("session" = ["things.read"])),
+    request_body = Search,
+    responses((status = 200, body = super::Answer)),
+)]
+pub async fn search(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<impl IntoResponse, ApiError> {
+    let Search { tags } = parse(&body::read(body).await?)?;
+    let found = api.things.with_tags(&tags.into_iter().collect::<Vec<_>>());
+    let tags = |thing: &Thing| map(thing.row.tags.iter().map(|(key, value)| (key.clone(), json!(value))).collect());
+    let covered = found.iter().filter(|thing| caller.0.rights.covers(&thing.id.product_key));
+    let things: Vec<Json> = covered.map(|thing| row(thing, tags(thing))).collect();
+    Ok(data(json!({"Things": things})))
+}
+
+fn row(thing: &Thing, tags: Json) -> Json {
+    let presence = thing.presence();
+    let status = match presence {
+        Presence::Inactive => "Inactivated",
+        Presence::Online => "Online",
+        Presence::Offline => "Offline",
+    };
+    json!({
+        "ProductName": thing.product.row.name,
+        "ProductKey": thing.id.product_key,
+        "DeviceName": thing.id.device_name,
+        // A driver's name is its identity here.
+        "DriverId": thing.row.driver,
+        "DriverName": thing.row.driver,
+        "NickName": thing.row.local_name.as_ref().unwrap_or(&thing.id.device_name),
+        "Tags": tags,
+        "Status": status,
+        "Connected": presence == Presence::Online,
+        "ConnectTime": thing.online_at_ms().map(|ms| ms.to_string()).unwrap_or_default(),
+    })
+}
+
+/// The values of now, asked of the device; without `identifiers` every readable one.
+#[utoipa::path(
+    get,
+    path = "/2020-04-30/things/{product}/{device}/properties",
+    tag = "2020-04-30",
+    operation_id = "later_get_properties",
+    security(("session" = ["things.read"])),
+    params(("product" = String, Path), ("device" = String, Path), ("identifiers" = Option<Vec<String>>, Query, description = "at most 100")),
+    responses((status = 200, body = super::Answer)),
+)]
+pub async fn get_properties(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    thing: Pair,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<impl IntoResponse, ApiError> {
+    let thing = known(&api, &caller, id(thing)?)?;
+    let Query(pairs) = query.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    if let Some((unknown, _)) = pairs.iter().find(|(name, _)| name != "identifiers") {
+        return Err(ApiError::bad_request(format!("`{unknown}` is no parameter; expected `identifiers`, as often as needed")));
+    }
+    let values = get(&api, &thing, pairs.into_iter().map(|(_, identifier)| identifier).collect()).await?;
+    Ok(data(json!({"Properties": values, "Timestamp": api.clock.unix_ms()})))
+}
+
+pub(super) async fn get(api: &Arc<Api>, thing: &Thing, identifiers: Vec<String>) -> Result<Json, ApiError> {
+    if identifiers.len() > IDENTIFIERS_MAX {
+        return Err(ApiError::bad_request(format!("{} identifiers; at most {IDENTIFIERS_MAX} are taken at once", identifiers.len())));
+    }
+    let (things, id) = (api.things.clone(), thing.id.clone());
+    let values = on_guests(api, async move { things.get_properties(&id, identifiers).await }).await??;
+    Ok(map(properties_to_json(&values)))
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Properties {
+    #[serde(rename = "Properties")]
+    #[schema(value_type = Object)]
+    properties: Map<String, Json>,
+}
+
+/// Sets all of these properties, or none if the TSL refuses one.
+#[utoipa::path(
+    post,
+    path = "/2020-04-30/things/{product}/{device}/properties",
+    tag = "2020-04-30",
+    operation_id = "later_set_properties",
+    security(("session" = ["things.write"])),
+    params(("product" = String, Path), ("device" = String, Path)),
+    request_body = Properties,
+    responses((status = 200, body = super::Answer)),
+)]
+pub async fn set_properties(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    thing: Pair,
+    body: Body,
+) -> Result<impl IntoResponse, ApiError> {
+    let thing = known(&api, &caller, id(thing)?)?;
+    let given: Properties = parse(&body::read(body).await?)?;
+    set(&api, &thing, &given.properties).await?;
+    Ok(data(json!({"Data": [], "Timestamp": api.clock.unix_ms()})))
+}
+
+pub(super) async fn set(api: &Arc<Api>, thing: &Thing, properties: &Map<String, Json>) -> Result<(), ApiError> {
+    let properties = thing.product.tsl.properties_from_json(properties)?;
+    let (things, id) = (api.things.clone(), thing.id.clone());
+    Ok(on_guests(api, async move { things.set_properties(&id, properties).await }).await??)
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Services {
+    #[serde(rename = "Services")]
+    services: Vec<Service>,
+}
+
+/// One call.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    #[serde(rename = "Name")]
+    name: String,
+    #[serde(rename = "Args", default)]
+    #[schema(value_type = Option<Object>)]
+    args: Map<String, Json>,
+}
+
+/// Calls services, one after another. Each has a result of its own.
+#[utoipa::path(
+    post,
+    path = "/2020-04-30/things/{product}/{device}/services",
+    tag = "2020-04-30",
+    operation_id = "later_call_services",
+    security(("session" = ["things.call"])),
+    params(("product" = String, Path), ("device" = String, Path)),
+    request_body = Services,
+    responses((status = 200, body = super::Answer)),
+)]
+pub async fn call_services(State(api): State<Arc<Api>>, caller: Caller, thing: Pair, body: Body) -> Result<impl IntoResponse, ApiError> {
+    let thing = known(&api, &caller, id(thing)?)?;
+    let given: Services = parse(&body::read(body).await?)?;
+    let called = call(&api, &thing, given.services).await?;
+    Ok(data(json!({"Services": called, "Timestamp": api.clock.unix_ms()})))
+}
+
+/// Calls that one request may make of one thing.
+const SERVICES_MAX: usize = 100;
+
+pub(super) async fn call(api: &Arc<Api>, thing: &Thing, services: Vec<Service>) -> Result<Vec<Json>, ApiError> {
+    if services.is_empty() || services.len() > SERVICES_MAX {
+        return Err(ApiError::bad_request(format!("{} services; 1 to {SERVICES_MAX} are called at once", services.len())));
+    }
+    let mut called = Vec::with_capacity(services.len());
+    for Service { name, args } in services {
+        let returns = match call_one(api, thing, &name, &args).await {
+            Ok(outputs) => json!({"Code": 200, "Message": "success", "Data": outputs}),
+            Err(error) => json!({"Code": error.status().as_u16(), "Message": error.message(), "Data": []}),
+        };
+        called.push(json!({"Name": name, "Returns": returns}));
+    }
+    Ok(called)
+}
+
+async fn call_one(api: &Arc<Api>, thing: &Thing, name: &str, args: &Map<String, Json>) -> Result<Json, ApiError> {
+    let arguments = thing.product.tsl.arguments_from_json(name, args)?;
+    let (things, id, name) = (api.things.clone(), thing.id.clone(), name.to_owned());
+    let outputs = on_guests(api, async move { things.call_service(&id, &name, arguments).await }).await??;
+    Ok(map(properties_to_json(&outputs)))
+}
+
+/// The model of a product, as it was given.
+#[utoipa::path(
+    get,
+    path = "/2020-04-30/tsls/{product}",
+    tag = "2020-04-30",
+    operation_id = "later_tsl",
+    security(("session" = ["things.read"])),
+    params(("product" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
+pub async fn tsl(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    product: Result<Path<String>, PathRejection>,
+) -> Result<impl IntoResponse, ApiError> {
+    let Path(key) = product.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    caller.covers(&api.audit, &key)?;
+    let none = || ApiError::new(StatusCode::NOT_FOUND, format!("there is no product `{key}` here"));
+    let product = api.things.product(&key).ok_or_else(none)?;
+    Ok(([(CONTENT_TYPE, "application/json; charset=utf-8")], product.row.tsl.clone()))
+}
+
+fn id(thing: Pair) -> Result<ThingId, ApiError> {
+    let Path((product_key, device_name)) = thing.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    Ok(ThingId { product_key, device_name })
+}
+
+/// A thing that is there and the caller's business.
+pub(super) fn known(api: &Api, caller: &Caller, id: ThingId) -> Result<Arc<Thing>, ApiError> {
+    caller.covers(&api.audit, &id.product_key)?;
+    api.things.get(&id).map_err(|_| ApiError::new(StatusCode::NOT_FOUND, format!("device not found: {id}")))
+}

@@ -1,0 +1,238 @@
+//! Users and what they may do.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::{Extension, Json as JsonBody};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use zeroize::Zeroizing;
+
+use super::caller::{Caller, Peer};
+use super::error::ApiError;
+use super::{Api, body};
+use crate::auth::{LoginError, Permission, Rights, Role, UserError, generate_password};
+
+type Name = Result<Path<String>, PathRejection>;
+
+/// A user, without what is secret.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Shown {
+    name: String,
+    /// `admin`, `operator` or `viewer`.
+    role: String,
+    /// Of the role's permissions, only these; all of them if it is not there.
+    permissions: Option<Vec<String>>,
+    /// Things of these products only; of all if it is not there.
+    products: Option<Vec<String>>,
+    /// The password that was made for a new user: here and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+/// What `put` takes. Without `password` a new user gets one that is made, and another keeps theirs.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    #[schema(value_type = String, example = "operator")]
+    role: Role,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    permissions: Option<std::collections::BTreeSet<Permission>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    products: Option<std::collections::BTreeSet<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    password: Option<Zeroizing<String>>,
+}
+
+/// What a change of password takes.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The one that holds now, unless an administrator changes that of somebody else.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    old: Option<Zeroizing<String>>,
+    /// Without it one is made, and told once.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    new: Option<Zeroizing<String>>,
+}
+
+/// The password that was made, if one was.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Changed {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+fn shown(name: String, rights: &Rights) -> Shown {
+    let permissions = rights.permissions.as_ref().map(|given| given.iter().map(|it| it.name().to_owned()).collect());
+    let products = rights.products.as_ref().map(|products| products.iter().cloned().collect());
+    Shown { name, role: rights.role.name().to_owned(), permissions, products, password: None }
+}
+
+/// All users, in the order of their names.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/users",
+    tag = "users",
+    operation_id = "user_list",
+    security(("session" = ["users"])),
+    responses((status = 200, body = Vec<Shown>)),
+)]
+pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Shown>> {
+    JsonBody(api.auth.users().into_iter().map(|(name, rights)| shown(name, &rights)).collect())
+}
+
+/// One user.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/users/{name}",
+    tag = "users",
+    operation_id = "user_show",
+    security(("session" = ["users"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = Shown)),
+)]
+pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Shown>, ApiError> {
+    let name = parse(name)?;
+    let rights = api.auth.rights(&name).ok_or_else(|| UserError::Unknown(name.clone()))?;
+    Ok(JsonBody(shown(name, &rights)))
+}
+
+/// Adds a user, or changes what one may do.
+#[utoipa::path(
+    put,
+    path = "/ledge/v1/users/{name}",
+    tag = "users",
+    operation_id = "user_put",
+    security(("session" = ["users"])),
+    params(("name" = String, Path)),
+    request_body = Given,
+    responses((status = 200, body = Shown), (status = 201, body = Shown)),
+)]
+pub async fn put(
+    State(api): State<Arc<Api>>,
+    Caller(user): Caller,
+    name: Name,
+    body: Body,
+) -> Result<(StatusCode, JsonBody<Shown>), ApiError> {
+    let (name, body) = (parse(name)?, body::read(body).await?);
+    let given: Given = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a user: {error}")))?;
+    let rights = Rights { role: given.role, permissions: given.permissions, products: given.products };
+    if !user.rights.include(&rights) {
+        let message = format!("user `{}` may not give more than they have themselves", user.name);
+        return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+    }
+    let before = api.auth.rights(&name);
+    if before.as_ref().is_some_and(|before| !user.rights.include(before)) {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            format!("user `{name}` may do more than `{}`, who may not change them", user.name),
+        ));
+    }
+    let is_new = before.is_none();
+    let made = (is_new && given.password.is_none()).then(generate_password);
+    match (given.password.as_ref().or(made.as_ref()), is_new) {
+        (Some(password), true) => api.auth.add_user(&name, password, rights.clone()).await?,
+        (password, _) => {
+            api.auth.set_rights(&name, rights.clone()).await?;
+            if let Some(password) = password {
+                api.auth.set_password(&name, password).await?;
+            }
+        }
+    }
+    let what = if is_new { "user added" } else { "user changed" };
+    let row = shown(name, &rights);
+    api.audit.record(&format!("user {}", user.name), what, &json!(row).to_string());
+    let row = Shown { password: made.map(|made| made.to_string()), ..row };
+    Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, JsonBody(row)))
+}
+
+/// Deletes a user, and ends all their sessions.
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/users/{name}",
+    tag = "users",
+    operation_id = "user_delete",
+    security(("session" = ["users"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
+pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
+    let name = parse(name)?;
+    if api.auth.rights(&name).is_some_and(|rights| !user.rights.include(&rights)) {
+        return Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            format!("user `{name}` may do more than `{}`, who may not delete them", user.name),
+        ));
+    }
+    api.auth.delete_user(&name).await?;
+    api.audit.record(&format!("user {}", user.name), "user deleted", &name);
+    Ok(JsonBody(json!({})))
+}
+
+/// Changes a password, one's own or, for administrators, anybody's. All sessions that the old one opened end.
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/users/{name}/password",
+    tag = "users",
+    operation_id = "user_set_password",
+    security(("session" = [])),
+    params(("name" = String, Path)),
+    request_body = NewPassword,
+    responses((status = 200, body = Changed)),
+)]
+pub async fn set_password(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    Caller(user): Caller,
+    name: Name,
+    body: Body,
+) -> Result<JsonBody<Changed>, ApiError> {
+    let (name, body) = (parse(name)?, body::read(body).await?);
+    let given: NewPassword = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}; expected {{\"old\": ..., \"new\": ...}}")))?;
+    let may_change = user.rights.may(Permission::Users) && api.auth.rights(&name).is_none_or(|rights| user.rights.include(&rights));
+    if user.name != name && !may_change {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, format!("user `{}` may change no password but their own", user.name)));
+    }
+    // Whoever finds a browser open may not take the account over.
+    if !user.rights.may(Permission::Users) {
+        let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
+        let refused = |error| match error {
+            LoginError::Invalid => ApiError::bad_request("`old` is not the password that holds now"),
+            later => ApiError::unavailable(later.to_string()),
+        };
+        api.auth.verify(&name, old, peer.source()).await.map_err(refused)?;
+    }
+    let made = given.new.is_none().then(generate_password);
+    if let Some(password) = given.new.as_ref().or(made.as_ref()) {
+        api.auth.set_password(&name, password).await?;
+    }
+    api.audit.record(&format!("user {}", user.name), "password changed", &name);
+    Ok(JsonBody(Changed { password: made.map(|made| made.to_string()) }))
+}
+
+fn parse(name: Name) -> Result<String, ApiError> {
+    name.map(|Path(name)| name).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
+}
+
+impl From<UserError> for ApiError {
+    fn from(error: UserError) -> Self {
+        let status = match &error {
+            UserError::Unknown(_) => StatusCode::NOT_FOUND,
+            UserError::Exists(_) | UserError::TooMany | UserError::Admin => StatusCode::CONFLICT,
+            UserError::Name(_) | UserError::Length(_) => StatusCode::BAD_REQUEST,
+            UserError::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            UserError::Failed(error) => return Self::internal("changing a user", error),
+        };
+        Self::new(status, error.to_string())
+    }
+}
