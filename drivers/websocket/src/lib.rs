@@ -6,6 +6,7 @@
 mod frames;
 mod message;
 mod peer;
+mod places;
 mod rate;
 mod registry;
 mod replies;
@@ -32,6 +33,7 @@ use ledge_sdk::{Error, Fault, ThingId, clock};
 use crate::frames::{Close, Event};
 use crate::message::{Incoming, Request};
 use crate::peer::Peer;
+use crate::places::{Taken, Verdict};
 use crate::registry::{PeerId, Registry};
 use crate::settings::Settings;
 
@@ -58,6 +60,9 @@ type Waiting<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Happened> + 'a>>
 
 /// How exact times are.
 const TICK: Duration = Duration::from_millis(250);
+/// Connections that are refused or over, and have yet to be told. With one more, the first of them is closed without a word: they are
+/// places too, of the driver's limit `connections`.
+const LEAVING_MAX: usize = 32;
 /// After a connection that could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -148,17 +153,35 @@ impl WebSocket {
     }
 
     fn welcome(&self, connection: Connection, settings: &Settings) -> Rc<Peer> {
-        let max = settings.connections_max;
-        let is_full = self.peers.borrow().len() >= max;
-        let refusal = is_full.then(|| format!("{max} devices are connected already, the limit `connections_max`; try again later"));
-        if is_full {
-            println!("{} is refused: the limit connections_max ({max}) is met", connection.peer());
-        }
+        let from = connection.peer();
+        let taken: Vec<Taken> = self.peers.borrow().values().filter_map(|peer| peer.place()).collect();
+        let refusal = match places::find(from.ip(), &taken, settings) {
+            Verdict::Free => None,
+            Verdict::InPlaceOf(id) => {
+                if let Some(other) = self.peers.borrow().get(&id) {
+                    println!("{} has no device online and gives its place to {from}", other.name);
+                    other.give_way();
+                }
+                None
+            }
+            Verdict::Refused(why) => {
+                println!("{from} is refused: {why}");
+                Some(why)
+            }
+        };
+        self.hurry();
         let id = self.last_peer.get() + 1;
         self.last_peer.set(id);
         let peer = Rc::new(Peer::new(id, connection, refusal, settings));
         self.peers.borrow_mut().insert(id, peer.clone());
         peer
+    }
+
+    /// Makes room among those who are leaving.
+    fn hurry(&self) {
+        let peers = self.peers.borrow();
+        let leaving: Vec<&Rc<Peer>> = peers.values().filter(|peer| peer.place().is_none()).collect();
+        leaving.iter().take((leaving.len() + 1).saturating_sub(LEAVING_MAX)).for_each(|peer| peer.drop_now());
     }
 
     async fn serve(&self, peer: Rc<Peer>) -> Happened {
@@ -213,6 +236,9 @@ impl WebSocket {
         self.registry.borrow().may_come(&thing, peer.ip)?;
         // A second handle of a thing that is online already: it stays so while its connection changes.
         let handle = Thing::register_by_device_name(&thing.product_key, &thing.device_name).await?;
+        if peer.place().is_none() {
+            return Err(Fault::new(Fault::DEVICE_OFFLINE, "the connection was closed meanwhile"));
+        }
         let loser = self.registry.borrow_mut().claim(&thing, peer.id);
         self.things.borrow_mut().insert(thing.clone(), Rc::new(handle));
         peer.has_device(true);
