@@ -89,6 +89,13 @@ async fn set(gw: &TestGateway, thing: &str, values: &[(&str, Value)]) -> Result<
     gw.gateway.guests().spawn(async move { things.set_properties(&id, properties).await }).await.unwrap()
 }
 
+async fn call(gw: &TestGateway, thing: &str, service: &str, arguments: &[(&str, Value)]) -> Result<Vec<Property>, Fault> {
+    let things = gw.gateway.things.clone();
+    let arguments = arguments.iter().map(|(name, value)| Property::new(*name, value.clone())).collect();
+    let (id, service) = (id(thing), service.to_owned());
+    gw.gateway.guests().spawn(async move { things.call_service(&id, &service, arguments).await }).await.unwrap()
+}
+
 /// Waits until the gateway has this value of a property.
 async fn reported(gw: &TestGateway, thing: &str, property: &str, wanted: Value) {
     let is_there = || async { gw.gateway.things.get(&id(thing)).unwrap().value(property).is_some_and(|value| value.value == wanted) };
@@ -321,6 +328,87 @@ async fn the_sample_project_reads_and_writes_its_pump() {
     }
     gw.gateway.things.set_properties(&pump, vec![Property::new("Mode", Value::Enum(1))]).await.unwrap();
     assert_eq!(plant.unit(1).holding[0x11], 0x0010);
+    let doses = gw.gateway.things.call_service(&pump, "Dose", vec![Property::new("Litres", Value::Float(12.5))]).await;
+    assert_eq!(doses.unwrap(), [Property::new("Doses", Value::Int(0))]);
+    let unit = plant.unit(1);
+    assert_eq!((&unit.holding[0x30..0x32], unit.coils[1]), (&[0, 0x4148][..], true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_array_and_a_date_are_read_and_written_as_a_whole() {
+    let array = json!({"type": "array", "specs": {"size": "3", "item": {"type": "float"}}});
+    let date = json!({"type": "date", "specs": {}});
+    let rows = [
+        ("levels", "rw", array, json!({"area": "holding", "address": 20, "type": "float32"})),
+        ("since", "rw", date.clone(), json!({"area": "holding", "address": 30})),
+        ("until", "r", date, json!({"area": "holding", "address": 40, "type": "uint64"})),
+    ];
+    let plant = Plant::start([(1, unit(&[]))]).await;
+    plant.change(1, |unit| unit.holding[40..44].copy_from_slice(&[0, 0x016c, 0x6997, 0x7c00]));
+    let gw = setup(&rows, json!({})).device("d", plant.address, 1).start().await;
+    set(&gw, "d", &[("levels", Value::Compound("[1.5, 2, 12.5]".into())), ("since", Value::Date("1565136000".into()))]).await.unwrap();
+    let unit = plant.unit(1);
+    assert_eq!(unit.holding[20..26], [0x3fc0, 0, 0x4000, 0, 0x4148, 0]);
+    assert_eq!(unit.holding[30..32], [0x5d4a, 0x1480]);
+    let Value::Compound(levels) = get(&gw, "d", "levels").await.unwrap() else { panic!("it is no array") };
+    assert_eq!(serde_json::from_str::<Vec<f64>>(&levels).unwrap(), [1.5, 2.0, 12.5]);
+    reported(&gw, "d", "since", Value::Date("1565136000000".into())).await;
+    reported(&gw, "d", "until", Value::Date(0x016c_6997_7c00_u64.to_string())).await;
+    // Fewer items than there are registers for.
+    let short = set(&gw, "d", &[("levels", Value::Compound("[1.5]".into()))]).await.unwrap_err();
+    assert!(short.code == fault::PARAM_RANGE_OVERFLOW && short.message.contains("1 items"), "{short}");
+    assert_eq!(plant.unit(1).holding[20..22], [0x3fc0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_writes_its_inputs_in_one_request_and_reads_its_outputs_after_that() {
+    let parameter = |name: &str, data_type: Json| json!({"identifier": name, "name": name, "dataType": data_type});
+    let at = |name: &str, customize: Json| json!({"identifier": name, "customize": customize});
+    let service = |name: &str, inputs: Json, outputs: Json| json!({"identifier": name, "name": name, "callType": "sync", "inputData": inputs, "outputData": outputs});
+    let inputs = json!([parameter("litres", number()), parameter("times", int())]);
+    let services = json!([service("dose", inputs, json!([parameter("done", int())])), service("drain", json!([]), json!([]))]);
+    let mapped = json!([{
+        "identifier": "dose",
+        "inputData": [
+            at("litres", json!({"area": "holding", "address": 40, "type": "float32"})),
+            at("times", holding(42)),
+            {"customize": {"area": "coil", "address": 5, "value": 1}},
+        ],
+        "outputData": [at("done", json!({"area": "input", "address": 7}))],
+    }]);
+    let rows = [("n", "rw", int(), json!({"area": "holding", "address": 0, "interval_ms": NEVER_MS}))];
+    let plant = Plant::start([(1, unit(&[]))]).await;
+    plant.change(1, |unit| unit.input[7] = 11);
+    let mut setup = setup(&rows, json!({})).device("d", plant.address, 1);
+    let with_services = |text: &str, services: &Json| {
+        let mut model: Json = serde_json::from_str(text).unwrap();
+        model["services"] = services.clone();
+        model.to_string()
+    };
+    let product = &mut setup.set.products[0];
+    product.tsl = with_services(&product.tsl, &services);
+    product.tsl_ext = product.tsl_ext.as_deref().map(|ext| with_services(ext, &mapped));
+    let gw = setup.start().await;
+
+    let arguments = |times: i32| [("litres", Value::Double(12.5)), ("times", Value::Int(times))];
+    plant.take_seen();
+    assert_eq!(call(&gw, "d", "dose", &arguments(3)).await.unwrap(), [Property::new("done", Value::Int(11))]);
+    // Besides the polls.
+    let seen: Vec<Seen> = plant.take_seen().into_iter().filter(|request| request.code != 3).collect();
+    assert_eq!(codes(&seen), [16, 5, 4]);
+    assert_eq!((seen[0].start, seen[0].count), (40, 3));
+    let unit = plant.unit(1);
+    assert_eq!((&unit.holding[40..43], unit.coils[5]), (&[0x4148, 0, 3][..], true));
+
+    assert_eq!(call(&gw, "d", "drain", &[]).await.unwrap_err().code, fault::SERVICE_NOT_EXIST);
+    let refused = call(&gw, "d", "dose", &arguments(70_000)).await.unwrap_err();
+    assert!(refused.code == fault::PARAM_RANGE_OVERFLOW && refused.message.contains("`times`"), "{refused}");
+    assert_eq!(plant.unit(1).holding[42], 3);
+    plant.change(1, |unit| unit.unknown = vec![4]);
+    let refused = call(&gw, "d", "dose", &arguments(4)).await.unwrap_err();
+    assert_eq!(refused.code, 109_012, "{refused}");
+    assert_eq!(plant.unit(1).holding[42], 4);
+    assert_eq!(get(&gw, "d", "n").await.unwrap(), Value::Int(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,7 +110,9 @@ impl Device {
 
     pub fn tell_once(&mut self, at: usize, what: &str) {
         if !std::mem::replace(&mut self.told[at], true) {
-            println!("device `{}`, property `{}`: {what}", self.id, self.mapping.points[at].identifier);
+            let point = &self.mapping.points[at];
+            let kind = if point.is_readable { "property" } else { "parameter" };
+            println!("device `{}`, {kind} `{}`: {what}", self.id, point.identifier);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Everything but the connection is pure, and is tested without a gateway: `cargo test`. Bytes are `frame` and `pdu`; what they mean is
 //! `mapping`, `layout` and `model`; what is asked is `plan`, `write` and `cycle`; who asks is `line`, one for each server. README.md
-//! tells the keys. Deliberately absent: Modbus RTU, services, and names of servers.
+//! tells the keys. Deliberately absent: Modbus RTU, and names of servers.
 
 mod backoff;
 mod config;
@@ -31,7 +31,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use ledge_sdk::device::Driver;
 use ledge_sdk::thing_access::{self, DeviceInfo, DriverConfig};
-use ledge_sdk::value::Properties;
+use ledge_sdk::value::{Properties, Property};
 use ledge_sdk::{Error, Fault, ThingId, clock};
 
 use config::{Place, Settings};
@@ -39,6 +39,7 @@ use device::Device;
 use line::Line;
 use mapping::Mapping;
 use order::{Orders, What};
+use write::Encoded;
 
 ledge_sdk::driver!(Modbus);
 
@@ -86,12 +87,20 @@ impl Driver for Modbus {
         let mut values = Vec::with_capacity(properties.len());
         for property in &properties {
             let at = device.mapping.find(&property.identifier).ok_or_else(|| not_mapped(&property.identifier))?;
-            let words = model::raw(&property.value).and_then(|raw| device.mapping.points[at].layout.encode(&raw));
-            let words =
-                words.map_err(|wrong| Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("property `{}`: {wrong}", property.identifier)))?;
-            values.push((at, words));
+            values.push(encoded(&device.mapping, at, property)?);
         }
         device.orders.ask(device.at, |answer| What::Set(values, answer)).await
+    }
+
+    async fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
+        let device = self.device(thing)?;
+        let service = device.mapping.service(service).ok_or_else(|| {
+            let message = format!("service `{service}` has no mapping in the product's `tsl_ext`, or a wrong one; the driver's log says");
+            Fault::new(Fault::SERVICE_NOT_EXIST, message)
+        })?;
+        let writes = service.writes(&arguments, |at, argument| encoded(&device.mapping, at, argument))?;
+        let values = device.orders.ask(device.at, |answer| What::Call(writes, service.reads(), answer)).await?;
+        Ok(values.into_iter().filter_map(|(at, value)| Some((service.output(at)?.to_owned(), value))).collect())
     }
 
     /// Takes over settings and polling intervals. For devices that are new, gone, or somewhere else now, the driver is started again.
@@ -159,13 +168,20 @@ async fn mapping_of(product_key: &str) -> Result<Rc<Mapping>, String> {
         mapping::read(&tsl, &extension)
     };
     let mapping = read.await.map_err(|wrong| format!("its product's mapping: {wrong}"))?;
-    for (identifier, reason) in &mapping.problems {
-        println!("product `{product_key}`, property `{identifier}` is left out: {reason}");
+    for (what, reason) in &mapping.problems {
+        println!("product `{product_key}`, {what} is left out: {reason}");
     }
     if mapping.points.is_empty() {
-        return Err(format!("no property of product `{product_key}` is mapped"));
+        return Err(format!("nothing of product `{product_key}` is mapped"));
     }
     Ok(Rc::new(mapping))
+}
+
+/// A value that is set, or an argument of a call, as it goes to its point.
+fn encoded(mapping: &Mapping, at: usize, value: &Property) -> Result<Encoded, Fault> {
+    let words = model::raw(&value.value).and_then(|raw| mapping.points[at].layout.encode(&raw));
+    let wrong = |wrong| Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("`{}`: {wrong}", value.identifier));
+    words.map(|words| (at, words)).map_err(wrong)
 }
 
 fn not_mapped(identifiers: &str) -> Fault {

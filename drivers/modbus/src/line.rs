@@ -225,17 +225,38 @@ impl Line {
                 let now = clock::now();
                 self.devices[device].cycles.iter_mut().for_each(|cycle| cycle.set_interval(interval, now));
             }
-            What::Get(..) | What::Set(..) if is_too_old => {}
+            What::Get(..) | What::Set(..) | What::Call(..) if is_too_old => {}
             What::Get(points, answer) => {
                 let _ = answer.send(self.get(device, points).await);
             }
             What::Set(values, answer) => {
                 let _ = answer.send(self.set(device, values).await);
             }
+            What::Call(writes, reads, answer) => {
+                let _ = answer.send(self.call(device, writes, reads).await);
+            }
         }
     }
 
+    /// What is refused or wrong stays away, unless it is all that there is.
     async fn get(&mut self, device: usize, points: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
+        match self.read(device, points).await? {
+            (values, Some(wrong)) if values.is_empty() => Err(wrong),
+            (values, _) => Ok(values),
+        }
+    }
+
+    /// Every output, or none.
+    async fn call(&mut self, device: usize, writes: Vec<Encoded>, reads: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
+        self.set(device, writes).await?;
+        match self.read(device, reads).await? {
+            (_, Some(wrong)) => Err(wrong),
+            (values, None) => Ok(values),
+        }
+    }
+
+    /// The values of these points, and why some of them are missing.
+    async fn read(&mut self, device: usize, points: Vec<usize>) -> Result<(Vec<(usize, Value)>, Option<Fault>), Fault> {
         self.reachable(device).await?;
         let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
         let mut reading = Reading::of(reads);
@@ -245,15 +266,10 @@ impl Line {
         let first_wrong = reading.found.iter().find_map(|(at, raw)| {
             let point = &self.devices[device].mapping.points[*at];
             let wrong = raw.clone().and_then(|raw| point.model.value(&raw)).err()?;
-            Some(Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("property `{}`: {wrong}", point.identifier)))
+            Some(Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("`{}`: {wrong}", point.identifier)))
         });
-        let values = self.devices[device].values(reading.found);
-        // What is refused or wrong stays away, unless it is all that there is.
-        match (values.is_empty(), reading.refused, first_wrong) {
-            (true, Some(refusal), _) => Err(self.fault(device, &refusal)),
-            (true, None, Some(wrong)) => Err(wrong),
-            _ => Ok(values),
-        }
+        let refused = reading.refused.map(|refusal| self.fault(device, &refusal));
+        Ok((self.devices[device].values(reading.found), refused.or(first_wrong)))
     }
 
     async fn set(&mut self, device: usize, values: Vec<Encoded>) -> Result<(), Fault> {

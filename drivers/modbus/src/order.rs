@@ -21,6 +21,8 @@ pub enum What {
     /// Points by their number in the mapping, and where their values go.
     Get(Vec<usize>, Answer<Vec<(usize, Value)>>),
     Set(Vec<Encoded>, Answer<()>),
+    /// A service: what it writes, what it reads after that, and where these values go.
+    Call(Vec<Encoded>, Vec<usize>, Answer<Vec<(usize, Value)>>),
     /// The device's polling interval was changed.
     Interval(Duration),
 }
