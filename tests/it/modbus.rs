@@ -513,6 +513,42 @@ async fn a_server_that_goes_away_takes_its_devices_offline_and_brings_them_back(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_changed_configuration_is_taken_over_and_devices_that_it_does_not_concern_notice_nothing() {
+    let rows = [("n", "rw", int(), holding(0))];
+    let plant = Plant::start([(1, unit(&[1])), (2, unit(&[2])), (3, unit(&[3]))]).await;
+    let other = Plant::start([(1, unit(&[9]))]).await;
+    let staying = |interval_ms: u64| setup(&rows, json!({"interval_ms": interval_ms})).device("stays", plant.address, 1);
+    let gw = staying(NEVER_MS).device("moves", plant.address, 2).device("goes", plant.address, 3).start().await;
+    for (name, value) in [("stays", 1), ("moves", 2), ("goes", 3)] {
+        reported(&gw, name, "n", Value::Int(value)).await;
+    }
+    let online_since = || gw.gateway.things.get(&id("stays")).unwrap().online_at_ms();
+    let since = online_since();
+
+    gw.deploy(staying(INTERVAL_MS).device("moves", plant.address, 2).device("goes", plant.address, 3)).await.unwrap();
+    // Nobody would have read it again for an hour.
+    plant.change(1, |unit| unit.holding[0] = 11);
+    reported(&gw, "stays", "n", Value::Int(11)).await;
+
+    // To another server, while one device goes and one comes.
+    gw.deploy(staying(INTERVAL_MS).device("moves", other.address, 1).device("comes", plant.address, 3)).await.unwrap();
+    reported(&gw, "moves", "n", Value::Int(9)).await;
+    reported(&gw, "comes", "n", Value::Int(3)).await;
+    assert!(gw.gateway.things.get(&id("goes")).is_err());
+    set(&gw, "moves", &[("n", Value::Int(7))]).await.unwrap();
+    assert_eq!((other.unit(1).holding[0], plant.unit(2).holding[0]), (7, 2));
+
+    // And back to the first server, to another unit; what was its own is not asked any more.
+    gw.deploy(staying(INTERVAL_MS).device("moves", plant.address, 2).device("comes", plant.address, 3)).await.unwrap();
+    reported(&gw, "moves", "n", Value::Int(2)).await;
+    gw.online(&id("moves")).await;
+    plant.change(1, |unit| unit.holding[0] = 12);
+    reported(&gw, "stays", "n", Value::Int(12)).await;
+    assert_eq!((online_since(), plant.connections(), other.connections()), (since, 1, 1));
+    assert_eq!(gw.gateway.drivers.list()[0].2, 0, "the driver was started again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_is_only_written_to_is_online_with_its_server() {
     let rows = [("n", "w", int(), holding(0))];
     let mut plant = Plant::start([(1, unit(&[1]))]).await;

@@ -1,4 +1,4 @@
-//! One server with the devices behind it: a loop that connects, obeys orders, and polls.
+//! One server with the devices behind it: a loop that connects, obeys orders, and polls. It ends with its last device.
 //!
 //! One request is under way at a time. Orders come before polls, and wait for the request that is under way at most.
 
@@ -15,7 +15,7 @@ use ledge_sdk::value::Value;
 use ledge_sdk::{Fault, clock};
 
 use crate::config::Settings;
-use crate::device::{Device, Found};
+use crate::device::{Device, Devices, Found};
 use crate::link::Link;
 use crate::mapping::WriteBy;
 use crate::order::{Order, What};
@@ -27,8 +27,8 @@ use crate::write::{self, Encoded, Write};
 pub struct Line {
     server: SocketAddr,
     link: Link,
-    devices: Vec<Device>,
-    orders: mpsc::Receiver<Order>,
+    devices: Devices,
+    orders: mpsc::UnboundedReceiver<Order>,
     settings: Rc<Cell<Settings>>,
     poll: Option<Poll>,
     /// What was written, by its device: it is read again at once.
@@ -66,12 +66,12 @@ enum Next {
 const ORDER_AGE_MAX: Duration = Duration::from_secs(10);
 
 impl Line {
-    pub fn new(server: SocketAddr, devices: Vec<Device>, orders: mpsc::Receiver<Order>, settings: Rc<Cell<Settings>>) -> Self {
+    pub fn new(server: SocketAddr, devices: Devices, orders: mpsc::UnboundedReceiver<Order>, settings: Rc<Cell<Settings>>) -> Self {
         Self { server, link: Link::new(server), devices, orders, settings, poll: None, written: BTreeMap::new(), has_obeyed: false }
     }
 
     pub async fn run(mut self) {
-        loop {
+        while !self.devices.is_empty() {
             match self.next().await {
                 Next::Obey(order) => self.obey(order).await,
                 Next::Connect => self.connect().await,
@@ -112,8 +112,8 @@ impl Line {
         if !self.link.is_open() {
             return (self.link.retry_at, Next::Connect);
         }
-        let next = |(device, one): (usize, &Device)| one.due().map(|(at, cycle)| (at, device, cycle));
-        match self.devices.iter().enumerate().filter_map(next).min() {
+        let next = |(device, one): (&usize, &Device)| one.due().map(|(at, cycle)| (at, *device, cycle));
+        match self.devices.iter().filter_map(next).min() {
             Some((at, device, cycle)) => {
                 let reads = self.devices[device].cycles[cycle].reads.clone();
                 (at, Next::Begin(Poll { device, cycle: Some(cycle), reading: Reading::of(reads) }))
@@ -135,9 +135,8 @@ impl Line {
         match self.link.connect(&self.settings.get()).await {
             Ok(()) => {
                 // There is nothing to ask them, so they are there with their server.
-                for device in self.devices.iter_mut().filter(|device| device.cycles.is_empty()) {
-                    let became = device.presence.answered();
-                    device.became(became, "").await;
+                for device in self.devices.values_mut() {
+                    device.has_server().await;
                 }
             }
             Err(trouble) => self.lost(&trouble).await,
@@ -147,7 +146,7 @@ impl Line {
     /// Nothing can be reached.
     async fn lost(&mut self, trouble: &Trouble) {
         self.poll = None;
-        for device in &mut self.devices {
+        for device in self.devices.values_mut() {
             let became = device.presence.unreachable();
             device.became(became, format_args!("{}: {trouble}", self.server)).await;
         }
@@ -217,10 +216,13 @@ impl Line {
         }
     }
 
-    async fn obey(&mut self, Order { device, asked_at, what }: Order) {
+    async fn obey(&mut self, Order { device, asked_at, what, .. }: Order) {
         let is_too_old = clock::now().saturating_sub(asked_at) > ORDER_AGE_MAX;
         // Whoever has left needs no answer.
         match what {
+            What::Add(added) => self.devices.add(device, *added, self.link.is_open()).await,
+            _ if !self.devices.contains(device) => {}
+            What::Remove => self.remove(device),
             What::Interval(interval) => {
                 let now = clock::now();
                 self.devices[device].cycles.iter_mut().for_each(|cycle| cycle.set_interval(interval, now));
@@ -236,6 +238,12 @@ impl Line {
                 let _ = answer.send(self.call(device, writes, reads).await);
             }
         }
+    }
+
+    fn remove(&mut self, device: usize) {
+        self.devices.remove(device);
+        self.written.remove(&device);
+        self.poll = self.poll.take().filter(|poll| poll.device != device);
     }
 
     /// What is refused or wrong stays away, unless it is all that there is.
