@@ -12,6 +12,7 @@ mod registry;
 mod replies;
 mod settings;
 mod slot;
+mod told;
 mod value;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -36,6 +37,7 @@ use crate::peer::Peer;
 use crate::places::{Taken, Verdict};
 use crate::registry::{PeerId, Registry};
 use crate::settings::Settings;
+use crate::told::Told;
 
 ledge_sdk::driver!(WebSocket);
 
@@ -47,6 +49,7 @@ struct WebSocket {
     /// The handles of those that are online.
     things: RefCell<BTreeMap<ThingId, Rc<Thing>>>,
     last_peer: Cell<PeerId>,
+    strangers: RefCell<Told>,
 }
 
 /// What the driver waits for, of which any may come next.
@@ -159,13 +162,13 @@ impl WebSocket {
             Verdict::Free => None,
             Verdict::InPlaceOf(id) => {
                 if let Some(other) = self.peers.borrow().get(&id) {
-                    println!("{} has no device online and gives its place to {from}", other.name);
+                    self.tell(format_args!("{} has no device online and gives its place to {from}", other.name));
                     other.give_way();
                 }
                 None
             }
             Verdict::Refused(why) => {
-                println!("{from} is refused: {why}");
+                self.tell(format_args!("{from} is refused: {why}"));
                 Some(why)
             }
         };
@@ -175,6 +178,13 @@ impl WebSocket {
         let peer = Rc::new(Peer::new(id, connection, refusal, settings));
         self.peers.borrow_mut().insert(id, peer.clone());
         peer
+    }
+
+    /// Says something of those who have brought no device online.
+    fn tell(&self, line: std::fmt::Arguments) {
+        if let Some(line) = self.strangers.borrow_mut().line(line, clock::now()) {
+            println!("{line}");
+        }
     }
 
     /// Makes room among those who are leaving.
@@ -189,7 +199,9 @@ impl WebSocket {
             while let Some(event) = peer.hear().await {
                 match event {
                     Event::Text(text) => self.handle(&peer, &text).await,
-                    Event::Ended(why) => println!("{} ended: {why}", peer.name),
+                    Event::Ended(why) if peer.had_device() => println!("{} ended: {why}", peer.name),
+                    Event::Ended(_) if peer.is_refused => {}
+                    Event::Ended(why) => self.tell(format_args!("{} ended: {why}", peer.name)),
                     Event::Opened | Event::Alive => {}
                 }
             }

@@ -28,7 +28,7 @@ pub struct Peer {
     began: Duration,
     heard: Cell<Duration>,
     /// It is told so, and has no place.
-    is_refused: bool,
+    pub is_refused: bool,
     /// Since when it has no device online, if it has none.
     idle_since: Cell<Option<Duration>>,
     /// Whether it ever had one.
@@ -230,6 +230,10 @@ impl Peer {
         } else if !is_opening && now.saturating_sub(self.heard.get()) > settings.ping * (self.pings.get() + 1) {
             self.ask_whether_it_is_there();
         }
+    }
+
+    pub fn had_device(&self) -> bool {
+        self.had_device.get()
     }
 
     /// Whatever else it sends: only a device that comes online counts.
