@@ -45,6 +45,19 @@ fn model(rows: &[Row]) -> (String, String) {
     (tsl.to_string(), tsl_ext.to_string())
 }
 
+/// Gives the product services, and says where they are.
+fn with_services(mut setup: Setup, services: &Json, mapped: &Json) -> Setup {
+    let with = |text: &str, services: &Json| {
+        let mut model: Json = serde_json::from_str(text).unwrap();
+        model["services"] = services.clone();
+        model.to_string()
+    };
+    let product = &mut setup.set.products[0];
+    product.tsl = with(&product.tsl, services);
+    product.tsl_ext = product.tsl_ext.as_deref().map(|ext| with(ext, mapped));
+    setup
+}
+
 trait Devices {
     fn device(self, name: &str, server: SocketAddr, unit: u8) -> Self;
 }
@@ -379,16 +392,7 @@ async fn a_service_writes_its_inputs_in_one_request_and_reads_its_outputs_after_
     let rows = [("n", "rw", int(), json!({"area": "holding", "address": 0, "interval_ms": NEVER_MS}))];
     let plant = Plant::start([(1, unit(&[]))]).await;
     plant.change(1, |unit| unit.input[7] = 11);
-    let mut setup = setup(&rows, json!({})).device("d", plant.address, 1);
-    let with_services = |text: &str, services: &Json| {
-        let mut model: Json = serde_json::from_str(text).unwrap();
-        model["services"] = services.clone();
-        model.to_string()
-    };
-    let product = &mut setup.set.products[0];
-    product.tsl = with_services(&product.tsl, &services);
-    product.tsl_ext = product.tsl_ext.as_deref().map(|ext| with_services(ext, &mapped));
-    let gw = setup.start().await;
+    let gw = with_services(setup(&rows, json!({})), &services, &mapped).device("d", plant.address, 1).start().await;
 
     let arguments = |times: i32| [("litres", Value::Double(12.5)), ("times", Value::Int(times))];
     plant.take_seen();

@@ -16,8 +16,8 @@ use ledge_sdk::{Fault, clock};
 
 use crate::config::Settings;
 use crate::device::{Device, Devices, Found};
-use crate::link::Link;
-use crate::mapping::WriteBy;
+use crate::link::{Link, Repeat};
+use crate::mapping::{Area, WriteBy};
 use crate::order::{Order, What};
 use crate::pdu::{Answer, ILLEGAL_ADDRESS, Request};
 use crate::plan::{self, Read};
@@ -153,9 +153,9 @@ impl Line {
     }
 
     /// One request to a device, and what it says of the device's presence.
-    async fn exchange(&mut self, at: usize, request: &Request) -> Result<Answer, Trouble> {
+    async fn exchange(&mut self, at: usize, request: &Request, repeat: Repeat) -> Result<Answer, Trouble> {
         let settings = self.settings.get();
-        let exchanged = self.link.exchange(self.devices[at].unit, request, &settings).await;
+        let exchanged = self.link.exchange(self.devices[at].unit, request, repeat, &settings).await;
         let device = &mut self.devices[at];
         match &exchanged {
             // It had broken, and could not be made again.
@@ -177,7 +177,7 @@ impl Line {
     async fn read_next(&mut self, device: usize, reading: &mut Reading) -> Result<(), Trouble> {
         let Some(read) = reading.reads.get(reading.at).cloned() else { return Ok(()) };
         let mapping = self.devices[device].mapping.clone();
-        match self.exchange(device, &read.request()).await {
+        match self.exchange(device, &read.request(), Repeat::IfClosed).await {
             Ok(answer) => {
                 reading.found.extend(read.values(&mapping.points, &answer));
                 reading.at += 1;
@@ -232,7 +232,7 @@ impl Line {
                 let _ = answer.send(self.get(device, points).await);
             }
             What::Set(values, answer) => {
-                let _ = answer.send(self.set(device, values).await);
+                let _ = answer.send(self.set(device, values, Repeat::IfClosed).await);
             }
             What::Call(writes, reads, answer) => {
                 let _ = answer.send(self.call(device, writes, reads).await);
@@ -254,12 +254,29 @@ impl Line {
         }
     }
 
-    /// Every output, or none.
+    /// Every output, or none. Nothing is written twice.
     async fn call(&mut self, device: usize, writes: Vec<Encoded>, reads: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
-        self.set(device, writes).await?;
+        self.probe(device, &writes).await?;
+        self.set(device, writes, Repeat::Never).await?;
         match self.read(device, reads).await? {
             (_, Some(wrong)) => Err(wrong),
             (values, None) => Ok(values),
+        }
+    }
+
+    /// Finds out by reading whether the server has closed an idle connection: what is written then is not repeated.
+    async fn probe(&mut self, device: usize, writes: &[Encoded]) -> Result<(), Fault> {
+        self.reachable(device).await?;
+        let Some((at, _)) = writes.first().filter(|_| !self.link.is_fresh()) else { return Ok(()) };
+        let point = &self.devices[device].mapping.points[*at];
+        let request = match point.area {
+            Area::Coil => Request::ReadCoils { start: point.address, count: 1 },
+            _ => Request::ReadHolding { start: point.address, count: 1 },
+        };
+        match self.exchange(device, &request, Repeat::IfClosed).await {
+            // It may be that nobody can read it.
+            Err(trouble) if !trouble.is_refusal() => Err(self.fault(device, &trouble)),
+            _ => Ok(()),
         }
     }
 
@@ -280,7 +297,7 @@ impl Line {
         Ok((self.devices[device].values(reading.found), refused.or(first_wrong)))
     }
 
-    async fn set(&mut self, device: usize, values: Vec<Encoded>) -> Result<(), Fault> {
+    async fn set(&mut self, device: usize, values: Vec<Encoded>, repeat: Repeat) -> Result<(), Fault> {
         self.reachable(device).await?;
         let mapping = self.devices[device].mapping.clone();
         for Write { points, what } in write::writes(&mapping.points, values) {
@@ -288,7 +305,7 @@ impl Line {
                 let names: Vec<&str> = points.iter().map(|at| mapping.points[*at].identifier.as_str()).collect();
                 trouble.fault(format_args!("`{}` is not set", names.join("`, `")))
             };
-            self.write(device, what).await.map_err(|trouble| match trouble {
+            self.write(device, what, repeat).await.map_err(|trouble| match trouble {
                 Unwritten::Trouble(trouble) => about(&trouble),
                 Unwritten::Kept(kept) => Fault::new(Fault::UNKNOWN, kept),
             })?;
@@ -297,25 +314,25 @@ impl Line {
         Ok(())
     }
 
-    async fn write(&mut self, device: usize, what: write::What) -> Result<(), Unwritten> {
+    async fn write(&mut self, device: usize, what: write::What, repeat: Repeat) -> Result<(), Unwritten> {
         match what {
-            write::What::Request(request) => drop(self.exchange(device, &request).await?),
+            write::What::Request(request) => drop(self.exchange(device, &request, repeat).await?),
             write::What::ReadBack(request) => {
                 let Request::WriteAndRead { values, .. } = &request else { return Ok(()) };
-                let answer = self.exchange(device, &request).await?;
+                let answer = self.exchange(device, &request, repeat).await?;
                 if answer != Answer::Registers(values.clone()) {
                     return Err(Unwritten::Kept(format!("the device was to have {values:?} in its registers, and answers {answer:?}")));
                 }
             }
             write::What::Field { address, mask, value, write_by } => {
-                let answer = self.exchange(device, &Request::ReadHolding { start: address, count: 1 }).await?;
+                let answer = self.exchange(device, &Request::ReadHolding { start: address, count: 1 }, Repeat::IfClosed).await?;
                 let Answer::Registers(registers) = answer else { return Ok(()) };
                 let register = registers.first().map_or(0, |register| register & !mask) | value;
                 let request = match write_by {
                     WriteBy::Single => Request::WriteRegister { address, value: register },
                     _ => Request::WriteRegisters { start: address, values: vec![register] },
                 };
-                self.exchange(device, &request).await?;
+                self.exchange(device, &request, repeat).await?;
             }
         }
         Ok(())
