@@ -28,6 +28,8 @@ pub struct Bits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     pub kind: Kind,
+    /// So many of them, one after another: an array.
+    pub items: Option<u16>,
     pub bits: Option<Bits>,
     /// The low byte of each register comes first.
     pub swap_bytes: bool,
@@ -42,6 +44,7 @@ pub struct Layout {
 pub enum Raw {
     Number(f64),
     Text(String),
+    List(Vec<f64>),
 }
 
 impl Kind {
@@ -78,11 +81,27 @@ impl Bits {
 }
 
 impl Layout {
-    /// The value in these registers, which are as many as the type has.
+    pub fn registers(&self) -> u16 {
+        self.kind.registers().saturating_mul(self.items.unwrap_or(1))
+    }
+
+    /// The value in these registers, which are as many as it has.
     pub fn decode(&self, registers: &[u16]) -> Result<Raw, String> {
+        if let Kind::Text { .. } = self.kind {
+            return text(self.in_order(registers));
+        }
+        if self.items.is_none() {
+            return self.number(registers).map(Raw::Number);
+        }
+        let items = registers.chunks_exact(self.kind.registers().into());
+        let item = |(at, registers)| self.number(registers).map_err(|wrong| format!("[{at}]: {wrong}"));
+        items.enumerate().map(item).collect::<Result<_, _>>().map(Raw::List)
+    }
+
+    fn number(&self, registers: &[u16]) -> Result<f64, String> {
         let bytes = self.in_order(registers);
         let number = match self.kind {
-            Kind::Text { .. } => return text(bytes),
+            Kind::Text { .. } => return Err("it is a text".into()),
             Kind::Bool => f64::from(u8::from(whole(&bytes) != 0)),
             Kind::Uint16 => f64::from(self.field(whole(&bytes) as u16)),
             Kind::Int16 => f64::from(whole(&bytes) as i16),
@@ -96,17 +115,29 @@ impl Layout {
         if !number.is_finite() {
             return Err(format!("the device has {number}, which is no number"));
         }
-        Ok(Raw::Number(self.scaled(number)))
+        Ok(self.scaled(number))
     }
 
     /// The registers of a value; of a bit field, its bits from the lowest.
     pub fn encode(&self, value: &Raw) -> Result<Vec<u16>, String> {
-        let number = match (value, self.kind) {
-            (Raw::Text(text), Kind::Text { registers }) => return self.text_registers(text, registers),
-            (Raw::Number(number), kind) if !matches!(kind, Kind::Text { .. }) => self.unscaled(*number),
-            (Raw::Text(_), _) => return Err("a text is not written as a number".into()),
-            (Raw::Number(_), _) => return Err("a number is not written as a text".into()),
-        };
+        match (value, self.kind, self.items) {
+            (Raw::Text(text), Kind::Text { registers }, _) => self.text_registers(text, registers),
+            (Raw::Text(_), ..) => Err("a text is not written as a number".into()),
+            (_, Kind::Text { .. }, _) => Err("a number is not written as a text".into()),
+            (Raw::Number(number), _, None) => self.number_registers(*number),
+            (Raw::List(numbers), _, Some(items)) if numbers.len() == usize::from(items) => {
+                let item = |(at, number): (usize, &f64)| self.number_registers(*number).map_err(|wrong| format!("[{at}]: {wrong}"));
+                Ok(numbers.iter().enumerate().map(item).collect::<Result<Vec<_>, _>>()?.concat())
+            }
+            (Raw::List(numbers), _, items) => {
+                Err(format!("the array has {} items, and its registers hold {}", numbers.len(), items.unwrap_or(1)))
+            }
+            (Raw::Number(_), _, Some(items)) => Err(format!("a number is no array of {items} items")),
+        }
+    }
+
+    fn number_registers(&self, value: f64) -> Result<Vec<u16>, String> {
+        let number = self.unscaled(value);
         let whole_number = number.round();
         let bounds = self.bits.map(|bits| (0.0, 2_f64.powi(bits.count.into()))).or(self.kind.bounds());
         if let Some((least, beyond)) = bounds
@@ -205,13 +236,13 @@ mod tests {
     use super::*;
 
     fn layout(kind: Kind) -> Layout {
-        Layout { kind, bits: None, swap_bytes: false, swap_registers: false, scale: 1.0, offset: 0.0 }
+        Layout { kind, items: None, bits: None, swap_bytes: false, swap_registers: false, scale: 1.0, offset: 0.0 }
     }
 
     fn number(layout: &Layout, registers: &[u16]) -> f64 {
         match layout.decode(registers).unwrap() {
             Raw::Number(number) => number,
-            Raw::Text(text) => panic!("it is `{text}`"),
+            other => panic!("it is {other:?}"),
         }
     }
 
@@ -283,6 +314,19 @@ mod tests {
         assert!(text.decode(&[0xffff, 0, 0]).unwrap_err().contains("UTF-8"));
         let swapped = Layout { swap_bytes: true, ..text };
         assert_eq!(swapped.decode(&[0x7570, 0x706d, 0]), Ok(Raw::Text("pump".into())));
+    }
+
+    #[test]
+    fn an_array_is_its_items_one_after_another_each_in_its_own_order() {
+        let array = Layout { items: Some(2), swap_registers: true, scale: 0.5, ..layout(Kind::Float32) };
+        assert_eq!(array.registers(), 4);
+        assert_eq!(array.decode(&[0, 0x4148, 0, 0x4080]), Ok(Raw::List(vec![6.25, 2.0])));
+        assert_eq!(array.encode(&Raw::List(vec![6.25, 2.0])), Ok(vec![0, 0x4148, 0, 0x4080]));
+        assert!(array.decode(&[0, 0x4148, 0, 0x7fc0]).unwrap_err().starts_with("[1]"));
+        assert!(array.encode(&Raw::List(vec![1.0])).unwrap_err().contains("1 items, and its registers hold 2"));
+        assert!(array.encode(&Raw::Number(1.0)).unwrap_err().contains("no array"));
+        let words = Layout { items: Some(3), ..layout(Kind::Uint16) };
+        assert!(words.encode(&Raw::List(vec![1.0, -1.0, 2.0])).unwrap_err().starts_with("[1]: -1 does not fit"));
     }
 
     proptest::proptest! {

@@ -33,10 +33,23 @@ struct Open {
     is_sending: bool,
     /// Requests without an answer since the last one that had one.
     silent: u32,
+    /// When it was made, or the last answer came.
+    heard_at: Duration,
+}
+
+/// Whether a request may be sent again on a new connection, where nobody knows whether it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// To read twice changes nothing, and to write the same value twice is to write it once.
+    IfClosed,
+    /// What starts something starts it twice.
+    Never,
 }
 
 /// Requests without an answer before the connection is made anew: the server may be gone without a word.
 const SILENT_MAX: u32 = 3;
+/// A connection that was heard so lately is not one that the server has closed for being idle.
+const FRESH: Duration = Duration::from_secs(1);
 /// Answers of earlier requests that may come before the one that is waited for.
 const STRAY_MAX: u32 = 16;
 /// The longest frame.
@@ -52,6 +65,10 @@ impl Link {
         self.open.is_some()
     }
 
+    pub fn is_fresh(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| clock::now().saturating_sub(open.heard_at) < FRESH)
+    }
+
     pub fn not_connected(&self) -> Trouble {
         Trouble::NotConnected(self.why.clone())
     }
@@ -64,7 +81,8 @@ impl Link {
         };
         match connected {
             Ok(stream) => {
-                self.open = Some(Open { stream, decoder: Decoder::default(), has_answered: false, is_sending: false, silent: 0 });
+                let decoder = Decoder::default();
+                self.open = Some(Open { stream, decoder, has_answered: false, is_sending: false, silent: 0, heard_at: clock::now() });
                 Ok(())
             }
             Err(why) => {
@@ -76,11 +94,11 @@ impl Link {
     }
 
     /// Asks once, and once more on a new connection where the old one, which had worked, turns out to be closed: servers close what
-    /// is idle. To write the same value twice is to write it once.
-    pub async fn exchange(&mut self, unit: u8, request: &Request, settings: &Settings) -> Result<Answer, Trouble> {
+    /// is idle.
+    pub async fn exchange(&mut self, unit: u8, request: &Request, repeat: Repeat, settings: &Settings) -> Result<Answer, Trouble> {
         let had_worked = self.open.as_ref().is_some_and(|open| open.has_answered);
         match self.exchange_once(unit, request, settings).await {
-            Err(Trouble::Closed(_)) if had_worked => {
+            Err(Trouble::Closed(_)) if had_worked && repeat == Repeat::IfClosed => {
                 self.connect(settings).await?;
                 self.exchange_once(unit, request, settings).await
             }
@@ -98,7 +116,7 @@ impl Link {
         };
         let is_lost = match &answered {
             Ok(_) => {
-                (open.has_answered, open.silent) = (true, 0);
+                (open.has_answered, open.silent, open.heard_at) = (true, 0, clock::now());
                 self.backoff.reset();
                 false
             }

@@ -51,6 +51,8 @@ pub enum Close {
     NotUtf8,
     Policy,
     TooLong,
+    /// Somebody else needs its place.
+    Full,
     /// Another connection has taken over its devices.
     TakenOver,
 }
@@ -63,6 +65,7 @@ impl Close {
             Self::NotUtf8 => CloseCode::Invalid,
             Self::Policy => CloseCode::Policy,
             Self::TooLong => CloseCode::Size,
+            Self::Full => CloseCode::Again,
             Self::TakenOver => CloseCode::Library(4001),
         }
     }
