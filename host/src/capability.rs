@@ -114,6 +114,11 @@ impl Guest {
         self.within(&self.publishes, "publishes_per_s")
     }
 
+    /// Whether it may now, for one who has been told already that it may not.
+    fn may_publish_again(&self) -> bool {
+        self.publishes.take()
+    }
+
     fn may_invoke_now(&self) -> Result<(), types::Fault> {
         self.within(&self.invocations, "invocations_per_s")
     }
@@ -154,7 +159,7 @@ impl From<Fault> for types::Fault {
 
 impl From<types::Fault> for Fault {
     fn from(fault: types::Fault) -> Self {
-        Self { code: fault.code, message: fault.message }
+        Self::new(fault.code, fault.message)
     }
 }
 

@@ -1,0 +1,130 @@
+//! The calls of one thing that have not ended: how many there may be, so that a device that never answers keeps nobody else waiting, and
+//! fills nothing up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::fault::{self, Fault};
+
+/// Calls that may wait or run for one thing. One more is answered at once.
+pub const CALLS_MAX: u32 = 128;
+/// Calls that a driver never ended, and may have open for one thing. Beyond, the thing is asked once in [`TRY_EVERY`].
+pub const STUCK_MAX: u32 = 8;
+pub const TRY_EVERY: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+pub(super) struct Calls {
+    open: AtomicU32,
+    /// Of those, the ones that the driver is at.
+    running: AtomicU32,
+    stuck: AtomicU32,
+    tried: Mutex<Option<Instant>>,
+}
+
+/// One call, which has ended when this is dropped.
+pub struct Turn {
+    calls: Arc<Calls>,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Waiting,
+    Running,
+    Stuck,
+}
+
+impl Calls {
+    pub fn begin(self: &Arc<Self>, now: Instant) -> Result<Turn, Fault> {
+        if self.stuck.load(Relaxed) >= STUCK_MAX {
+            self.try_again(now)?;
+        }
+        if self.open.fetch_add(1, Relaxed) >= CALLS_MAX {
+            self.open.fetch_sub(1, Relaxed);
+            return Err(Fault::new(fault::TOO_MANY, format!("{CALLS_MAX} calls of it wait already; try again")));
+        }
+        Ok(Turn { calls: self.clone(), stage: Stage::Waiting })
+    }
+
+    fn try_again(&self, now: Instant) -> Result<(), Fault> {
+        let mut tried = self.tried.lock();
+        let wait = tried.map_or(Duration::ZERO, |tried| TRY_EVERY.saturating_sub(now - tried));
+        if wait.is_zero() {
+            *tried = Some(now);
+            return Ok(());
+        }
+        let message = format!("{STUCK_MAX} calls of it have had no answer from its driver; it is asked again in {} s", wait.as_secs() + 1);
+        Err(Fault::new(fault::TIMEOUT, message))
+    }
+}
+
+impl Turn {
+    /// How many calls of this thing the driver is at.
+    pub fn running(&self) -> u32 {
+        self.calls.running.load(Relaxed)
+    }
+
+    /// The driver has begun.
+    pub fn start(&mut self) {
+        self.enter(Stage::Running);
+    }
+
+    /// Its time is over, and the driver has not let go of it.
+    pub fn is_stuck(&mut self) {
+        self.enter(Stage::Stuck);
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        let count = |stage| match stage {
+            Stage::Waiting => None,
+            Stage::Running => Some(&self.calls.running),
+            Stage::Stuck => Some(&self.calls.stuck),
+        };
+        if let Some(left) = count(self.stage) {
+            left.fetch_sub(1, Relaxed);
+        }
+        if let Some(entered) = count(stage) {
+            entered.fetch_add(1, Relaxed);
+        }
+        self.stage = stage;
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.enter(Stage::Waiting);
+        self.calls.open.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thing_that_never_answers_is_asked_now_and_then_and_as_ever_once_it_does() {
+        let (calls, now) = (Arc::new(Calls::default()), Instant::now());
+        let mut turns: Vec<Turn> = (0..STUCK_MAX).map(|_| calls.begin(now).unwrap()).collect();
+        turns.iter_mut().for_each(Turn::is_stuck);
+        drop(calls.begin(now).unwrap());
+        let refused = calls.begin(now + TRY_EVERY / 2).map(drop).unwrap_err();
+        assert_eq!(refused.code, fault::TIMEOUT);
+        drop(calls.begin(now + TRY_EVERY).unwrap());
+        turns.pop();
+        for _ in 0..2 {
+            drop(calls.begin(now + TRY_EVERY).unwrap());
+        }
+    }
+
+    #[test]
+    fn so_many_calls_may_be_open_and_no_more() {
+        let (calls, now) = (Arc::new(Calls::default()), Instant::now());
+        let turns: Vec<Turn> = (0..CALLS_MAX).map(|_| calls.begin(now).unwrap()).collect();
+        assert_eq!(calls.begin(now).map(drop).unwrap_err().code, fault::TOO_MANY);
+        drop(turns);
+        assert!(calls.begin(now).is_ok());
+    }
+}
