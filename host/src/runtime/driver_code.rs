@@ -419,6 +419,9 @@ async fn in_time<G, H>(
     match tokio::time::timeout(deadline, called.as_mut()).await {
         Ok(result) => {
             places.leave();
+            if let Some(turn) = turn {
+                turn.is_answered();
+            }
             // That the asker is gone is no fault of the driver.
             let _ = answer.send(result?.map(convert).map_err(Fault::from));
             Ok(Answered::InTime)

@@ -11,7 +11,7 @@ use super::fault::{self, Fault};
 
 /// Calls that may wait or run for one thing. One more is answered at once.
 pub const CALLS_MAX: u32 = 128;
-/// Calls that a driver never ended, and may have open for one thing. Beyond, the thing is asked once in [`TRY_EVERY`].
+/// Calls of one thing that had no answer, with none that had one in between. Beyond, the thing is asked once in [`TRY_EVERY`].
 pub const STUCK_MAX: u32 = 8;
 pub const TRY_EVERY: Duration = Duration::from_secs(60);
 
@@ -20,33 +20,27 @@ pub(super) struct Calls {
     open: AtomicU32,
     /// Of those, the ones that the driver is at.
     running: AtomicU32,
-    stuck: AtomicU32,
+    /// Calls whose time was over, since the last that was answered.
+    silent: AtomicU32,
     tried: Mutex<Option<Instant>>,
 }
 
 /// One call, which has ended when this is dropped.
 pub struct Turn {
     calls: Arc<Calls>,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Waiting,
-    Running,
-    Stuck,
+    is_running: bool,
 }
 
 impl Calls {
     pub fn begin(self: &Arc<Self>, now: Instant) -> Result<Turn, Fault> {
-        if self.stuck.load(Relaxed) >= STUCK_MAX {
+        if self.silent.load(Relaxed) >= STUCK_MAX {
             self.try_again(now)?;
         }
         if self.open.fetch_add(1, Relaxed) >= CALLS_MAX {
             self.open.fetch_sub(1, Relaxed);
             return Err(Fault::new(fault::TOO_MANY, format!("{CALLS_MAX} calls of it wait already; try again")));
         }
-        Ok(Turn { calls: self.clone(), stage: Stage::Waiting })
+        Ok(Turn { calls: self.clone(), is_running: false })
     }
 
     fn try_again(&self, now: Instant) -> Result<(), Fault> {
@@ -69,33 +63,30 @@ impl Turn {
 
     /// The driver has begun.
     pub fn start(&mut self) {
-        self.enter(Stage::Running);
+        self.is_running = true;
+        self.calls.running.fetch_add(1, Relaxed);
     }
 
     /// Its time is over, and the driver has not let go of it.
     pub fn is_stuck(&mut self) {
-        self.enter(Stage::Stuck);
+        self.stop_running();
+        self.calls.silent.fetch_add(1, Relaxed);
     }
 
-    fn enter(&mut self, stage: Stage) {
-        let count = |stage| match stage {
-            Stage::Waiting => None,
-            Stage::Running => Some(&self.calls.running),
-            Stage::Stuck => Some(&self.calls.stuck),
-        };
-        if let Some(left) = count(self.stage) {
-            left.fetch_sub(1, Relaxed);
+    pub fn is_answered(&self) {
+        self.calls.silent.store(0, Relaxed);
+    }
+
+    fn stop_running(&mut self) {
+        if std::mem::take(&mut self.is_running) {
+            self.calls.running.fetch_sub(1, Relaxed);
         }
-        if let Some(entered) = count(stage) {
-            entered.fetch_add(1, Relaxed);
-        }
-        self.stage = stage;
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.enter(Stage::Waiting);
+        self.stop_running();
         self.calls.open.fetch_sub(1, Relaxed);
     }
 }
@@ -112,8 +103,7 @@ mod tests {
         drop(calls.begin(now).unwrap());
         let refused = calls.begin(now + TRY_EVERY / 2).map(drop).unwrap_err();
         assert_eq!(refused.code, fault::TIMEOUT);
-        drop(calls.begin(now + TRY_EVERY).unwrap());
-        turns.pop();
+        calls.begin(now + TRY_EVERY).unwrap().is_answered();
         for _ in 0..2 {
             drop(calls.begin(now + TRY_EVERY).unwrap());
         }

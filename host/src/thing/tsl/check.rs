@@ -397,7 +397,11 @@ mod tests {
         let whole = Ok(vec![property("temperature", Value::Int(90)), since.clone()]);
         assert_eq!(tsl.check_event("overheated", vec![text("temperature", "90"), since]), whole);
         for (event, outputs, message) in [
-            ("overheated", vec![], "output `temperature` of event `overheated` is missing; output `since` of event `overheated` is missing"),
+            (
+                "overheated",
+                vec![],
+                "output `temperature` of event `overheated` is missing; output `since` of event `overheated` is missing",
+            ),
             ("cold", vec![], "the TSL has no event `cold`: it has overheated"),
             ("post", vec![], "event `post` is built in: report the properties instead"),
             ("overheated", vec![text("t", "1")], "there is no output `t`: it has temperature, since"),
@@ -438,7 +442,10 @@ mod tests {
         let tsl = lamp();
         assert_eq!(tsl.check_outputs("blink", vec![text("done", "3"), text("more", "x")]), Ok(vec![property("done", Value::Int(3))]));
         let (code, message) = fault(tsl.check_outputs("blink", vec![text("done", "x")]));
-        assert_eq!(fault(tsl.check_outputs("blink", vec![])).1, "the driver's answer is wrong: output `done` of service `blink` is missing");
+        assert_eq!(
+            fault(tsl.check_outputs("blink", vec![])).1,
+            "the driver's answer is wrong: output `done` of service `blink` is missing"
+        );
         assert_eq!(fault(tsl.check_outputs("blink", vec![text("done", "1"), text("done", "2")])).0, 100_001);
         assert_eq!(
             (code, message.as_str()),
