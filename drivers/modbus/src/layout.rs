@@ -219,6 +219,9 @@ impl Layout {
         if bytes.len() > room {
             return Err(format!("the text has {} bytes, and its registers hold {room}", bytes.len()));
         }
+        if bytes.contains(&0) {
+            return Err("the text has a NUL character, where the device would end it".into());
+        }
         bytes.resize(room, 0);
         Ok(bytes.chunks_exact(2).map(|pair| self.swapped_bytes(u16::from_be_bytes([pair[0], pair[1]]))).collect())
     }
@@ -393,6 +396,9 @@ mod tests {
         assert_eq!(text.decode(&[0x7075, 0x6d70, 0x0058]), Ok(Raw::Text("pump".into())));
         assert_eq!(text.encode(&Raw::Text("pump".into())), Ok(vec![0x7075, 0x6d70, 0]));
         assert!(text.encode(&Raw::Text("too long".into())).unwrap_err().contains("8 bytes"));
+        for cut in ["a\0b", "\0", "pump\0"] {
+            assert!(text.encode(&Raw::Text(cut.into())).unwrap_err().contains("NUL"), "{cut:?}");
+        }
         assert!(text.decode(&[0xffff, 0, 0]).unwrap_err().contains("UTF-8"));
         let swapped = Layout { swap_bytes: true, ..text };
         assert_eq!(swapped.decode(&[0x7570, 0x706d, 0]), Ok(Raw::Text("pump".into())));
