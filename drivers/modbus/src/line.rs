@@ -300,31 +300,30 @@ impl Line {
     async fn set(&mut self, device: usize, values: Vec<Encoded>, repeat: Repeat) -> Result<(), Fault> {
         self.reachable(device).await?;
         let mapping = self.devices[device].mapping.clone();
-        for Write { points, what } in write::writes(&mapping.points, values) {
-            let about = |trouble: &Trouble| {
-                let names: Vec<&str> = points.iter().map(|at| mapping.points[*at].identifier.as_str()).collect();
-                trouble.fault(format_args!("`{}` is not set", names.join("`, `")))
-            };
-            self.write(device, what, repeat).await.map_err(|trouble| match trouble {
-                Unwritten::Trouble(trouble) => about(&trouble),
-                Unwritten::Kept(kept) => Fault::new(Fault::UNKNOWN, kept),
-            })?;
-            self.written.entry(device).or_default().extend(&points);
+        let writes = write::writes(&mapping.points, values);
+        for (at, Write { points, what }) in writes.iter().enumerate() {
+            if let Err(unwritten) = self.write(device, what, repeat).await {
+                let names = write::names(&mapping.points, &writes[at..=at]);
+                let others = write::others(&mapping.points, &writes[..at], &writes[at + 1..]);
+                let fault = unwritten.fault(&names);
+                return Err(Fault::new(fault.code, fault.message + &others));
+            }
+            self.written.entry(device).or_default().extend(points);
         }
         Ok(())
     }
 
-    async fn write(&mut self, device: usize, what: write::What, repeat: Repeat) -> Result<(), Unwritten> {
+    async fn write(&mut self, device: usize, what: &write::What, repeat: Repeat) -> Result<(), Unwritten> {
         match what {
-            write::What::Request(request) => drop(self.exchange(device, &request, repeat).await?),
+            write::What::Request(request) => drop(self.exchange(device, request, repeat).await?),
             write::What::ReadBack(request) => {
-                let Request::WriteAndRead { values, .. } = &request else { return Ok(()) };
-                let answer = self.exchange(device, &request, repeat).await?;
+                let Request::WriteAndRead { values, .. } = request else { return Ok(()) };
+                let answer = self.exchange(device, request, repeat).await?;
                 if answer != Answer::Registers(values.clone()) {
                     return Err(Unwritten::Kept(format!("the device was to have {values:?} in its registers, and answers {answer:?}")));
                 }
             }
-            write::What::Field { address, mask, value, write_by } => {
+            &write::What::Field { address, mask, value, write_by } => {
                 let answer = self.exchange(device, &Request::ReadHolding { start: address, count: 1 }, Repeat::IfClosed).await?;
                 let Answer::Registers(registers) = answer else { return Ok(()) };
                 let register = registers.first().map_or(0, |register| register & !mask) | value;
@@ -361,6 +360,17 @@ impl Line {
 enum Unwritten {
     Trouble(Trouble),
     Kept(String),
+}
+
+impl Unwritten {
+    fn fault(&self, names: &str) -> Fault {
+        match self {
+            // The device may have done it, and only its answer was lost.
+            Self::Trouble(trouble) if !trouble.is_refusal() => trouble.fault(format_args!("whether {names} is set is not known")),
+            Self::Trouble(trouble) => trouble.fault(format_args!("{names} is not set")),
+            Self::Kept(kept) => Fault::new(Fault::UNKNOWN, format!("{names} is not set: {kept}")),
+        }
+    }
 }
 
 impl From<Trouble> for Unwritten {
