@@ -17,8 +17,8 @@ use ledge_sdk::{Fault, clock};
 use crate::config::Settings;
 use crate::device::{Device, Devices, Found};
 use crate::link::{Link, Repeat};
-use crate::mapping::{Area, WriteBy};
-use crate::order::{Order, What};
+use crate::mapping::{Area, Point, WriteBy};
+use crate::order::{Got, Order, What};
 use crate::pdu::{Answer, ILLEGAL_ADDRESS, Request};
 use crate::plan::{self, Read};
 use crate::trouble::Trouble;
@@ -51,8 +51,8 @@ struct Reading {
     reads: Vec<Read>,
     at: usize,
     found: Vec<Found>,
-    /// The first refusal.
-    refused: Option<Trouble>,
+    /// What is not read, and why.
+    refused: Vec<(usize, Trouble)>,
 }
 
 enum Next {
@@ -187,8 +187,10 @@ impl Line {
                 if let Some(parts) = parts {
                     reading.reads.splice(reading.at..=reading.at, parts);
                 } else {
-                    read.points.iter().for_each(|at| self.devices[device].tell_once(*at, &format!("it is not read: {refusal}")));
-                    reading.refused.get_or_insert(refusal);
+                    for at in read.points {
+                        self.devices[device].tell_once(at, &format!("it is not read: {refusal}"));
+                        reading.refused.push((at, refusal.clone()));
+                    }
                     reading.at += 1;
                 }
             }
@@ -229,7 +231,7 @@ impl Line {
             }
             What::Get(..) | What::Set(..) | What::Call(..) if is_too_old => {}
             What::Get(points, answer) => {
-                let _ = answer.send(self.get(device, points).await);
+                let _ = answer.send(self.read(device, points).await);
             }
             What::Set(values, answer) => {
                 let _ = answer.send(self.set(device, values, Repeat::IfClosed).await);
@@ -244,14 +246,6 @@ impl Line {
         self.devices.remove(device);
         self.written.remove(&device);
         self.poll = self.poll.take().filter(|poll| poll.device != device);
-    }
-
-    /// What is refused or wrong stays away, unless it is all that there is.
-    async fn get(&mut self, device: usize, points: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
-        match self.read(device, points).await? {
-            (values, Some(wrong)) if values.is_empty() => Err(wrong),
-            (values, _) => Ok(values),
-        }
     }
 
     /// Every output, or none. Nothing is written twice.
@@ -280,21 +274,18 @@ impl Line {
         }
     }
 
-    /// The values of these points, and why some of them are missing.
-    async fn read(&mut self, device: usize, points: Vec<usize>) -> Result<(Vec<(usize, Value)>, Option<Fault>), Fault> {
+    /// What there is of the values of these points.
+    async fn read(&mut self, device: usize, points: Vec<usize>) -> Result<Got, Fault> {
         self.reachable(device).await?;
-        let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
+        let mapping = self.devices[device].mapping.clone();
+        let reads = plan::reads(&mapping.points, points.iter().copied(), self.settings.get().gap);
         let mut reading = Reading::of(reads);
         while reading.has_more() {
             self.read_next(device, &mut reading).await.map_err(|trouble| self.fault(device, &trouble))?;
         }
-        let first_wrong = reading.found.iter().find_map(|(at, raw)| {
-            let point = &self.devices[device].mapping.points[*at];
-            let wrong = raw.clone().and_then(|raw| point.model.value(&raw)).err()?;
-            Some(Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("`{}`: {wrong}", point.identifier)))
-        });
-        let refused = reading.refused.map(|refusal| self.fault(device, &refusal));
-        Ok((self.devices[device].values(reading.found), refused.or(first_wrong)))
+        let mut missing = reading.missing(&mapping.points);
+        let first = points.iter().find_map(|at| missing.remove(at));
+        Ok((self.devices[device].values(reading.found), first))
     }
 
     async fn set(&mut self, device: usize, values: Vec<Encoded>, repeat: Repeat) -> Result<(), Fault> {
@@ -384,7 +375,47 @@ impl Reading {
         Self { reads, ..Self::default() }
     }
 
+    /// Why points have no value, of those that have none.
+    fn missing(&self, points: &[Point]) -> BTreeMap<usize, Fault> {
+        let refused =
+            self.refused.iter().map(|(at, refusal)| (*at, refusal.fault(format_args!("`{}` is not read", points[*at].identifier))));
+        let wrong = self.found.iter().filter_map(|(at, raw)| {
+            let wrong = raw.clone().and_then(|raw| points[*at].model.value(&raw)).err()?;
+            Some((*at, Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("`{}`: {wrong}", points[*at].identifier))))
+        });
+        refused.chain(wrong).collect()
+    }
+
     fn has_more(&self) -> bool {
         self.at < self.reads.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Raw;
+    use crate::mapping;
+    use crate::pdu::BadAnswer;
+
+    #[test]
+    fn what_is_not_read_is_named_with_its_reason() {
+        let property = |identifier: &str| {
+            format!(r#"{{"identifier":"{identifier}","accessMode":"r","dataType":{{"type":"int","specs":{{"max":"9"}}}}}}"#)
+        };
+        let mapped = |identifier: &str| format!(r#"{{"identifier":"{identifier}","customize":{{"area":"holding","address":0}}}}"#);
+        let list = |of: &dyn Fn(&str) -> String| format!(r#"{{"properties":[{}]}}"#, ["good", "gone", "large"].map(of).join(","));
+        let mapping = mapping::read(&list(&property), &list(&mapped)).unwrap();
+        let reading = Reading {
+            found: vec![(2, Ok(Raw::Number(10.0))), (0, Ok(Raw::Number(1.0)))],
+            refused: vec![(1, Trouble::BadAnswer(BadAnswer::Exception(ILLEGAL_ADDRESS)))],
+            ..Reading::default()
+        };
+        let missing = |at: usize| reading.missing(&mapping.points).remove(&at).map(|fault| (fault.code, fault.message));
+        assert_eq!(missing(0), None);
+        assert_eq!(missing(1), Some((109_012, "`gone` is not read: exception 2, illegal data address".into())));
+        assert_eq!(missing(2), Some((Fault::PARAM_RANGE_OVERFLOW, "`large`: 10 is not within the TSL's -2147483648 to 9".into())));
+        let asked = |names: &[&str]| mapping.are_named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert!(asked(&["good", "gone"]) && !asked(&["good", "gone", "large"]));
     }
 }

@@ -68,6 +68,8 @@ pub struct Point {
 pub struct Mapping {
     pub points: Vec<Point>,
     pub services: Vec<Service>,
+    /// How many properties of the TSL can be read, mapped or not.
+    readable: usize,
     /// A property or service and the reason.
     pub problems: Vec<(String, String)>,
 }
@@ -102,7 +104,8 @@ pub fn read(tsl: &str, extension: &str) -> Result<Mapping, String> {
         return Err("the TSL extension has no list `properties`".into());
     };
     let properties = model::properties(&tsl);
-    let mut mapping = Mapping::default();
+    let readable = properties.iter().filter(|property| property.is_readable).count();
+    let mut mapping = Mapping { readable, ..Mapping::default() };
     for (at, entry) in entries.iter().enumerate() {
         let identifier = entry["identifier"].as_str().map_or_else(|| format!("properties[{at}]"), str::to_owned);
         let is_known = mapping.points.iter().any(|point| point.identifier == identifier);
@@ -285,6 +288,11 @@ impl Mapping {
     /// The number of a point.
     pub fn find(&self, identifier: &str) -> Option<usize> {
         self.points.iter().position(|point| point.identifier == identifier)
+    }
+
+    /// Whether somebody has asked for these by their names. The gateway asks for all that can be read where nobody has named any.
+    pub fn are_named(&self, identifiers: &[String]) -> bool {
+        identifiers.len() < self.readable
     }
 }
 
