@@ -16,6 +16,7 @@ mod link;
 mod mapping;
 mod model;
 mod order;
+mod pauses;
 mod pdu;
 mod plan;
 mod presence;

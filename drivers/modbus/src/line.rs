@@ -110,9 +110,13 @@ impl Line {
 
     fn due(&self) -> (Duration, Next) {
         if !self.link.is_open() {
-            return (self.link.retry_at, Next::Connect);
+            let until = self.devices.iter().map(|(_, one)| self.link.pauses.until(one.unit)).min();
+            return (until.unwrap_or_default(), Next::Connect);
         }
-        let next = |(device, one): (&usize, &Device)| one.due().map(|(at, cycle)| (at, *device, cycle));
+        let next = |(device, one): (&usize, &Device)| {
+            let (at, cycle) = one.due()?;
+            Some((at.max(self.link.pauses.until(one.unit)), *device, cycle))
+        };
         match self.devices.iter().filter_map(next).min() {
             Some((at, device, cycle)) => {
                 let reads = self.devices[device].cycles[cycle].reads.clone();
@@ -330,7 +334,12 @@ impl Line {
 
     /// Whether it makes sense to ask the device now.
     async fn reachable(&mut self, device: usize) -> Result<(), Fault> {
-        if !self.link.is_open() && self.link.retry_at <= clock::now() {
+        let has_to_wait = self.link.pauses.until(self.devices[device].unit) > clock::now();
+        if has_to_wait && self.link.is_open() {
+            let why = "the last one broke when it was asked, and it is asked again after a pause; others go on";
+            return Err(self.fault(device, &Trouble::NotConnected(why.into())));
+        }
+        if !has_to_wait && !self.link.is_open() {
             self.connect().await;
         }
         if !self.link.is_open() {
