@@ -123,10 +123,13 @@ impl Frames {
         let parsed = Request::try_parse(bytes);
         let request = match parsed {
             Ok(None) if bytes.len() <= REQUEST_BYTES_MAX => return None,
-            Ok(None) => return Some(self.refuse("431 Request Header Fields Too Large", "the request is too long")),
-            Ok(Some((length, request))) => {
+            Ok(Some((length, request))) if length <= REQUEST_BYTES_MAX => {
                 let rest = bytes.split_off(length);
                 create_response(&request).map(|response| (response, rest))
+            }
+            Ok(_) => {
+                let why = format!("the request is too long: it may have {REQUEST_BYTES_MAX} bytes");
+                return Some(self.refuse("431 Request Header Fields Too Large", &why));
             }
             Err(error) => Err(error),
         };

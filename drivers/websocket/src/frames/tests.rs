@@ -102,6 +102,20 @@ fn what_opens_no_web_socket_is_told_so_in_http() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains("connection: close"), "{answer}");
         assert!(frames.is_over());
     }
+    // A whole one that came at once: up to its last byte, and one more.
+    let padded = |bytes: usize| {
+        let usual = request("GET / HTTP/1.1");
+        let pad = format!("\r\nx: {}", "y".repeat(bytes - usual.len() - 5));
+        usual.replacen("\r\nHost", &format!("{pad}\r\nHost"), 1)
+    };
+    for (bytes, status) in [(8_192, "101"), (8_193, "431"), (9_000, "431")] {
+        let (mut frames, sent) = (Frames::new(None), padded(bytes));
+        assert_eq!(sent.len(), bytes);
+        // What follows it is not counted.
+        frames.feed(&[sent.as_bytes(), &frame(0x81, &[b'x'; 125]).repeat(20)].concat());
+        assert!(frames.next().is_some());
+        assert!(String::from_utf8(frames.take()).unwrap().starts_with(&format!("HTTP/1.1 {status} ")), "{bytes}");
+    }
     let mut full = Frames::new(Some("too many".into()));
     full.feed(request("GET / HTTP/1.1").as_bytes());
     assert_eq!(full.next(), Some(Event::Ended("too many".into())));
