@@ -253,6 +253,12 @@ async fn what_does_not_fit_or_is_refused_is_a_fault_and_nothing_is_written() {
         ("word", "rw", number(), holding(0)),
         ("field", "rw", int(), json!({"area": "holding", "address": 1, "bits": {"offset": 0, "count": 2}})),
         ("nowhere", "rw", int(), json!({"area": "coil", "address": 60_000, "interval_ms": NEVER_MS, "type": "bool"})),
+        (
+            "text",
+            "rw",
+            json!({"type": "text", "specs": {"length": "8"}}),
+            json!({"area": "holding", "address": 4, "type": "string", "length": 4}),
+        ),
     ];
     let plant = Plant::start([(1, unit(&[7]))]).await;
     let gw = setup(&rows, json!({})).device("d", plant.address, 1).start().await;
@@ -265,12 +271,45 @@ async fn what_does_not_fit_or_is_refused_is_a_fault_and_nothing_is_written() {
     let exception = refused(&[("nowhere", Value::Int(1))]).await;
     assert_eq!(exception.code, 109_012, "{exception}");
     assert!(exception.message.contains("illegal data address") && exception.message.contains("`nowhere`"), "{exception}");
-    // One that the device does not have costs nobody else anything.
+    assert_eq!(refused(&[("text", Value::Text("a\0b".into()))]).await.code, fault::PARAM_RANGE_OVERFLOW);
+    // One that the device does not have costs nobody else anything, but whoever asks for it besides others.
     assert_eq!(get(&gw, "d", "word").await.unwrap(), Value::Double(7.0));
     assert_eq!(get(&gw, "d", "nowhere").await.unwrap_err().code, 109_012);
+    let both = gw.gateway.things.get_properties(&id("d"), vec!["word".into(), "nowhere".into()]).await.unwrap_err();
+    assert!(both.code == 109_012 && both.message.contains("`nowhere` is not read"), "{both}");
+    let all = gw.gateway.things.get_properties(&id("d"), vec![]).await.unwrap();
+    assert!(all.len() == 3 && all.contains(&Property::new("word", Value::Double(7.0))), "{all:?}");
+    // Of what is set in part, each is named.
+    let part = refused(&[("word", Value::Double(8.0)), ("nowhere", Value::Int(1)), ("text", Value::Text("x".into()))]).await;
+    assert!(
+        part.message.contains("`nowhere` is not set") && part.message.contains("set before it: `word`; not set after it: `text`"),
+        "{part}"
+    );
+    assert_eq!((plant.unit(1).holding[0], plant.unit(1).holding[4]), (8, 0));
     plant.change(1, |unit| unit.unknown = vec![22]);
     let unknown = refused(&[("field", Value::Int(1))]).await;
     assert!(unknown.message.contains("illegal function"), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_integer_of_64_bits_has_all_of_its_digits_as_a_text_and_is_never_written_as_another() {
+    let at = |address: u16, kind: &str| json!({"area": "holding", "address": address, "type": kind});
+    let text = || json!({"type": "text", "specs": {"length": "20"}});
+    let rows =
+        [("number", "rw", number(), at(0, "int64")), ("signed", "rw", text(), at(4, "int64")), ("digits", "rw", text(), at(8, "uint64"))];
+    let plant = Plant::start([(1, unit(&[0, 0, 0, 5]))]).await;
+    let gw = setup(&rows, json!({"interval_ms": NEVER_MS})).device("d", plant.address, 1).start().await;
+    let refused = set(&gw, "d", &[("number", Value::Text("9007199254740993".into()))]).await.unwrap_err();
+    assert!(refused.code == fault::PARAM_RANGE_OVERFLOW && refused.message.contains("9007199254740991"), "{refused}");
+    for (name, value) in [("signed", "-9007199254740993"), ("digits", "18446744073709551615")] {
+        set(&gw, "d", &[(name, Value::Text(value.into()))]).await.unwrap();
+        assert_eq!(get(&gw, "d", name).await.unwrap(), Value::Text(value.into()));
+        assert_eq!(
+            set(&gw, "d", &[(name, Value::Text("18446744073709551616".into()))]).await.unwrap_err().code,
+            fault::PARAM_RANGE_OVERFLOW
+        );
+    }
+    assert_eq!(plant.unit(1).holding[..12], [0, 0, 0, 5, 0xffdf, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

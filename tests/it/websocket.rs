@@ -186,11 +186,25 @@ async fn a_reply_that_is_wrong_late_or_never_comes_is_a_named_fault_and_the_next
     }
     let nonsense = |_: &Json| json!({"code": "fine", "payload": []});
     let (wrong, _) = tokio::join!(set_number(&gw, "one", 3), device.reply(nonsense));
-    assert_eq!(wrong.unwrap_err().code, fault::INVALID_JSON);
+    assert_eq!(wrong.unwrap_err().code, fault::INVALID_TYPE);
     let one = id("one");
-    let asked = gw.gateway.things.get_properties(&one, vec!["Number".into()]);
-    let (wrong, _) = tokio::join!(asked, device.reply(|_| ok(json!({"properties": [{"identifier": "Number"}]}))));
-    assert!(wrong.unwrap_err().message.contains("no `value`"));
+    let number = json!({"identifier": "Number", "type": "int", "value": 1});
+    for (payload, said) in [
+        (json!({"properties": [{"identifier": "Number"}]}), "no `value`"),
+        (json!({"properties": [{"identifier": "Zzz", "type": "int", "value": 1}]}), "no value of `Number`, `Text`"),
+        (json!({"properties": []}), "no value of `Number`, `Text`"),
+        (json!({"properties": [&number]}), "no value of `Text`"),
+        (json!({}), "`properties` is missing"),
+    ] {
+        let asked = gw.gateway.things.get_properties(&one, vec!["Number".into(), "Text".into()]);
+        let (wrong, _) = tokio::join!(asked, device.reply(|_| ok(payload)));
+        let wrong = wrong.unwrap_err();
+        assert!(wrong.code == fault::INVALID_TYPE && wrong.message.contains("the device's reply is wrong"), "{wrong}");
+        assert!(wrong.message.contains(said), "{wrong}");
+    }
+    // Of all of them it may leave some out.
+    let (all, _) = tokio::join!(gw.gateway.things.get_properties(&one, vec![]), device.reply(|_| ok(json!({"properties": [number]}))));
+    assert_eq!(all.unwrap(), [Property::new("Number", Value::Int(1))]);
     works(&gw, &mut device, "one").await;
     assert_eq!(gw.gateway.drivers.list()[0].2, 0, "the driver was started again");
 }
@@ -271,6 +285,12 @@ async fn a_peer_that_breaks_the_rules_is_closed_with_their_code_and_the_others_g
     assert!(garbage.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&garbage));
     let plain = exchange(connect(address).await, b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await;
     assert!(plain.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&plain));
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let page = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    );
+    let page = exchange(connect(address).await, page.as_bytes()).await;
+    assert!(page.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&page));
     // Never says another word.
     let half_open = exchange(connect(address).await, b"GET / HTTP/1.1\r\nHost: gat").await;
     assert_eq!(half_open, b"");

@@ -16,6 +16,7 @@ mod link;
 mod mapping;
 mod model;
 mod order;
+mod pauses;
 mod pdu;
 mod plan;
 mod presence;
@@ -88,11 +89,17 @@ impl Driver for Modbus {
     async fn get_properties(&self, thing: &ThingId, identifiers: Vec<String>) -> Result<Properties, Fault> {
         let device = self.device(thing)?;
         let points = &device.mapping.points;
-        let wanted: Vec<usize> = identifiers.iter().filter_map(|identifier| device.mapping.find(identifier)).collect();
-        if wanted.is_empty() {
-            return Err(not_mapped(&identifiers.join("`, `")));
+        let (are_named, find) = (device.mapping.are_named(&identifiers), |identifier: &String| device.mapping.find(identifier));
+        let wanted: Vec<usize> = identifiers.iter().filter_map(find).collect();
+        match identifiers.iter().find(|identifier| find(identifier).is_none()) {
+            Some(unmapped) if are_named || wanted.is_empty() => return Err(not_mapped(unmapped)),
+            _ => {}
         }
-        let values = device.orders.ask(device.at, |answer| What::Get(wanted, answer)).await?;
+        let (values, missing) = device.orders.ask(device.at, |answer| What::Get(wanted, answer)).await?;
+        match missing {
+            Some(fault) if are_named || values.is_empty() => return Err(fault),
+            _ => {}
+        }
         Ok(values.into_iter().map(|(at, value)| (points[at].identifier.clone(), value)).collect())
     }
 
@@ -239,9 +246,9 @@ fn encoded(mapping: &Mapping, at: usize, value: &Property) -> Result<Encoded, Fa
     words.map(|words| (at, words)).map_err(wrong)
 }
 
-fn not_mapped(identifiers: &str) -> Fault {
+fn not_mapped(identifier: &str) -> Fault {
     Fault::new(
         Fault::PROPERTY_NOT_EXIST,
-        format!("`{identifiers}` has no mapping in the product's `tsl_ext`, or a wrong one; the driver's log says"),
+        format!("`{identifier}` has no mapping in the product's `tsl_ext`, or a wrong one; the driver's log says"),
     )
 }

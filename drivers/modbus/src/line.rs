@@ -17,8 +17,8 @@ use ledge_sdk::{Fault, clock};
 use crate::config::Settings;
 use crate::device::{Device, Devices, Found};
 use crate::link::{Link, Repeat};
-use crate::mapping::{Area, WriteBy};
-use crate::order::{Order, What};
+use crate::mapping::{Area, Point, WriteBy};
+use crate::order::{Got, Order, What};
 use crate::pdu::{Answer, ILLEGAL_ADDRESS, Request};
 use crate::plan::{self, Read};
 use crate::trouble::Trouble;
@@ -51,8 +51,8 @@ struct Reading {
     reads: Vec<Read>,
     at: usize,
     found: Vec<Found>,
-    /// The first refusal.
-    refused: Option<Trouble>,
+    /// What is not read, and why.
+    refused: Vec<(usize, Trouble)>,
 }
 
 enum Next {
@@ -110,9 +110,13 @@ impl Line {
 
     fn due(&self) -> (Duration, Next) {
         if !self.link.is_open() {
-            return (self.link.retry_at, Next::Connect);
+            let until = self.devices.iter().map(|(_, one)| self.link.pauses.until(one.unit)).min();
+            return (until.unwrap_or_default(), Next::Connect);
         }
-        let next = |(device, one): (&usize, &Device)| one.due().map(|(at, cycle)| (at, *device, cycle));
+        let next = |(device, one): (&usize, &Device)| {
+            let (at, cycle) = one.due()?;
+            Some((at.max(self.link.pauses.until(one.unit)), *device, cycle))
+        };
         match self.devices.iter().filter_map(next).min() {
             Some((at, device, cycle)) => {
                 let reads = self.devices[device].cycles[cycle].reads.clone();
@@ -187,8 +191,10 @@ impl Line {
                 if let Some(parts) = parts {
                     reading.reads.splice(reading.at..=reading.at, parts);
                 } else {
-                    read.points.iter().for_each(|at| self.devices[device].tell_once(*at, &format!("it is not read: {refusal}")));
-                    reading.refused.get_or_insert(refusal);
+                    for at in read.points {
+                        self.devices[device].tell_once(at, &format!("it is not read: {refusal}"));
+                        reading.refused.push((at, refusal.clone()));
+                    }
                     reading.at += 1;
                 }
             }
@@ -229,7 +235,7 @@ impl Line {
             }
             What::Get(..) | What::Set(..) | What::Call(..) if is_too_old => {}
             What::Get(points, answer) => {
-                let _ = answer.send(self.get(device, points).await);
+                let _ = answer.send(self.read(device, points).await);
             }
             What::Set(values, answer) => {
                 let _ = answer.send(self.set(device, values, Repeat::IfClosed).await);
@@ -244,14 +250,6 @@ impl Line {
         self.devices.remove(device);
         self.written.remove(&device);
         self.poll = self.poll.take().filter(|poll| poll.device != device);
-    }
-
-    /// What is refused or wrong stays away, unless it is all that there is.
-    async fn get(&mut self, device: usize, points: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
-        match self.read(device, points).await? {
-            (values, Some(wrong)) if values.is_empty() => Err(wrong),
-            (values, _) => Ok(values),
-        }
     }
 
     /// Every output, or none. Nothing is written twice.
@@ -280,51 +278,47 @@ impl Line {
         }
     }
 
-    /// The values of these points, and why some of them are missing.
-    async fn read(&mut self, device: usize, points: Vec<usize>) -> Result<(Vec<(usize, Value)>, Option<Fault>), Fault> {
+    /// What there is of the values of these points.
+    async fn read(&mut self, device: usize, points: Vec<usize>) -> Result<Got, Fault> {
         self.reachable(device).await?;
-        let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
+        let mapping = self.devices[device].mapping.clone();
+        let reads = plan::reads(&mapping.points, points.iter().copied(), self.settings.get().gap);
         let mut reading = Reading::of(reads);
         while reading.has_more() {
             self.read_next(device, &mut reading).await.map_err(|trouble| self.fault(device, &trouble))?;
         }
-        let first_wrong = reading.found.iter().find_map(|(at, raw)| {
-            let point = &self.devices[device].mapping.points[*at];
-            let wrong = raw.clone().and_then(|raw| point.model.value(&raw)).err()?;
-            Some(Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("`{}`: {wrong}", point.identifier)))
-        });
-        let refused = reading.refused.map(|refusal| self.fault(device, &refusal));
-        Ok((self.devices[device].values(reading.found), refused.or(first_wrong)))
+        let mut missing = reading.missing(&mapping.points);
+        let first = points.iter().find_map(|at| missing.remove(at));
+        Ok((self.devices[device].values(reading.found), first))
     }
 
     async fn set(&mut self, device: usize, values: Vec<Encoded>, repeat: Repeat) -> Result<(), Fault> {
         self.reachable(device).await?;
         let mapping = self.devices[device].mapping.clone();
-        for Write { points, what } in write::writes(&mapping.points, values) {
-            let about = |trouble: &Trouble| {
-                let names: Vec<&str> = points.iter().map(|at| mapping.points[*at].identifier.as_str()).collect();
-                trouble.fault(format_args!("`{}` is not set", names.join("`, `")))
-            };
-            self.write(device, what, repeat).await.map_err(|trouble| match trouble {
-                Unwritten::Trouble(trouble) => about(&trouble),
-                Unwritten::Kept(kept) => Fault::new(Fault::UNKNOWN, kept),
-            })?;
-            self.written.entry(device).or_default().extend(&points);
+        let writes = write::writes(&mapping.points, values);
+        for (at, Write { points, what }) in writes.iter().enumerate() {
+            if let Err(unwritten) = self.write(device, what, repeat).await {
+                let names = write::names(&mapping.points, &writes[at..=at]);
+                let others = write::others(&mapping.points, &writes[..at], &writes[at + 1..]);
+                let fault = unwritten.fault(&names);
+                return Err(Fault::new(fault.code, fault.message + &others));
+            }
+            self.written.entry(device).or_default().extend(points);
         }
         Ok(())
     }
 
-    async fn write(&mut self, device: usize, what: write::What, repeat: Repeat) -> Result<(), Unwritten> {
+    async fn write(&mut self, device: usize, what: &write::What, repeat: Repeat) -> Result<(), Unwritten> {
         match what {
-            write::What::Request(request) => drop(self.exchange(device, &request, repeat).await?),
+            write::What::Request(request) => drop(self.exchange(device, request, repeat).await?),
             write::What::ReadBack(request) => {
-                let Request::WriteAndRead { values, .. } = &request else { return Ok(()) };
-                let answer = self.exchange(device, &request, repeat).await?;
+                let Request::WriteAndRead { values, .. } = request else { return Ok(()) };
+                let answer = self.exchange(device, request, repeat).await?;
                 if answer != Answer::Registers(values.clone()) {
                     return Err(Unwritten::Kept(format!("the device was to have {values:?} in its registers, and answers {answer:?}")));
                 }
             }
-            write::What::Field { address, mask, value, write_by } => {
+            &write::What::Field { address, mask, value, write_by } => {
                 let answer = self.exchange(device, &Request::ReadHolding { start: address, count: 1 }, Repeat::IfClosed).await?;
                 let Answer::Registers(registers) = answer else { return Ok(()) };
                 let register = registers.first().map_or(0, |register| register & !mask) | value;
@@ -340,7 +334,12 @@ impl Line {
 
     /// Whether it makes sense to ask the device now.
     async fn reachable(&mut self, device: usize) -> Result<(), Fault> {
-        if !self.link.is_open() && self.link.retry_at <= clock::now() {
+        let has_to_wait = self.link.pauses.until(self.devices[device].unit) > clock::now();
+        if has_to_wait && self.link.is_open() {
+            let why = "the last one broke when it was asked, and it is asked again after a pause; others go on";
+            return Err(self.fault(device, &Trouble::NotConnected(why.into())));
+        }
+        if !has_to_wait && !self.link.is_open() {
             self.connect().await;
         }
         if !self.link.is_open() {
@@ -363,6 +362,17 @@ enum Unwritten {
     Kept(String),
 }
 
+impl Unwritten {
+    fn fault(&self, names: &str) -> Fault {
+        match self {
+            // The device may have done it, and only its answer was lost.
+            Self::Trouble(trouble) if !trouble.is_refusal() => trouble.fault(format_args!("whether {names} is set is not known")),
+            Self::Trouble(trouble) => trouble.fault(format_args!("{names} is not set")),
+            Self::Kept(kept) => Fault::new(Fault::UNKNOWN, format!("{names} is not set: {kept}")),
+        }
+    }
+}
+
 impl From<Trouble> for Unwritten {
     fn from(trouble: Trouble) -> Self {
         Self::Trouble(trouble)
@@ -374,7 +384,47 @@ impl Reading {
         Self { reads, ..Self::default() }
     }
 
+    /// Why points have no value, of those that have none.
+    fn missing(&self, points: &[Point]) -> BTreeMap<usize, Fault> {
+        let refused =
+            self.refused.iter().map(|(at, refusal)| (*at, refusal.fault(format_args!("`{}` is not read", points[*at].identifier))));
+        let wrong = self.found.iter().filter_map(|(at, raw)| {
+            let wrong = raw.clone().and_then(|raw| points[*at].model.value(&raw)).err()?;
+            Some((*at, Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("`{}`: {wrong}", points[*at].identifier))))
+        });
+        refused.chain(wrong).collect()
+    }
+
     fn has_more(&self) -> bool {
         self.at < self.reads.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Raw;
+    use crate::mapping;
+    use crate::pdu::BadAnswer;
+
+    #[test]
+    fn what_is_not_read_is_named_with_its_reason() {
+        let property = |identifier: &str| {
+            format!(r#"{{"identifier":"{identifier}","accessMode":"r","dataType":{{"type":"int","specs":{{"max":"9"}}}}}}"#)
+        };
+        let mapped = |identifier: &str| format!(r#"{{"identifier":"{identifier}","customize":{{"area":"holding","address":0}}}}"#);
+        let list = |of: &dyn Fn(&str) -> String| format!(r#"{{"properties":[{}]}}"#, ["good", "gone", "large"].map(of).join(","));
+        let mapping = mapping::read(&list(&property), &list(&mapped)).unwrap();
+        let reading = Reading {
+            found: vec![(2, Ok(Raw::Number(10.0))), (0, Ok(Raw::Number(1.0)))],
+            refused: vec![(1, Trouble::BadAnswer(BadAnswer::Exception(ILLEGAL_ADDRESS)))],
+            ..Reading::default()
+        };
+        let missing = |at: usize| reading.missing(&mapping.points).remove(&at).map(|fault| (fault.code, fault.message));
+        assert_eq!(missing(0), None);
+        assert_eq!(missing(1), Some((109_012, "`gone` is not read: exception 2, illegal data address".into())));
+        assert_eq!(missing(2), Some((Fault::PARAM_RANGE_OVERFLOW, "`large`: 10 is not within the TSL's -2147483648 to 9".into())));
+        let asked = |names: &[&str]| mapping.are_named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert!(asked(&["good", "gone"]) && !asked(&["good", "gone", "large"]));
     }
 }

@@ -7,18 +7,16 @@ use std::time::Duration;
 use ledge_sdk::clock;
 use ledge_sdk::tcp::TcpStream;
 
-use crate::backoff::Backoff;
 use crate::config::Settings;
 use crate::frame::{Decoder, Frame};
+use crate::pauses::Pauses;
 use crate::pdu::{Answer, Request};
 use crate::trouble::Trouble;
 
 pub struct Link {
     server: SocketAddr,
     open: Option<Open>,
-    /// When a connection may be tried again.
-    pub retry_at: Duration,
-    backoff: Backoff,
+    pub pauses: Pauses,
     transaction: u16,
     /// Why there is no connection.
     why: String,
@@ -58,7 +56,7 @@ const FRAME_BYTES_MAX: usize = 260;
 impl Link {
     pub fn new(server: SocketAddr) -> Self {
         let why = "it was not tried yet".into();
-        Self { server, open: None, retry_at: Duration::ZERO, backoff: Backoff::default(), transaction: 0, why }
+        Self { server, open: None, pauses: Pauses::default(), transaction: 0, why }
     }
 
     pub fn is_open(&self) -> bool {
@@ -81,13 +79,14 @@ impl Link {
         };
         match connected {
             Ok(stream) => {
+                self.pauses.connected();
                 let decoder = Decoder::default();
                 self.open = Some(Open { stream, decoder, has_answered: false, is_sending: false, silent: 0, heard_at: clock::now() });
                 Ok(())
             }
             Err(why) => {
                 self.why = why.clone();
-                self.retry_at = clock::now() + self.backoff.next(settings.backoff_min, settings.backoff_max);
+                self.pauses.refused(settings, clock::now());
                 Err(Trouble::NotConnected(why))
             }
         }
@@ -117,7 +116,7 @@ impl Link {
         let is_lost = match &answered {
             Ok(_) => {
                 (open.has_answered, open.silent, open.heard_at) = (true, 0, clock::now());
-                self.backoff.reset();
+                self.pauses.answered(unit);
                 false
             }
             Err(Trouble::Timeout(_)) => {
@@ -128,16 +127,17 @@ impl Link {
             Err(_) => true,
         };
         if is_lost {
-            self.close(settings);
+            self.close(unit, settings);
         }
         request.answer(&answered?).map_err(Trouble::BadAnswer)
     }
 
-    /// A connection that was of no use is not made again at once.
-    fn close(&mut self, settings: &Settings) {
+    /// A connection that was of no use is not made again at once for the unit that broke it. The others have nothing to do with it.
+    fn close(&mut self, unit: u8, settings: &Settings) {
         let has_answered = self.open.take().is_some_and(|open| open.has_answered);
-        let pause = if has_answered { Duration::ZERO } else { self.backoff.next(settings.backoff_min, settings.backoff_max) };
-        self.retry_at = clock::now() + pause;
+        if !has_answered {
+            self.pauses.broke(unit, settings, clock::now());
+        }
         self.why = "the last one broke".into();
     }
 }

@@ -68,6 +68,8 @@ pub struct Point {
 pub struct Mapping {
     pub points: Vec<Point>,
     pub services: Vec<Service>,
+    /// How many properties of the TSL can be read, mapped or not.
+    readable: usize,
     /// A property or service and the reason.
     pub problems: Vec<(String, String)>,
 }
@@ -102,7 +104,8 @@ pub fn read(tsl: &str, extension: &str) -> Result<Mapping, String> {
         return Err("the TSL extension has no list `properties`".into());
     };
     let properties = model::properties(&tsl);
-    let mut mapping = Mapping::default();
+    let readable = properties.iter().filter(|property| property.is_readable).count();
+    let mut mapping = Mapping { readable, ..Mapping::default() };
     for (at, entry) in entries.iter().enumerate() {
         let identifier = entry["identifier"].as_str().map_or_else(|| format!("properties[{at}]"), str::to_owned);
         let is_known = mapping.points.iter().any(|point| point.identifier == identifier);
@@ -167,7 +170,6 @@ fn layout(fields: &Fields, area: Area, model: &Model) -> Result<Layout, String> 
         scale: fields.number("scale")?.unwrap_or(1.0),
         offset: fields.number("offset")?.unwrap_or(0.0),
     };
-    let is_text = matches!(layout.kind, Kind::Text { .. });
     let is_scaled = layout.scale != 1.0 || layout.offset != 0.0;
     if layout.scale == 0.0 {
         return Err("`scale` is 0, which makes every value the same".into());
@@ -175,8 +177,8 @@ fn layout(fields: &Fields, area: Area, model: &Model) -> Result<Layout, String> 
     if is_scaled && !model.is_number() && model.items().is_none() {
         return Err("`scale` and `offset` are for the TSL's int, float and double, and arrays of them".into());
     }
-    if is_text != model.is_text() {
-        return Err("the TSL's `text` has the type `string` here, and nothing else has".into());
+    if layout.kind.is_text() != model.is_text() {
+        return Err("the TSL's `text` has the type `string` here, or `int64` or `uint64`; and nothing else is a `string`".into());
     }
     if area.is_of_bits() && (layout.kind != Kind::Bool || bits.is_some() || layout.swap_bytes || layout.swap_registers) {
         return Err("a coil or a discrete input is one bit: it has no other `type` than `bool`, no `bits` and no order".into());
@@ -229,6 +231,8 @@ fn kind(fields: &Fields, area: Area, model: &Model, has_bits: bool) -> Result<Ki
         "uint16" => Kind::Uint16,
         "int32" => Kind::Int32,
         "uint32" => Kind::Uint32,
+        "int64" if model.is_text() => Kind::Digits { is_signed: true },
+        "uint64" if model.is_text() => Kind::Digits { is_signed: false },
         "int64" => Kind::Int64,
         "uint64" => Kind::Uint64,
         "float32" => Kind::Float32,
@@ -284,6 +288,11 @@ impl Mapping {
     /// The number of a point.
     pub fn find(&self, identifier: &str) -> Option<usize> {
         self.points.iter().position(|point| point.identifier == identifier)
+    }
+
+    /// Whether somebody has asked for these by their names. The gateway asks for all that can be read where nobody has named any.
+    pub fn are_named(&self, identifiers: &[String]) -> bool {
+        identifiers.len() < self.readable
     }
 }
 

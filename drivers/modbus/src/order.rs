@@ -23,7 +23,7 @@ pub struct Order {
 
 pub enum What {
     /// Points by their number in the mapping, and where their values go.
-    Get(Vec<usize>, Answer<Vec<(usize, Value)>>),
+    Get(Vec<usize>, Answer<Got>),
     Set(Vec<Encoded>, Answer<()>),
     /// A service: what it writes, what it reads after that, and where these values go.
     Call(Vec<Encoded>, Vec<usize>, Answer<Vec<(usize, Value)>>),
@@ -34,6 +34,9 @@ pub enum What {
     /// It no longer is.
     Remove,
 }
+
+/// What there is of the values that were asked for, and why the first of those is missing that are.
+pub type Got = (Vec<(usize, Value)>, Option<Fault>);
 
 pub type Answer<T> = oneshot::Sender<Result<T, Fault>>;
 

@@ -26,7 +26,7 @@ use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
 use ledge_sdk::device::Driver;
 use ledge_sdk::listen::{Connection, Listener};
-use ledge_sdk::serde_json::{Value as Json, json};
+use ledge_sdk::serde_json::{self, Value as Json, json};
 use ledge_sdk::thing_access::{self, Thing};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId, clock};
@@ -85,8 +85,13 @@ impl Driver for WebSocket {
     }
 
     async fn get_properties(&self, thing: &ThingId, identifiers: Vec<String>) -> Result<Properties, Fault> {
-        let payload = self.ask(thing, "getProperty", json!({"properties": identifiers})).await?;
-        values(thing, &payload["properties"], "properties")
+        let payload = self.ask(thing, "getProperty", json!({"properties": &identifiers})).await?;
+        let values = message::values(&payload["properties"], "properties")?;
+        let missing = message::missing(&identifiers, &values);
+        if !missing.is_empty() && (missing.len() == identifiers.len() || are_named(thing, &identifiers).await) {
+            return Err(message::without(&missing));
+        }
+        Ok(values)
     }
 
     async fn set_properties(&self, thing: &ThingId, properties: Properties) -> Result<(), Fault> {
@@ -99,18 +104,17 @@ impl Driver for WebSocket {
         let payload = self.ask(thing, "callService", more).await?;
         match &payload["outputData"] {
             Json::Null => Ok(Properties::new()),
-            outputs => values(thing, outputs, "outputData"),
+            outputs => message::values(outputs, "outputData"),
         }
     }
 }
 
-/// The values of a reply, of which none may be wrong.
-fn values(thing: &ThingId, list: &Json, name: &str) -> Result<Properties, Fault> {
-    let wrong = |why: String| Fault::new(Fault::INVALID_PARAM, format!("the reply of device `{thing}` is wrong: {why}"));
-    match value::from_list(list, name).map_err(wrong)? {
-        (values, wrongs) if wrongs.is_empty() => Ok(values),
-        (_, wrongs) => Err(wrong(wrongs.join("; "))),
-    }
+/// Whether somebody has asked for these by their names. The gateway asks for all that can be read where nobody has named any.
+async fn are_named(thing: &ThingId, identifiers: &[String]) -> bool {
+    let tsl = thing_access::get_tsl(&thing.product_key).await.ok();
+    let tsl: Json = tsl.and_then(|tsl| serde_json::from_str(&tsl).ok()).unwrap_or_default();
+    let is_readable = |property: &&Json| property["accessMode"].as_str().is_some_and(|access| access.contains('r'));
+    identifiers.len() < tsl["properties"].as_array().into_iter().flatten().filter(is_readable).count()
 }
 
 async fn accept(listener: &Listener) -> Happened {

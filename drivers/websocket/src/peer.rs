@@ -66,7 +66,7 @@ impl Peer {
             is_refused: refusal.is_some(),
             replies: RefCell::default(),
             connection,
-            frames: RefCell::new(Frames::new(refusal)),
+            frames: RefCell::new(Frames::new(refusal, settings.origins.clone())),
             messages: RefCell::new(Rate::new(settings.messages_per_s, now)),
             bytes: RefCell::new(Rate::new(BYTES_PER_S, now)),
             began: now,

@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(find(ip("10.0.0.9"), &idle, &settings), Verdict::InPlaceOf(1));
         let busy = taken(&[("10.0.0.1", true), ("10.0.0.2", true), ("10.0.0.3", true)]);
         match find(ip("10.0.0.9"), &busy, &settings) {
-            Verdict::Refused(why) => assert!(why.contains("connections_max"), "{why}"),
+            Verdict::Refused(why) => assert!(why.contains("3 connections have devices online") && why.contains("connections_max"), "{why}"),
             other => panic!("{other:?}"),
         }
     }

@@ -1,5 +1,6 @@
 //! What `config` in `ledge.toml` may say, read once.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use ledge_sdk::serde_json::Value as Json;
@@ -24,9 +25,11 @@ pub struct Settings {
     pub idle: Duration,
     /// Messages that one connection may send; more of them are read more slowly.
     pub messages_per_s: u32,
+    /// The web pages that may connect, as their `Origin` header says it.
+    pub origins: Rc<[String]>,
 }
 
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "listen",
     "connections_max",
     "connections_per_address_max",
@@ -36,6 +39,7 @@ const NAMES: [&str; 9] = [
     "ping_ms",
     "idle_ms",
     "messages_per_s",
+    "origins",
 ];
 
 impl Settings {
@@ -65,8 +69,16 @@ impl Settings {
             ping: time("ping_ms", 30_000)?,
             idle: time("idle_ms", 60_000)?,
             messages_per_s: number("messages_per_s", 200)? as u32,
+            origins: origins(config)?,
         })
     }
+}
+
+fn origins(config: &DriverConfig) -> Result<Rc<[String]>, String> {
+    let Some(found) = config.setting("origins") else { return Ok([].into()) };
+    let origin = |item: &Json| item.as_str().map(str::to_owned);
+    let origins = found.as_array().and_then(|items| items.iter().map(origin).collect());
+    origins.ok_or_else(|| format!("the setting `origins` is {found}; expected a list of texts such as \"https://plant.example\""))
 }
 
 fn unknown(config: &DriverConfig) -> Option<&str> {
@@ -89,6 +101,8 @@ mod tests {
         assert_eq!((settings.listen.as_str(), settings.ping), ("0.0.0.0:17682", Duration::from_millis(100)));
         assert_eq!((settings.connections_max, settings.connections_per_address_max), (200, 16));
         assert_eq!(settings.online, Duration::from_secs(10));
+        assert!(settings.origins.is_empty());
+        assert_eq!(*read(r#"{"origins": ["https://plant.example"]}"#).unwrap().origins, ["https://plant.example"]);
         assert!(Settings::read(&"{}".parse().unwrap()).is_ok());
     }
 
@@ -101,6 +115,8 @@ mod tests {
             (r#"{"pingms": 5}"#, "`pingms`"),
             (r#"{"connections_per_address_max": 0}"#, "`connections_per_address_max`"),
             (r#"{"online_ms": "10 s"}"#, "`online_ms`"),
+            (r#"{"origins": "https://plant.example"}"#, "`origins`"),
+            (r#"{"origins": ["https://plant.example", 7]}"#, "`origins`"),
         ] {
             let error = read(wrong).err().unwrap();
             assert!(error.contains(said), "{error}");

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ledge::thing::fault;
 use ledge::thing::value::Value;
+use ledge::thing::{Presence, fault};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::plant::Plant;
-use super::{Devices, NEVER_MS, Row, call, get, holding, int, report, reports, set, setup, unit, with_services};
+use super::{Devices, NEVER_MS, Row, call, get, holding, id, int, report, reports, set, setup, unit, with_services};
 use crate::harness::{Setup, TestGateway, eventually, gateway};
 
 /// What it does with the answer to each request, which would be right.
@@ -36,6 +36,8 @@ enum Manner {
     Zeros,
     /// The right answer, and then the connection is closed.
     ClosedAfter,
+    /// It closes the connection when this unit is asked.
+    ClosedAt(u8),
     /// It closes the connection in place of an answer to a write.
     ClosedAtWrites,
 }
@@ -112,6 +114,8 @@ async fn serve(mut client: TcpStream, manner: Arc<Mutex<Manner>>, writes: Arc<At
             Manner::Zeros => loop {
                 client.write_all(&[0; 65_536]).await?;
             },
+            Manner::ClosedAt(closed) if unit == closed => return client.shutdown().await,
+            Manner::ClosedAt(_) => client.write_all(&right).await?,
             Manner::ClosedAtWrites if is_write => return client.shutdown().await,
             Manner::ClosedAtWrites => client.write_all(&right).await?,
             Manner::ClosedAfter => {
@@ -206,6 +210,25 @@ async fn a_server_that_closes_at_any_byte_is_unreachable_until_it_does_not() {
         assert!(refused.message.contains("broke"), "at {length}: {refused}");
     }
     unharmed(&gw).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_at_which_the_server_closes_costs_its_neighbours_no_call() {
+    let server = Server::start().await;
+    let settings = json!({"offline_after": 3, "backoff_min_ms": 50, "backoff_max_ms": 200});
+    let gw = setup(&rows(), settings).device("well", server.address, 1).device("ill", server.address, 2).start().await;
+    server.behave(Manner::ClosedAt(2));
+    gw.presence(&id("ill"), Presence::Offline).await;
+    let before = server.connections.load(Relaxed);
+    // While it is tried again some times.
+    eventually("the ill one to be tried", || async {
+        get(&gw, "well", "n").await.unwrap();
+        server.connections.load(Relaxed) > before + 5
+    })
+    .await;
+    server.behave(Manner::Right);
+    gw.online(&id("ill")).await;
+    get(&gw, "ill", "n").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,6 +76,24 @@ fn a_wrong_mapping_says_why() {
 }
 
 #[test]
+fn a_text_of_64_bits_is_their_digits() {
+    let text = |customize: &Json| mapped(&json!({"type": "text", "specs": {"length": "20"}}), "rw", customize);
+    for (kind, is_signed) in [("int64", true), ("uint64", false)] {
+        let point = text(&json!({"area": "holding", "address": 4, "type": kind, "report": "change"})).unwrap();
+        assert_eq!((point.layout.kind, point.length()), (Kind::Digits { is_signed }, 4));
+    }
+    for (customize, reason) in [
+        (json!({"area": "holding", "address": 4, "type": "int32"}), "`text` has the type `string`"),
+        (json!({"area": "holding", "address": 4, "type": "int64", "scale": 2}), "`scale` and `offset`"),
+        (json!({"area": "holding", "address": 4, "type": "int64", "bits": {"offset": 0}}), "`bits` are of one register"),
+        (json!({"area": "holding", "address": 4, "type": "int64", "length": 4}), "`length` counts"),
+    ] {
+        let said = text(&customize).unwrap_err();
+        assert!(said.contains(reason), "{customize}: {said}");
+    }
+}
+
+#[test]
 fn a_date_counts_seconds_or_milliseconds() {
     let date = |customize: &Json| mapped(&json!({"type": "date"}), "rw", customize);
     for (kind, date_in, scale) in
