@@ -3,6 +3,7 @@
 //! The framing is tungstenite's, over two buffers. Nothing here waits, and no length that a peer claims is believed before it was checked.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use tungstenite::Error;
@@ -221,12 +222,20 @@ impl Frames {
 }
 
 /// The `Origin` of a request, as people read it, if it has one that is not among these. Browsers always send it: whatever page somebody near
-/// the gateway has open could speak to it else.
+/// the gateway has open could speak to it else. Some clients of devices send the address that they connect to; a page of that origin would
+/// be this driver's own. Only as an IP address: a name may be somebody's who lets it lead here.
 fn stranger(request: &Request, origins: &[String]) -> Option<String> {
     const SHOWN_BYTES: usize = 100;
-    let is_known = |origin: &[u8]| origins.iter().any(|known| known.as_bytes() == origin);
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok()).filter(|host| is_address(host));
+    let own = host.map(|host| [format!("http://{host}"), format!("https://{host}")]);
+    let is_own = |origin: &[u8]| own.iter().flatten().any(|own| own.as_bytes() == origin);
+    let is_known = |origin: &[u8]| is_own(origin) || origins.iter().any(|known| known.as_bytes() == origin);
     let stranger = request.headers().get_all("origin").iter().map(|origin| origin.as_bytes()).find(|origin| !is_known(origin))?;
     Some(format!("`{}`", stranger[..stranger.len().min(SHOWN_BYTES)].escape_ascii()))
+}
+
+fn is_address(host: &str) -> bool {
+    host.parse::<SocketAddr>().is_ok() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 fn config() -> WebSocketConfig {

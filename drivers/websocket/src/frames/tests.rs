@@ -200,3 +200,21 @@ fn a_goodbye_is_answered() {
     frames.send("after the end".into());
     assert_eq!(frames.waiting(), 0);
 }
+
+#[test]
+fn only_an_address_is_an_origin_of_its_own() {
+    let request = |host: &str, origin: &str| Request::builder().header("host", host).header("origin", origin).body(()).unwrap();
+    for host in ["192.168.1.1:17682", "192.168.1.1", "[fe80::1]:17682", "[fe80::1]"] {
+        assert_eq!(stranger(&request(host, &format!("http://{host}")), &[]), None, "{host}");
+    }
+    for (host, origin) in [
+        ("192.168.1.1:17682", "http://192.168.1.1"),
+        ("192.168.1.1:17682", "http://evil.example"),
+        ("evil.example:17682", "http://evil.example:17682"),
+        ("", "http://"),
+        ("localhost", "http://localhost"),
+    ] {
+        assert!(stranger(&request(host, origin), &[]).is_some(), "{origin} of {host}");
+    }
+    assert_eq!(stranger(&request("gw", "http://gw"), &["http://gw".to_owned()]), None);
+}
