@@ -8,6 +8,7 @@ mod player;
 mod recording;
 mod schedule;
 mod settings;
+mod tally;
 mod time;
 
 use std::cell::RefCell;

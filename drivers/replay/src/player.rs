@@ -13,6 +13,7 @@ use crate::model::Model;
 use crate::recording::{Line, Next, Recording, What};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
+use crate::tally::{self, Lacks, Tally};
 
 pub struct Player {
     thing: Thing,
@@ -25,17 +26,6 @@ pub struct Player {
     seek_ms: Cell<Option<f64>>,
 }
 
-/// How far it has come.
-#[derive(Default)]
-struct Tally {
-    read: u64,
-    played: u64,
-    skipped: u64,
-    /// Whether what is wrong with the recording has been said: another round need not say it again.
-    is_said: bool,
-    is_backwards_said: bool,
-}
-
 /// How a wait ended.
 enum Waited {
     /// Its time has come, after so long a pause.
@@ -46,8 +36,9 @@ enum Waited {
 
 /// How much of a file is in memory.
 const READ_BYTES: usize = 64 << 10;
-/// Bad lines that are named; the others are counted.
-const NAMED_MAX: u64 = 20;
+/// Values that are no properties: how many of a line are named, and how much of a name.
+const UNKNOWN_NAMED_MAX: usize = 8;
+const NAME_CHARS_MAX: usize = 64;
 /// How long a gateway that takes no more is left alone, at first and at most.
 const BACK_OFF_MIN: Duration = Duration::from_millis(2);
 const BACK_OFF_MAX: Duration = Duration::from_millis(250);
@@ -92,10 +83,9 @@ impl Player {
     pub async fn play(&self) {
         let (name, mut tally) = (self.thing.id(), Tally::default());
         let ended = self.rounds(&mut tally).await;
-        let Tally { played, skipped, .. } = tally;
         match ended {
-            Ok(()) => println!("{name} has played `{}`: {played} lines, and {skipped} skipped", self.settings.file),
-            Err(why) => eprintln!("{name} ends after {played} lines, and {skipped} skipped: {why}"),
+            Ok(()) => println!("{name} has played `{}`: {tally}", self.settings.file),
+            Err(why) => eprintln!("{name} ends after {tally}: {why}"),
         }
         if let Err(fault) = self.thing.offline().await {
             eprintln!("{name} cannot go offline: {fault}");
@@ -139,7 +129,7 @@ impl Player {
             let line = match recording.next().map_err(|error| format!("`{}` cannot be read on: {error}", self.settings.file))? {
                 Next::End => return Ok(false),
                 Next::Bad(number, why) => {
-                    self.skip(tally, number, &why);
+                    self.leave_out(tally, number, Lacks::Everything, &why);
                     continue;
                 }
                 Next::Line(line) => line,
@@ -184,11 +174,52 @@ impl Player {
 
     /// Reports a line, as soon as the gateway takes it.
     async fn report(&self, line: Line, tally: &mut Tally) -> Result<(), String> {
+        let (what, unknown) = self.known(line.what);
+        let unknown = (!unknown.is_empty()).then(|| format!("no property of the product is {}", unknown.join(", nor ")));
+        if let What::Values(values) = &what
+            && values.is_empty()
+        {
+            // Without values it says no more than what time it is.
+            unknown.iter().for_each(|why| self.leave_out(tally, line.number, Lacks::Everything, why));
+            return Ok(());
+        }
+        let refused = self.offer(&what).await?;
+        let (taken, why) = match (what, refused) {
+            (What::Event(..), Some(fault)) => (None, Some(fault.to_string())),
+            (What::Event(..), None) => (Some(Properties::new()), None),
+            (What::Values(values), Some(fault)) => (tally::taken(&values, &fault), Some(fault.to_string())),
+            (What::Values(values), None) => (Some(values), None),
+        };
+        let lacks = if taken.is_some() { Lacks::Something } else { Lacks::Everything };
+        let why: Vec<String> = unknown.into_iter().chain(why).collect();
+        if !why.is_empty() {
+            self.leave_out(tally, line.number, lacks, &why.join("; "));
+        }
+        let Some(taken) = taken else { return Ok(()) };
+        {
+            let mut kept = self.values.borrow_mut();
+            taken.into_iter().for_each(|property| kept.set(property.identifier, property.value));
+        }
+        tally.played += 1;
+        if tally.played.is_multiple_of(PLAYED_AT_ONCE) {
+            breathe().await;
+        }
+        Ok(())
+    }
+
+    /// What the product may take, and the names of the values that are no properties of it.
+    fn known(&self, what: What) -> (What, Vec<String>) {
+        let What::Values(values) = what else { return (what, Vec::new()) };
+        let (known, unknown): (Vec<_>, Vec<_>) = values.into_iter().partition(|value| self.model.has_property(&value.identifier));
+        let unknown = unknown.iter().map(|value| shown(&value.identifier)).take(UNKNOWN_NAMED_MAX).collect();
+        (What::Values(known.into_iter().collect()), unknown)
+    }
+
+    /// Reports it until the gateway has room for it. What it refuses of it, if anything; an error where it takes nothing of the thing.
+    async fn offer(&self, what: &What) -> Result<Option<Fault>, String> {
         let mut back_off = BACK_OFF_MIN;
         loop {
-            let reported = match &line.what {
-                // It says no more than what time it is.
-                What::Values(values) if values.is_empty() => return Ok(()),
+            let reported = match what {
                 What::Values(values) => self.thing.report_properties(values.clone()).await,
                 What::Event(event, outputs) => self.thing.report_event(event, outputs.clone()).await,
             };
@@ -198,34 +229,22 @@ impl Player {
                     back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
                 Err(fault) if matches!(fault.code, Fault::DEVICE_OFFLINE | Fault::DEVICE_UNREGISTER) => return Err(fault.to_string()),
-                Err(fault) => {
-                    self.skip(tally, line.number, &fault.to_string());
-                    return Ok(());
-                }
-                Ok(()) => break,
+                reported => return Ok(reported.err()),
             }
         }
-        if let What::Values(values) = line.what {
-            let mut kept = self.values.borrow_mut();
-            values.into_iter().for_each(|property| kept.set(property.identifier, property.value));
-        }
-        tally.played += 1;
-        if tally.played.is_multiple_of(PLAYED_AT_ONCE) {
-            breathe().await;
-        }
-        Ok(())
     }
 
-    fn skip(&self, tally: &mut Tally, number: u64, why: &str) {
-        tally.skipped += 1;
-        let file = &self.settings.file;
-        match tally.skipped {
-            _ if tally.is_said => {}
-            ..NAMED_MAX => eprintln!("{file}:{number}: {why}; it is skipped"),
-            NAMED_MAX => eprintln!("{file}:{number}: {why}; it is skipped, and what else is skipped is counted only"),
-            _ => {}
+    fn leave_out(&self, tally: &mut Tally, number: u64, lacks: Lacks, why: &str) {
+        if let Some(said) = tally.left_out(lacks, why) {
+            eprintln!("{}:{number}: {said}", self.settings.file);
         }
     }
+}
+
+/// A name of a recording, in which anything may stand.
+fn shown(name: &str) -> String {
+    let more = if name.chars().nth(NAME_CHARS_MAX).is_some() { "..." } else { "" };
+    format!("`{}{more}`", name.chars().take(NAME_CHARS_MAX).flat_map(char::escape_debug).collect::<String>())
 }
 
 /// Lets other calls of the driver have their turn.
