@@ -71,8 +71,8 @@ impl Driver for Replay {
     async fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
         let player = self.player(thing)?;
         match service {
-            "pause" => player.pause(true),
-            "resume" => player.pause(false),
+            "pause" => player.pause(),
+            "resume" => player.resume(),
             "seek" => player.seek(position(&arguments)?),
             _ => return Err(Fault::new(Fault::SERVICE_NOT_EXIST, format!("`{thing}` plays a recording, and has no service `{service}`"))),
         }

@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::BufReader;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use ledge_sdk::thing_access::Thing;
@@ -24,6 +26,9 @@ pub struct Player {
     is_paused: Cell<bool>,
     /// Where to go on, in milliseconds from the first line.
     seek_ms: Cell<Option<f64>>,
+    /// At its end, waiting to be told where to begin again.
+    is_over: Cell<bool>,
+    waiting: RefCell<Option<Waker>>,
 }
 
 /// How a wait ended.
@@ -64,32 +69,73 @@ pub fn open(settings: &Settings, model: &Model) -> Result<(Recording<BufReader<F
 
 impl Player {
     pub fn new(thing: Thing, settings: Settings, model: Model) -> Self {
-        Self { thing, settings, model, values: RefCell::default(), is_paused: Cell::default(), seek_ms: Cell::default() }
+        Self {
+            thing,
+            settings,
+            model,
+            values: RefCell::default(),
+            is_paused: Cell::default(),
+            seek_ms: Cell::default(),
+            is_over: Cell::default(),
+            waiting: RefCell::default(),
+        }
     }
 
     pub fn values(&self) -> Properties {
         self.values.borrow().clone()
     }
 
-    pub fn pause(&self, is_paused: bool) {
-        self.is_paused.set(is_paused);
+    pub fn pause(&self) {
+        self.is_paused.set(true);
+    }
+
+    /// Goes on; from the first line, where it has come to its end.
+    pub fn resume(&self) {
+        self.is_paused.set(false);
+        if self.is_over.get() {
+            self.seek(Duration::ZERO);
+        }
     }
 
     pub fn seek(&self, from_start: Duration) {
         self.seek_ms.set(Some(from_start.as_secs_f64() * 1_000.0));
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
     }
 
-    /// To the end of the recording, or for ever. The thing is offline then.
+    /// To the end of the recording, and again whenever it is told to; or for ever. The thing is offline where it ends.
     pub async fn play(&self) {
         let (name, mut tally) = (self.thing.id(), Tally::default());
-        let ended = self.rounds(&mut tally).await;
-        match ended {
-            Ok(()) => println!("{name} has played `{}`: {tally}", self.settings.file),
-            Err(why) => eprintln!("{name} ends after {tally}: {why}"),
+        loop {
+            let ended = self.rounds(&mut tally).await;
+            match &ended {
+                Ok(()) => println!("{name} has played `{}`: {tally}", self.settings.file),
+                Err(why) => eprintln!("{name} ends after {tally}: {why}"),
+            }
+            if ended.is_err() || !self.model.can_begin_again() {
+                break;
+            }
+            self.sought().await;
+            tally = tally.again();
         }
         if let Err(fault) = self.thing.offline().await {
             eprintln!("{name} cannot go offline: {fault}");
         }
+    }
+
+    /// Until it is told where to begin again.
+    async fn sought(&self) {
+        self.is_over.set(true);
+        poll_fn(|context| {
+            if self.seek_ms.get().is_some() {
+                return Poll::Ready(());
+            }
+            self.waiting.replace(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+        self.is_over.set(false);
     }
 
     async fn rounds(&self, tally: &mut Tally) -> Result<(), String> {
