@@ -4,6 +4,7 @@
 //! memory than it reads at once.
 
 mod model;
+mod pace;
 mod player;
 mod recording;
 mod schedule;
@@ -24,6 +25,7 @@ use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId};
 
 use model::Model;
+use pace::Pace;
 use player::Player;
 use settings::Settings;
 
@@ -32,13 +34,14 @@ ledge_sdk::driver!(Replay);
 #[derive(Default)]
 struct Replay {
     players: RefCell<BTreeMap<ThingId, Rc<Player>>>,
+    pace: Rc<Pace>,
 }
 
 impl Driver for Replay {
     async fn run(&self) -> Result<(), Error> {
         let (mut playing, mut why) = (FuturesUnordered::new(), "no device is declared for this driver".to_owned());
         for device in &thing_access::driver_config().await?.devices {
-            match player(device).await {
+            match player(device, self.pace.clone()).await {
                 Ok((id, player)) => {
                     let player = Rc::new(player);
                     self.players.borrow_mut().insert(id, player.clone());
@@ -88,7 +91,7 @@ impl Replay {
 }
 
 /// A thing that can be played, online.
-async fn player(device: &DeviceInfo) -> Result<(ThingId, Player), String> {
+async fn player(device: &DeviceInfo, pace: Rc<Pace>) -> Result<(ThingId, Player), String> {
     let settings = Settings::parse(&device.custom)?;
     let tsl = thing_access::get_tsl(&device.product_key).await.map_err(|fault| fault.to_string())?;
     let model = Model::parse(&tsl)?;
@@ -98,7 +101,7 @@ async fn player(device: &DeviceInfo) -> Result<(ThingId, Player), String> {
         eprintln!("{}: its column `{column}` is left out: it is no property of the product `{}`", settings.file, device.product_key);
     }
     let thing = Thing::register(device).await.map_err(|fault| fault.to_string())?;
-    Ok((thing.id(), Player::new(thing, settings, model)))
+    Ok((thing.id(), Player::new(thing, settings, model, pace)))
 }
 
 /// Seconds from the recording's first line.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::BufReader;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use ledge_sdk::value::Properties;
 use ledge_sdk::{Fault, clock};
 
 use crate::model::Model;
+use crate::pace::Pace;
 use crate::recording::{Line, Next, Recording, What};
 use crate::schedule::Schedule;
 use crate::settings::Settings;
@@ -21,6 +23,8 @@ pub struct Player {
     thing: Thing,
     settings: Settings,
     model: Model,
+    /// Of all things of the driver.
+    pace: Rc<Pace>,
     /// What was played last of each property.
     values: RefCell<Properties>,
     is_paused: Cell<bool>,
@@ -47,6 +51,8 @@ const NAME_CHARS_MAX: usize = 64;
 /// How long a gateway that takes no more is left alone, at first and at most.
 const BACK_OFF_MIN: Duration = Duration::from_millis(2);
 const BACK_OFF_MAX: Duration = Duration::from_millis(250);
+/// The same of a thing that plays by the time.
+const BACK_OFF_MAX_TIMED: Duration = Duration::from_millis(20);
 /// How soon a player that waits sees that it is to pause or to go on elsewhere.
 const LOOK: Duration = Duration::from_millis(50);
 /// Lines that are played, and lines that are read, before other calls of the driver have their turn.
@@ -68,11 +74,12 @@ pub fn open(settings: &Settings, model: &Model) -> Result<(Recording<BufReader<F
 }
 
 impl Player {
-    pub fn new(thing: Thing, settings: Settings, model: Model) -> Self {
+    pub fn new(thing: Thing, settings: Settings, model: Model, pace: Rc<Pace>) -> Self {
         Self {
             thing,
             settings,
             model,
+            pace,
             values: RefCell::default(),
             is_paused: Cell::default(),
             seek_ms: Cell::default(),
@@ -140,6 +147,7 @@ impl Player {
 
     async fn rounds(&self, tally: &mut Tally) -> Result<(), String> {
         let mut schedule = Schedule::new(self.settings.speed);
+        let _timed = self.is_timed().then(|| self.pace.timed());
         loop {
             let (played, was_sought) = (tally.played, self.seek_ms.get().is_some());
             let is_sought = self.round(&mut schedule, tally).await?;
@@ -221,7 +229,7 @@ impl Player {
     /// Reports a line, as soon as the gateway takes it.
     async fn report(&self, line: Line, tally: &mut Tally) -> Result<(), String> {
         let (what, unknown) = self.known(line.what);
-        let unknown = (!unknown.is_empty()).then(|| format!("no property of the product is {}", unknown.join(", nor ")));
+        let unknown = (!unknown.is_empty()).then(|| format!("the product has no property {}", unknown.join(", nor ")));
         if let What::Values(values) = &what
             && values.is_empty()
         {
@@ -263,21 +271,36 @@ impl Player {
 
     /// Reports it until the gateway has room for it. What it refuses of it, if anything; an error where it takes nothing of the thing.
     async fn offer(&self, what: &What) -> Result<Option<Fault>, String> {
-        let mut back_off = BACK_OFF_MIN;
+        let back_off_max = if self.is_timed() { BACK_OFF_MAX_TIMED } else { BACK_OFF_MAX };
+        let (mut back_off, mut late) = (BACK_OFF_MIN, None);
         loop {
+            while let Some(rest) = self.pace.wait(clock::now()).filter(|_| !self.is_timed()) {
+                clock::sleep(rest).await;
+            }
             let reported = match what {
                 What::Values(values) => self.thing.report_properties(values.clone()).await,
                 What::Event(event, outputs) => self.thing.report_event(event, outputs.clone()).await,
             };
             match reported {
                 Err(fault) if fault.code == Fault::TOO_MANY => {
+                    self.pace.refused(clock::now());
+                    if self.is_timed() {
+                        late.get_or_insert_with(|| self.pace.late());
+                    }
                     clock::sleep(back_off).await;
-                    back_off = (back_off * 2).min(BACK_OFF_MAX);
+                    back_off = (back_off * 2).min(back_off_max);
                 }
                 Err(fault) if matches!(fault.code, Fault::DEVICE_OFFLINE | Fault::DEVICE_UNREGISTER) => return Err(fault.to_string()),
-                reported => return Ok(reported.err()),
+                reported => {
+                    self.pace.taken(clock::now());
+                    return Ok(reported.err());
+                }
             }
         }
+    }
+
+    fn is_timed(&self) -> bool {
+        self.settings.speed > 0.0
     }
 
     fn leave_out(&self, tally: &mut Tally, number: u64, lacks: Lacks, why: &str) {
