@@ -182,6 +182,8 @@ impl Player {
             }
             let line = match recording.next().map_err(|error| format!("`{}` cannot be read on: {error}", self.settings.file))? {
                 Next::End => return Ok(false),
+                // On the way to what is sought nothing is played, and nothing left out.
+                Next::Bad(..) if from_ms.is_some() => continue,
                 Next::Bad(number, why) => {
                     self.leave_out(tally, number, Lacks::Everything, &why);
                     continue;
