@@ -40,7 +40,9 @@ struct Replay {
 impl Driver for Replay {
     async fn run(&self) -> Result<(), Error> {
         let (mut playing, mut why) = (FuturesUnordered::new(), "no device is declared for this driver".to_owned());
-        for device in &thing_access::driver_config().await?.devices {
+        let config = thing_access::driver_config().await?;
+        settings::of_driver(&config)?;
+        for device in &config.devices {
             match player(device, self.pace.clone()).await {
                 Ok((id, player)) => {
                     let player = Rc::new(player);
