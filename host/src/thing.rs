@@ -288,36 +288,36 @@ impl Things {
     }
 
     /// Who answers for a thing that is online, and a turn to ask.
-    fn device(&self, thing: &Thing) -> Result<(Arc<dyn Device>, Turn), Fault> {
+    fn device(&self, thing: &Thing) -> Result<(Asked, Turn), Fault> {
         let (device, calls) = thing.device().map_err(|offline| match self.out.lock().get(&thing.row.driver) {
             Some(why) => Fault::new(offline.code, format!("thing `{}` is offline: driver `{}` is {why}", thing.id, thing.row.driver)),
             None => offline,
         })?;
         let turn = calls.begin(self.clock.monotonic()).map_err(|fault| about(&thing.id, fault))?;
-        Ok((device, turn))
+        Ok((Asked { device, calls }, turn))
     }
 
     pub async fn get_properties(&self, id: &ThingId, identifiers: Vec<String>) -> Result<Vec<Property>, Fault> {
         let thing = self.get(id)?;
         let is_of_all = identifiers.is_empty();
         let asked = thing.product.tsl.check_get(identifiers).map_err(|fault| about(id, fault))?;
-        let (device, turn) = self.device(&thing)?;
-        let answer = in_time(id, &device, device.get_properties(turn, id.clone(), asked.clone())).await.map_err(of_asking)?;
+        let (asked_of, turn) = self.device(&thing)?;
+        let answer = asked_of.in_time(id, asked_of.device.get_properties(turn, id.clone(), asked.clone())).await.map_err(of_asking)?;
         thing.product.tsl.check_answer(&asked, is_of_all, answer).map_err(|fault| about(id, fault))
     }
 
     pub async fn set_properties(&self, id: &ThingId, properties: Vec<Property>) -> Result<(), Fault> {
         let thing = self.get(id)?;
         let properties = thing.product.tsl.check_set(properties).map_err(|fault| about(id, fault))?;
-        let (device, turn) = self.device(&thing)?;
-        in_time(id, &device, device.set_properties(turn, id.clone(), properties)).await
+        let (asked_of, turn) = self.device(&thing)?;
+        asked_of.in_time(id, asked_of.device.set_properties(turn, id.clone(), properties)).await
     }
 
     pub async fn call_service(&self, id: &ThingId, service: &str, arguments: Vec<Property>) -> Result<Vec<Property>, Fault> {
         let thing = self.get(id)?;
         let arguments = thing.product.tsl.check_call(service, arguments).map_err(|fault| about(id, fault))?;
-        let (device, turn) = self.device(&thing)?;
-        let outputs = in_time(id, &device, device.call_service(turn, id.clone(), service.to_owned(), arguments)).await?;
+        let (asked_of, turn) = self.device(&thing)?;
+        let outputs = asked_of.in_time(id, asked_of.device.call_service(turn, id.clone(), service.to_owned(), arguments)).await?;
         thing.product.tsl.check_outputs(service, outputs).map_err(|fault| about(id, fault))
     }
 }
@@ -334,16 +334,23 @@ fn of_asking(fault: Fault) -> Fault {
     }
 }
 
-async fn in_time<T>(id: &ThingId, device: &Arc<dyn Device>, answer: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
-    let (deadline, began) = (device.deadline(), Instant::now());
-    match tokio::time::timeout(deadline, answer).await {
-        Ok(answer) => answer.map_err(|fault| about(id, fault)),
-        Err(_) => {
-            let message =
-                format!("thing `{id}`: its driver did not answer within {} ms, waiting for a place included", deadline.as_millis());
-            device.was_late(began, &message);
-            Err(Fault::new(fault::TIMEOUT, message))
+/// A device that is asked something.
+struct Asked {
+    device: Arc<dyn Device>,
+    calls: Arc<Calls>,
+}
+
+impl Asked {
+    async fn in_time<T>(&self, id: &ThingId, answer: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
+        let (deadline, began) = (self.device.deadline(), Instant::now());
+        if let Ok(answer) = tokio::time::timeout(deadline, answer).await {
+            self.calls.had_answer();
+            return answer.map_err(|fault| about(id, fault));
         }
+        self.calls.had_none();
+        let message = format!("thing `{id}`: its driver did not answer within {} ms, waiting for a place included", deadline.as_millis());
+        self.device.was_late(began, &message);
+        Err(Fault::new(fault::TIMEOUT, message))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
@@ -307,30 +306,14 @@ struct Reporter {
     device: Arc<dyn Device>,
 }
 
-/// A driver that reports faster than it may waits for so long, so that its loop goes at the pace that it may have.
-const PACE_MAX: Duration = Duration::from_secs(2);
-const PACE_PAUSE: Duration = Duration::from_millis(20);
-
 impl Reporter {
-    async fn paced(&self) -> Result<(), Fault> {
-        let Err(refused) = self.guest.may_publish_now() else { return Ok(()) };
-        let began = Instant::now();
-        while began.elapsed() < PACE_MAX {
-            tokio::time::sleep(PACE_PAUSE).await;
-            if self.guest.may_publish_again() {
-                return Ok(());
-            }
-        }
-        Err(refused)
-    }
-
     async fn report_properties(self, properties: Vec<Property>) -> Result<(), Fault> {
-        self.paced().await?;
+        self.guest.may_report().await?;
         Ok(self.things.report_properties(&self.thing, &self.device, convert(properties)).await?)
     }
 
     async fn report_event(self, event: &str, outputs: Vec<Property>) -> Result<(), Fault> {
-        self.paced().await?;
+        self.guest.may_report().await?;
         Ok(self.things.report_event(&self.thing, &self.device, event, convert(outputs)).await?)
     }
 }

@@ -419,9 +419,6 @@ async fn in_time<G, H>(
     match tokio::time::timeout(deadline, called.as_mut()).await {
         Ok(result) => {
             places.leave();
-            if let Some(turn) = turn {
-                turn.is_answered();
-            }
             // That the asker is gone is no fault of the driver.
             let _ = answer.send(result?.map(convert).map_err(Fault::from));
             Ok(Answered::InTime)
@@ -430,7 +427,7 @@ async fn in_time<G, H>(
             // Whoever still waits has the same time, and says in better words that it is over.
             answer.closed().await;
             if let Some(turn) = &mut turn {
-                turn.is_stuck();
+                turn.stop_running();
             }
             places.get_stuck();
             drop(called.await?);

@@ -43,6 +43,14 @@ impl Calls {
         Ok(Turn { calls: self.clone(), is_running: false })
     }
 
+    pub fn had_answer(&self) {
+        self.silent.store(0, Relaxed);
+    }
+
+    pub fn had_none(&self) {
+        self.silent.fetch_add(1, Relaxed);
+    }
+
     fn try_again(&self, now: Instant) -> Result<(), Fault> {
         let mut tried = self.tried.lock();
         let wait = tried.map_or(Duration::ZERO, |tried| TRY_EVERY.saturating_sub(now - tried));
@@ -68,16 +76,7 @@ impl Turn {
     }
 
     /// Its time is over, and the driver has not let go of it.
-    pub fn is_stuck(&mut self) {
-        self.stop_running();
-        self.calls.silent.fetch_add(1, Relaxed);
-    }
-
-    pub fn is_answered(&self) {
-        self.calls.silent.store(0, Relaxed);
-    }
-
-    fn stop_running(&mut self) {
+    pub fn stop_running(&mut self) {
         if std::mem::take(&mut self.is_running) {
             self.calls.running.fetch_sub(1, Relaxed);
         }
@@ -98,12 +97,12 @@ mod tests {
     #[test]
     fn a_thing_that_never_answers_is_asked_now_and_then_and_as_ever_once_it_does() {
         let (calls, now) = (Arc::new(Calls::default()), Instant::now());
-        let mut turns: Vec<Turn> = (0..STUCK_MAX).map(|_| calls.begin(now).unwrap()).collect();
-        turns.iter_mut().for_each(Turn::is_stuck);
+        (0..STUCK_MAX).for_each(|_| calls.had_none());
         drop(calls.begin(now).unwrap());
         let refused = calls.begin(now + TRY_EVERY / 2).map(drop).unwrap_err();
         assert_eq!(refused.code, fault::TIMEOUT);
-        calls.begin(now + TRY_EVERY).unwrap().is_answered();
+        drop(calls.begin(now + TRY_EVERY).unwrap());
+        calls.had_answer();
         for _ in 0..2 {
             drop(calls.begin(now + TRY_EVERY).unwrap());
         }
