@@ -15,12 +15,10 @@ pub(super) fn tsl(text: &str) -> Result<Tsl, TslError> {
     if text.len() > TSL_BYTES_MAX {
         return Err(fail(format!("the TSL has {} bytes, {TSL_BYTES_MAX} at most are allowed", text.len())));
     }
-    let json: Json = serde_json::from_str(text).map_err(|error| {
-        // serde_json goes 128 lists and objects deep, and says it in these words. It has no kind of its own for it.
-        let is_deep = error.to_string().starts_with("recursion limit exceeded");
-        let place = format!("at line {} column {}", error.line(), error.column());
-        fail(if is_deep { format!("nests deeper than {TYPE_DEPTH_MAX} types {place}") } else { format!("the TSL is not JSON: {error}") })
-    })?;
+    if let Some(problem) = too_deep(text.as_bytes()) {
+        return Err(TslError(vec![problem]));
+    }
+    let json: Json = serde_json::from_str(text).map_err(|error| fail(format!("the TSL is not JSON: {error}")))?;
     if !json.is_object() {
         return Err(fail("the TSL is not a JSON object".to_owned()));
     }
@@ -436,8 +434,11 @@ mod tests {
         let many = format!(r#"{{"events": [{}]}}"#, vec!["{}"; MEMBERS_MAX + 1].join(","));
         assert_eq!(problems(&many), ["events: has 16385 entries, 16384 at most are allowed"]);
         assert!(problems(&" ".repeat(TSL_BYTES_MAX + 1))[0].contains("bytes"));
-        assert!(problems(&"[".repeat(10_000))[0].starts_with("nests deeper than 8 types at line 1 column"));
-        assert!(typed(&nested(200)).unwrap_err().contains("nests deeper than 8 types"));
+        let place = format!("properties[0].dataType{}: nests deeper than 8 types", ".specs.item".repeat(TYPE_DEPTH_MAX));
+        for levels in [TYPE_DEPTH_MAX + 1, 40, 60, 200, 10_000] {
+            assert_eq!(typed(&nested(levels)), Err(place.clone()), "{levels}");
+        }
+        assert!(problems(&"[".repeat(10_000))[0].ends_with("nests deeper than 100 lists and objects"));
         assert_eq!(problems("[]"), ["the TSL is not a JSON object"]);
     }
 
