@@ -110,7 +110,7 @@ enum Command {
     /// List what is on a running gateway.
     List {
         what: Listing,
-        /// Print JSON instead of a table.
+        /// Print JSON, whole, instead of a table, which cuts long cells.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
