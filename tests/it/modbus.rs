@@ -574,7 +574,7 @@ async fn a_changed_configuration_is_taken_over_and_devices_that_it_does_not_conc
     reported(&gw, "stays", "n", Value::Int(11)).await;
 
     // To another server, while one device goes and one comes.
-    gw.deploy(staying(INTERVAL_MS).device("moves", other.address, 1).device("comes", plant.address, 3)).await.unwrap();
+    gw.deploy_alone(staying(INTERVAL_MS).device("moves", other.address, 1).device("comes", plant.address, 3)).await.unwrap();
     reported(&gw, "moves", "n", Value::Int(9)).await;
     reported(&gw, "comes", "n", Value::Int(3)).await;
     assert!(gw.gateway.things.get(&id("goes")).is_err());
