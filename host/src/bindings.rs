@@ -58,8 +58,6 @@ pub mod blocking {
             "ledge:edge/types": super::function::ledge::edge::types,
             "ledge:edge/gateway-figures": super::driver::ledge::edge::gateway_figures,
             "ledge:edge/thing-access-blocking.thing": super::Registration,
-            "ledge:edge/listen-blocking.listener": crate::capability::listen::PolledListener,
-            "ledge:edge/listen-blocking.connection": crate::capability::listen::PolledConnection,
             "wasi": wasmtime_wasi::p2::bindings,
         },
     });
@@ -70,4 +68,6 @@ pub use function::ledge::edge::{credentials, fc, iot_data, kv, types};
 /// The host side of a guest's `thing`.
 pub struct Registration {
     pub thing: crate::name::ThingId,
+    /// It was unregistered by this handle.
+    pub is_over: bool,
 }

@@ -25,8 +25,7 @@ use parking_lot::Mutex;
 use crate::audit::Audit;
 use crate::bindings::types;
 use crate::grant::{ClosedDirs, Denied, Grants};
-use crate::limit::Limits;
-use crate::limit::Rate;
+use crate::limit::{Limits, Pace, Rate};
 use crate::metric::Metrics;
 use crate::telemetry::{OncePerSecond, printable};
 use crate::thing::fault::{self, Fault};
@@ -59,15 +58,21 @@ pub struct Guest {
     audit: Audit,
     metrics: Metrics,
     publishes: Rate,
+    /// Of a driver, in place of `publishes`: what it reports waits for a while.
+    reports: Pace,
     invocations: Rate,
     /// One for each limit that was met, and one for failures without a limit.
     lines: Mutex<Vec<(Option<&'static str>, OncePerSecond)>>,
 }
 
+/// A driver that reports faster than it may waits for so long, so that its loop goes at the pace that it may have.
+const REPORT_WAIT_MAX: Duration = Duration::from_secs(2);
+
 impl Guest {
     pub fn new(who: String, grants: Arc<Grants>, closed_dirs: Arc<ClosedDirs>, limits: &Limits, audit: Audit, metrics: Metrics) -> Self {
         let (publishes, invocations) = (Rate::new(limits.publishes_per_s), Rate::new(limits.invocations_per_s));
-        Self { who, grants, closed_dirs, files: None, audit, metrics, publishes, invocations, lines: Mutex::default() }
+        let reports = Pace::new(limits.publishes_per_s);
+        Self { who, grants, closed_dirs, files: None, audit, metrics, publishes, reports, invocations, lines: Mutex::default() }
     }
 
     /// The same with a directory of files that it can read where it is.
@@ -114,6 +119,17 @@ impl Guest {
         self.within(&self.publishes, "publishes_per_s")
     }
 
+    /// Waits until a driver may report, and is told that it may not where too many wait already.
+    async fn may_report(&self) -> Result<(), types::Fault> {
+        let limit = "publishes_per_s";
+        let Some(wait) = self.reports.reserve(REPORT_WAIT_MAX) else { return Err(self.met(limit, self.publishes.per_s())) };
+        if !wait.is_zero() {
+            self.tell(Some(limit), &format!("met its limit {limit} ({}): its reports wait", self.publishes.per_s()));
+            tokio::time::sleep(wait).await;
+        }
+        Ok(())
+    }
+
     fn may_invoke_now(&self) -> Result<(), types::Fault> {
         self.within(&self.invocations, "invocations_per_s")
     }
@@ -122,9 +138,13 @@ impl Guest {
         if rate.take() {
             return Ok(());
         }
-        self.tell(Some(limit), &format!("met its limit {limit} ({})", rate.per_s()));
-        let message = format!("limit {limit} ({}) hit: try again in a second, or raise it in ledge.toml", rate.per_s());
-        Err(types::Fault { code: fault::TOO_MANY, message })
+        Err(self.met(limit, rate.per_s()))
+    }
+
+    fn met(&self, limit: &'static str, max: u32) -> types::Fault {
+        self.tell(Some(limit), &format!("met its limit {limit} ({max})"));
+        let message = format!("limit {limit} ({max}) hit: try again in a second, or raise it in ledge.toml");
+        types::Fault { code: fault::TOO_MANY, message }
     }
 
     /// A line in the audit about this guest, of what `by` did or what befell it.
@@ -154,7 +174,7 @@ impl From<Fault> for types::Fault {
 
 impl From<types::Fault> for Fault {
     fn from(fault: types::Fault) -> Self {
-        Self { code: fault.code, message: fault.message }
+        Self::new(fault.code, fault.message)
     }
 }
 

@@ -114,7 +114,7 @@ enum Command {
     /// List what is on a running gateway.
     List {
         what: Listing,
-        /// Print JSON instead of a table.
+        /// Print JSON, whole, instead of a table, which cuts long cells.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
@@ -130,7 +130,7 @@ enum Command {
     /// Write a new project that builds and deploys at once, with the SDK beside it.
     New {
         kind: NewKind,
-        /// Its name, and the name of the directory that is made: letters, digits, `-` and `_`.
+        /// Its name, and the name of the directory that is made: a letter, and then letters, digits, `-` and `_`. A driver's has at most 20.
         name: String,
     },
     /// Write a module in which a product's properties, events and services are types, for functions and for drivers.

@@ -128,7 +128,9 @@ impl Resident for Deployed {
         self.things.driver_is_back(&self.row.name);
     }
 
-    fn is_away(&self, _: &str) {}
+    fn is_away(&self, why: &str) {
+        self.things.driver_is_out(&self.row.name, format!("not running: {why}"));
+    }
 
     fn is_out(&self, why: &str) {
         self.things.driver_is_out(&self.row.name, why.to_owned());

@@ -117,6 +117,20 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(9);
 /// How long what lives as long as it is deployed may then take to let go.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
+impl Options {
+    /// Whether the addresses are free as yet: who does something long before the start would learn it late.
+    pub async fn check_addresses(&self) -> anyhow::Result<()> {
+        let _https = listen::bind(self.listen).await?;
+        let others = [(self.plain_listen, "--plain-listen"), (self.http_listen.map(|http| http.address), "--http-listen")];
+        for (address, option) in others {
+            if let Some(address) = address {
+                listen::bind_as(address, option).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Gateway {
     /// Starts everything, and deploys what was deployed before.
     pub async fn start(options: Options) -> anyhow::Result<Self> {

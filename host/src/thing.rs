@@ -2,6 +2,7 @@
 //!
 //! A thing is reached through the [`Device`] that registered it; what a driver is, is not known here.
 
+mod calls;
 pub mod fault;
 pub mod history;
 pub mod keep;
@@ -25,6 +26,8 @@ use crate::clock::Clock;
 use crate::name::ThingId;
 use crate::set;
 use crate::store::Store;
+use calls::Calls;
+pub use calls::{STUCK_MAX, Turn};
 use fault::Fault;
 use state::{State, Stored};
 use tsl::Tsl;
@@ -36,11 +39,19 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Device: Send + Sync {
     /// How long it may take to answer a call.
     fn deadline(&self) -> Duration;
-    /// It did not answer in that time, and somebody was told so.
-    fn was_late(&self, what: &str);
-    fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
-    fn set_properties(&self, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>>;
-    fn call_service(&self, thing: ThingId, service: String, arguments: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
+    /// A call that began then had no answer in that time, and somebody was told so.
+    fn was_late(&self, began: Instant, what: &str);
+    /// It did something by itself, such as to report.
+    fn is_alive(&self);
+    fn get_properties(&self, turn: Turn, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
+    fn set_properties(&self, turn: Turn, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>>;
+    fn call_service(
+        &self,
+        turn: Turn,
+        thing: ThingId,
+        service: String,
+        arguments: Vec<Property>,
+    ) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
 }
 
 /// A product with its model.
@@ -117,7 +128,7 @@ impl Things {
         let (old, now_ms) = (self.table.load(), self.clock.unix_ms());
         let products: HashMap<_, _> = products.into_iter().map(|product| (product.row.key.clone(), product)).collect();
         let mut table = Table { products, ..Table::default() };
-        let mut left_out = HashSet::new();
+        let (mut left_out, mut went_offline) = (HashSet::new(), Vec::new());
         for row in rows {
             // `deploy` refuses a set whose thing has no product.
             let id = ThingId::new(&row.product_key, &row.device_name);
@@ -137,6 +148,9 @@ impl Things {
                 if thing.product.row != product.row {
                     thing.state.lock().adapt(&product.tsl);
                 }
+                if thing.row.driver != row.driver && thing.state.lock().leave() {
+                    went_offline.push(id.clone());
+                }
                 thing.state.clone()
             });
             table.things.insert(id.clone(), Arc::new(Thing { id, row, product, state }));
@@ -154,6 +168,8 @@ impl Things {
         self.gone.lock().extend(gone.into_keys());
         self.is_changed.store(true, Relaxed);
         self.table.store(Arc::new(table));
+        // Another driver is to serve them now: the one before is not asked any more, and reports nothing.
+        went_offline.iter().for_each(|id| self.tell_status(id, false));
     }
 
     pub fn product(&self, key: &str) -> Option<Arc<Product>> {
@@ -204,7 +220,7 @@ impl Things {
         }
         let was_online = {
             let mut state = thing.state.lock();
-            state.device = Some(device);
+            (state.device, state.calls) = (Some(device), None);
             state.come_online(self.clock.unix_ms())
         };
         self.is_changed.store(true, Relaxed);
@@ -252,8 +268,7 @@ impl Things {
                 if !state.is_owned_by(device) {
                     continue;
                 }
-                state.device = None;
-                std::mem::replace(&mut state.online, false)
+                state.leave()
             };
             gone += 1;
             if was_online {
@@ -272,51 +287,70 @@ impl Things {
         self.out.lock().remove(driver);
     }
 
-    /// Who answers for a thing that is online.
-    fn device(&self, thing: &Thing) -> Result<Arc<dyn Device>, Fault> {
-        thing.device().map_err(|offline| match self.out.lock().get(&thing.row.driver) {
+    /// Who answers for a thing that is online, and a turn to ask.
+    fn device(&self, thing: &Thing) -> Result<(Asked, Turn), Fault> {
+        let (device, calls) = thing.device().map_err(|offline| match self.out.lock().get(&thing.row.driver) {
             Some(why) => Fault::new(offline.code, format!("thing `{}` is offline: driver `{}` is {why}", thing.id, thing.row.driver)),
             None => offline,
-        })
+        })?;
+        let turn = calls.begin(self.clock.monotonic()).map_err(|fault| about(&thing.id, fault))?;
+        Ok((Asked { device, calls }, turn))
     }
 
     pub async fn get_properties(&self, id: &ThingId, identifiers: Vec<String>) -> Result<Vec<Property>, Fault> {
         let thing = self.get(id)?;
+        let is_of_all = identifiers.is_empty();
         let asked = thing.product.tsl.check_get(identifiers).map_err(|fault| about(id, fault))?;
-        let device = self.device(&thing)?;
-        let answer = in_time(id, &device, device.get_properties(id.clone(), asked.clone())).await?;
-        thing.product.tsl.check_answer(&asked, answer).map_err(|fault| about(id, fault))
+        let (asked_of, turn) = self.device(&thing)?;
+        let answer = asked_of.in_time(id, asked_of.device.get_properties(turn, id.clone(), asked.clone())).await.map_err(of_asking)?;
+        thing.product.tsl.check_answer(&asked, is_of_all, answer).map_err(|fault| about(id, fault))
     }
 
     pub async fn set_properties(&self, id: &ThingId, properties: Vec<Property>) -> Result<(), Fault> {
         let thing = self.get(id)?;
         let properties = thing.product.tsl.check_set(properties).map_err(|fault| about(id, fault))?;
-        let device = self.device(&thing)?;
-        in_time(id, &device, device.set_properties(id.clone(), properties)).await
+        let (asked_of, turn) = self.device(&thing)?;
+        asked_of.in_time(id, asked_of.device.set_properties(turn, id.clone(), properties)).await
     }
 
     pub async fn call_service(&self, id: &ThingId, service: &str, arguments: Vec<Property>) -> Result<Vec<Property>, Fault> {
         let thing = self.get(id)?;
         let arguments = thing.product.tsl.check_call(service, arguments).map_err(|fault| about(id, fault))?;
-        let device = self.device(&thing)?;
-        let outputs = in_time(id, &device, device.call_service(id.clone(), service.to_owned(), arguments)).await?;
+        let (asked_of, turn) = self.device(&thing)?;
+        let outputs = asked_of.in_time(id, asked_of.device.call_service(turn, id.clone(), service.to_owned(), arguments)).await?;
         thing.product.tsl.check_outputs(service, outputs).map_err(|fault| about(id, fault))
     }
 }
 
 fn about(id: &ThingId, fault: Fault) -> Fault {
-    Fault::new(fault.code, format!("thing `{id}`: {}", fault.message))
+    Fault { message: format!("thing `{id}`: {}", fault.message), ..fault }
 }
 
-async fn in_time<T>(id: &ThingId, device: &Arc<dyn Device>, answer: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
-    let deadline = device.deadline();
-    match tokio::time::timeout(deadline, answer).await {
-        Ok(answer) => answer.map_err(|fault| about(id, fault)),
-        Err(_) => {
-            let message = format!("thing `{id}`: its driver did not answer within {} ms", deadline.as_millis());
-            device.was_late(&message);
-            Err(Fault::new(fault::TIMEOUT, message))
+/// Whoever asks for what there is gives nothing that a device could find wrong.
+fn of_asking(fault: Fault) -> Fault {
+    match fault.code {
+        fault::INVALID_PARAM | fault::PARAM_RANGE_OVERFLOW | fault::INVALID_JSON | fault::INVALID_TYPE => fault.of_answer(),
+        _ => fault,
+    }
+}
+
+/// A device that is asked something.
+struct Asked {
+    device: Arc<dyn Device>,
+    calls: Arc<Calls>,
+}
+
+impl Asked {
+    async fn in_time<T>(&self, id: &ThingId, answer: BoxFuture<'_, Result<T, Fault>>) -> Result<T, Fault> {
+        let (deadline, began) = (self.device.deadline(), Instant::now());
+        if let Ok(answer) = tokio::time::timeout(deadline, answer).await {
+            self.calls.had_answer();
+            return answer.map_err(|fault| about(id, fault));
         }
+        self.calls.had_none();
+        let message = format!("thing `{id}`: its driver did not answer within {} ms, waiting for a place included", deadline.as_millis());
+        self.device.was_late(began, &message);
+        Err(Fault::new(fault::TIMEOUT, message))
     }
 }
 
@@ -355,10 +389,11 @@ impl Thing {
         self.device().map(drop)
     }
 
-    fn device(&self) -> Result<Arc<dyn Device>, Fault> {
-        let state = self.state.lock();
-        match &state.device {
-            Some(device) if state.online => Ok(device.clone()),
+    fn device(&self) -> Result<(Arc<dyn Device>, Arc<Calls>), Fault> {
+        let mut state = self.state.lock();
+        match state.device.clone() {
+            // Most things are never called: only those that are have something that counts.
+            Some(device) if state.online => Ok((device, state.calls.get_or_insert_default().clone())),
             _ => Err(self.offline()),
         }
     }

@@ -7,6 +7,7 @@ use ledge::deploy::DeployError;
 use ledge::grant::ThingGrants;
 use ledge::name::ThingId;
 use ledge::set::Set;
+use ledge::thing::value::{Property, Value};
 use serde_json::{Value as Json, json};
 use wasmparser::{Parser, Payload};
 
@@ -17,10 +18,11 @@ const LAMP: &str = include_str!("../../host/src/thing/tsl/lamp.json");
 const ECHO_TSL: &str = include_str!("harness/echo.json");
 
 /// The modules that are checked in, and how they were written.
-const WRITTEN: [(&str, &str); 5] = [
+const WRITTEN: [(&str, &str); 6] = [
     ("tests/guests/lamp-driver/src/lamp.rs", "host/src/thing/tsl/lamp.json --for driver"),
     ("tests/guests/lamp-caller/src/lamp.rs", "host/src/thing/tsl/lamp.json --for function"),
     ("tests/guests/lamp-caller/src/echo.rs", "tests/it/harness/echo.json --for function --only Number,alarm"),
+    ("tests/guests/odd-names/src/odd.rs", "tests/it/harness/odd.json"),
     ("drivers/light/src/product.rs", "sample-functions/tsl/a1Light.json --for driver"),
     ("sample-functions/thing-operations/src/light.rs", "sample-functions/tsl/a1Light.json --for function --only LightSwitch,turn"),
 ];
@@ -113,6 +115,26 @@ async fn a_function_and_a_driver_speak_of_a_thing_in_types() {
     let refused = format!("{:?}", gw.invoke("lamp-caller", &other).await);
     assert!(refused.contains("is of no thing of product `a1Lamp`"), "{refused}");
     assert_eq!(gw.result("lamp-caller", "echo echo-1").await, "7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_mean_something_to_rust_name_a_product_all_the_same() {
+    let setup = gateway().product("a1Odd", include_str!("harness/odd.json")).driver("odd", "odd-names").thing("a1Odd", "odd-1", "odd");
+    let gw = setup.start().await;
+    let mut events = gw.listen("/sys/a1Odd/odd-1/thing/event/error/post");
+    let thing = || ThingId::new("a1Odd", "odd-1");
+    let things = gw.gateway.things.clone();
+    let asked = gw.gateway.guests().spawn(async move {
+        let given = [("into", Value::Int(3)), ("try_from", Value::Text("there".into())), ("clone", Value::Enum(0))];
+        let given: Vec<Property> = given.map(|(identifier, value)| Property::new(identifier, value)).into();
+        things.set_properties(&thing(), given.clone()).await.unwrap();
+        assert_eq!(things.get_properties(&thing(), vec![]).await.unwrap(), given);
+        let number = |identifier: &str, number| vec![Property::new(identifier, Value::Int(number))];
+        assert_eq!(things.call_service(&thing(), "into", number("self", 8)).await.unwrap(), number("into", 9));
+        things.call_service(&thing(), "try_into", vec![]).await.unwrap();
+    });
+    asked.await.unwrap();
+    assert_eq!(serde_json::from_str::<Json>(&events.text().await).unwrap()["params"]["value"]["from"], 7);
 }
 
 #[test]

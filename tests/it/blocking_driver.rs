@@ -69,12 +69,13 @@ async fn what_is_asked_while_it_computes_or_answers_is_answered_afterwards() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_blocks_elsewhere_is_late_and_a_driver_that_stays_there_is_started_again() {
-    let gw = plain_loop(1).with_driver(|driver| driver.limits.deadline_ms = 1_000).start().await;
+    let gw = plain_loop(1).with_driver(|driver| driver.limits.deadline_ms = 300).start().await;
     let before = gw.gateway.drivers.list()[0].2;
     let late = call(&gw, "block").await.unwrap_err();
     assert_eq!(late.code, fault::TIMEOUT);
-    let asked = (0..7).map(|_| call(&gw, "echo"));
-    assert!(futures_util::future::join_all(asked).await.iter().all(|answer| answer.is_err()));
+    for _ in 0..7 {
+        assert!(call(&gw, "echo").await.is_err());
+    }
     eventually("the driver to be started again", || async { gw.gateway.drivers.list()[0].2 > before }).await;
     eventually("it to answer again", || async { call(&gw, "echo").await.is_ok() }).await;
 }

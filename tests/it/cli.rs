@@ -64,11 +64,18 @@ async fn an_unreadable_tsl_is_one_clear_error() {
 async fn a_port_in_use_and_a_data_directory_in_use_are_one_clear_line() {
     let gw = gateway().start().await;
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("ledge.toml"), "").unwrap();
     let address = gw.gateway.address.to_string();
-    let output = ledge(dir.path(), &["up", "--listen", &address]).await;
-    assert_eq!(output.code, 1);
-    assert!(output.stderr.contains(&format!("{address} is in use")) && output.stderr.lines().count() == 1, "{}", output.stderr);
+    // Told before anything is built, or even read.
+    fs::write(dir.path().join("ledge.toml"), "no manifest").unwrap();
+    let others = [vec!["--listen", &address], vec!["--listen", "127.0.0.1:0", "--plain-listen", &address]];
+    let url = format!("http://{address}");
+    for options in others.into_iter().chain([vec!["--listen", "127.0.0.1:0", "--http-listen", &url]]) {
+        let output = ledge(dir.path(), &[&["up"][..], &options[..]].concat()).await;
+        assert_eq!(output.code, 1);
+        let told = output.stderr.contains(&format!("{address} is in use")) && output.stderr.contains(options[options.len() - 2]);
+        assert!(told && output.stderr.lines().count() == 1, "{}", output.stderr);
+    }
+    fs::write(dir.path().join("ledge.toml"), "").unwrap();
     let data = gw.data.path().to_str().unwrap();
     let output = ledge(dir.path(), &["up", "--listen", "127.0.0.1:0", "--data", data]).await;
     assert_eq!(output.code, 1);

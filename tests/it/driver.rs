@@ -214,21 +214,18 @@ async fn a_driver_that_floods_the_log_goes_on_and_the_rest_of_it_is_dropped_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_driver_reports_so_often_in_a_second_and_no_more() {
-    let gw = limits(|limits| limits.publishes_per_s = 10).start().await;
-    let mut refused = 0;
-    for _ in 0..40 {
-        match call(&gw, "echo-1", "report", number("Number", 1)).await {
-            Ok(_) => {}
-            Err(fault) => {
-                assert_eq!(fault.code, fault::TOO_MANY);
-                assert!(fault.message.contains("limit publishes_per_s (10)"), "{fault}");
-                refused += 1;
-            }
-        }
+async fn a_driver_that_reports_more_than_it_may_in_a_second_waits_and_of_very_many_some_are_refused() {
+    let gw = limits(|limits| (limits.publishes_per_s, limits.concurrency) = (10, 256)).start().await;
+    let began = std::time::Instant::now();
+    for _ in 0..25 {
+        call(&gw, "echo-1", "report", number("Number", 1)).await.unwrap();
     }
-    assert!((1..=30).contains(&refused), "{refused} of 40 were refused");
-    gw.counted(&format!("{} {refused}", hits("publishes_per_s"))).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    gw.counted(&hits("publishes_per_s")).await;
+    let many = futures_util::future::join_all((0..100).map(|_| call(&gw, "echo-1", "report", number("Number", 1)))).await;
+    let refused: Vec<_> = many.into_iter().filter_map(Result::err).collect();
+    assert!((50..100).contains(&refused.len()), "{} of 100 were refused", refused.len());
+    assert!(refused.iter().all(|fault| fault.code == fault::TOO_MANY && fault.message.contains("limit publishes_per_s (10)")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,9 +323,83 @@ async fn a_driver_that_answers_nothing_in_time_is_started_again_and_one_answer_i
         assert_eq!(gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap().len(), 1);
     }
     assert_eq!(restarts(), 0);
-    futures_util::future::join_all((0..8).map(|_| call(&gw, "echo-1", "hang", vec![]))).await;
+    for _ in 0..8 {
+        assert_eq!(call(&gw, "echo-1", "hang", vec![]).await.unwrap_err().code, fault::TIMEOUT);
+    }
     eventually("the driver to be started again", || async { restarts() == 1 }).await;
     gw.online(&echo_1()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thing_that_never_answers_takes_nothing_from_the_others_of_its_driver() {
+    let gw = limits(|limits| (limits.concurrency, limits.deadline_ms) = (4, 500)).start().await;
+    let dead = futures_util::future::join_all((0..100).map(|_| call(&gw, "echo-1", "hang", vec![])));
+    let others = async {
+        for _ in 0..50 {
+            let began = std::time::Instant::now();
+            assert_eq!(call(&gw, "echo-2", "echo", text("hi")).await.unwrap()[0].value.to_text(), "hi");
+            assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+        }
+    };
+    let (dead, ()) = tokio::join!(dead, others);
+    assert!(dead.iter().all(|answer| answer.as_ref().is_err_and(|fault| fault.code == fault::TIMEOUT)), "{dead:?}");
+    assert_eq!(gw.gateway.drivers.list()[0].2, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thing_that_left_eight_calls_unanswered_is_asked_once_a_minute() {
+    let gw = limits(|limits| limits.deadline_ms = 50).start().await;
+    for round in 0..2 {
+        let late = futures_util::future::join_all((0..8).map(|_| call(&gw, "echo-1", "hang", vec![]))).await;
+        assert!(late.iter().all(|answer| answer.as_ref().is_err_and(|fault| fault.code == fault::TIMEOUT)), "{late:?}");
+        // In the second round one is let through, and the others are told when the next may try.
+        let refused = late.iter().filter(|answer| answer.as_ref().is_err_and(|fault| fault.message.contains("asked again in"))).count();
+        assert_eq!(refused, if round == 0 { 0 } else { 7 }, "{late:?}");
+    }
+    let refused = gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await.unwrap_err();
+    assert!(refused.message.contains("asked again in"), "{refused}");
+    assert_eq!(call(&gw, "echo-2", "echo", text("hi")).await.unwrap()[0].value.to_text(), "hi");
+    assert_eq!(gw.gateway.drivers.list()[0].2, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_never_end_fill_no_table_of_handles() {
+    let gw = limits(|limits| (limits.handles, limits.deadline_ms) = (256, 20)).start().await;
+    let restarts = || gw.gateway.drivers.list()[0].2;
+    for _ in 0..40 {
+        assert_eq!(call(&gw, "echo-1", "hang", vec![]).await.unwrap_err().code, fault::TIMEOUT);
+        // Each is followed by a sign of life of the same thing, until there are too many.
+        let read = gw.gateway.things.get_properties(&echo_1(), vec!["Number".into()]).await;
+        if read.is_err_and(|fault| fault.code == fault::DEVICE_OFFLINE) {
+            break;
+        }
+    }
+    eventually("the driver to be started again", || async { restarts() > 0 }).await;
+    gw.online(&echo_1()).await;
+    assert_eq!(call(&gw, "echo-1", "echo", text("hi")).await.unwrap()[0].value.to_text(), "hi");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_things_and_their_calls_fit_the_usual_limits() {
+    let names: Vec<String> = (0..1_100).map(|at| format!("echo-{at}")).collect();
+    let gw = names.iter().fold(gateway(), |setup, name| setup.echo_thing(name)).start().await;
+    let asked = futures_util::future::join_all(names.iter().take(200).map(|name| call(&gw, name, "echo", text("hi")))).await;
+    assert!(asked.iter().all(Result::is_ok), "{:?}", asked.iter().find(|answer| answer.is_err()));
+    assert_eq!(gw.gateway.drivers.list()[0].2, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thing_that_another_driver_is_to_serve_is_out_of_the_reach_of_the_one_before() {
+    let gw = gateway().echo_thing("echo-1").echo_thing("echo-2").start().await;
+    let other = gateway().echo_thing("echo-2").driver("other", "plain-loop");
+    let moved = other.with_driver(|driver| driver.config = Some(json!({"json": {"period_ms": 3_600_000}}))).thing(ECHO, "echo-1", "other");
+    let mut status = gw.listen("/as/mqtt/status/a1Echo/echo-1");
+    gw.deploy(moved).await.unwrap();
+    let told: Json = serde_json::from_str(&status.text().await).unwrap();
+    assert_eq!(told["status"], "offline");
+    // The driver before is still there, and may not speak for it any more.
+    let refused = call(&gw, "echo-2", "steal", text("echo-1")).await;
+    assert!(refused.as_ref().is_ok_and(|answer| answer[0].value.to_text().contains("109000")), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -280,6 +280,11 @@ impl TestGateway {
         self.gateway.deploy.apply(setup.set, false, "test").await
     }
 
+    /// The same, in the place of all that is there.
+    pub async fn deploy_alone(&self, setup: Setup) -> Result<Report, DeployError> {
+        self.gateway.deploy.apply(setup.set, true, "test").await
+    }
+
     /// Stops this gateway in order, and starts another on the same data.
     pub async fn restart(self) -> Self {
         let data = self.data.clone();

@@ -45,6 +45,19 @@ fn model(rows: &[Row]) -> (String, String) {
     (tsl.to_string(), tsl_ext.to_string())
 }
 
+/// Gives the product services, and says where they are.
+fn with_services(mut setup: Setup, services: &Json, mapped: &Json) -> Setup {
+    let with = |text: &str, services: &Json| {
+        let mut model: Json = serde_json::from_str(text).unwrap();
+        model["services"] = services.clone();
+        model.to_string()
+    };
+    let product = &mut setup.set.products[0];
+    product.tsl = with(&product.tsl, services);
+    product.tsl_ext = product.tsl_ext.as_deref().map(|ext| with(ext, mapped));
+    setup
+}
+
 trait Devices {
     fn device(self, name: &str, server: SocketAddr, unit: u8) -> Self;
 }
@@ -87,6 +100,13 @@ async fn set(gw: &TestGateway, thing: &str, values: &[(&str, Value)]) -> Result<
     let properties = values.iter().map(|(name, value)| Property::new(*name, value.clone())).collect();
     let id = id(thing);
     gw.gateway.guests().spawn(async move { things.set_properties(&id, properties).await }).await.unwrap()
+}
+
+async fn call(gw: &TestGateway, thing: &str, service: &str, arguments: &[(&str, Value)]) -> Result<Vec<Property>, Fault> {
+    let things = gw.gateway.things.clone();
+    let arguments = arguments.iter().map(|(name, value)| Property::new(*name, value.clone())).collect();
+    let (id, service) = (id(thing), service.to_owned());
+    gw.gateway.guests().spawn(async move { things.call_service(&id, &service, arguments).await }).await.unwrap()
 }
 
 /// Waits until the gateway has this value of a property.
@@ -233,6 +253,12 @@ async fn what_does_not_fit_or_is_refused_is_a_fault_and_nothing_is_written() {
         ("word", "rw", number(), holding(0)),
         ("field", "rw", int(), json!({"area": "holding", "address": 1, "bits": {"offset": 0, "count": 2}})),
         ("nowhere", "rw", int(), json!({"area": "coil", "address": 60_000, "interval_ms": NEVER_MS, "type": "bool"})),
+        (
+            "text",
+            "rw",
+            json!({"type": "text", "specs": {"length": "8"}}),
+            json!({"area": "holding", "address": 4, "type": "string", "length": 4}),
+        ),
     ];
     let plant = Plant::start([(1, unit(&[7]))]).await;
     let gw = setup(&rows, json!({})).device("d", plant.address, 1).start().await;
@@ -245,12 +271,45 @@ async fn what_does_not_fit_or_is_refused_is_a_fault_and_nothing_is_written() {
     let exception = refused(&[("nowhere", Value::Int(1))]).await;
     assert_eq!(exception.code, 109_012, "{exception}");
     assert!(exception.message.contains("illegal data address") && exception.message.contains("`nowhere`"), "{exception}");
-    // One that the device does not have costs nobody else anything.
+    assert_eq!(refused(&[("text", Value::Text("a\0b".into()))]).await.code, fault::PARAM_RANGE_OVERFLOW);
+    // One that the device does not have costs nobody else anything, but whoever asks for it besides others.
     assert_eq!(get(&gw, "d", "word").await.unwrap(), Value::Double(7.0));
     assert_eq!(get(&gw, "d", "nowhere").await.unwrap_err().code, 109_012);
+    let both = gw.gateway.things.get_properties(&id("d"), vec!["word".into(), "nowhere".into()]).await.unwrap_err();
+    assert!(both.code == 109_012 && both.message.contains("`nowhere` is not read"), "{both}");
+    let all = gw.gateway.things.get_properties(&id("d"), vec![]).await.unwrap();
+    assert!(all.len() == 3 && all.contains(&Property::new("word", Value::Double(7.0))), "{all:?}");
+    // Of what is set in part, each is named.
+    let part = refused(&[("word", Value::Double(8.0)), ("nowhere", Value::Int(1)), ("text", Value::Text("x".into()))]).await;
+    assert!(
+        part.message.contains("`nowhere` is not set") && part.message.contains("set before it: `word`; not set after it: `text`"),
+        "{part}"
+    );
+    assert_eq!((plant.unit(1).holding[0], plant.unit(1).holding[4]), (8, 0));
     plant.change(1, |unit| unit.unknown = vec![22]);
     let unknown = refused(&[("field", Value::Int(1))]).await;
     assert!(unknown.message.contains("illegal function"), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_integer_of_64_bits_has_all_of_its_digits_as_a_text_and_is_never_written_as_another() {
+    let at = |address: u16, kind: &str| json!({"area": "holding", "address": address, "type": kind});
+    let text = || json!({"type": "text", "specs": {"length": "20"}});
+    let rows =
+        [("number", "rw", number(), at(0, "int64")), ("signed", "rw", text(), at(4, "int64")), ("digits", "rw", text(), at(8, "uint64"))];
+    let plant = Plant::start([(1, unit(&[0, 0, 0, 5]))]).await;
+    let gw = setup(&rows, json!({"interval_ms": NEVER_MS})).device("d", plant.address, 1).start().await;
+    let refused = set(&gw, "d", &[("number", Value::Text("9007199254740993".into()))]).await.unwrap_err();
+    assert!(refused.code == fault::PARAM_RANGE_OVERFLOW && refused.message.contains("9007199254740991"), "{refused}");
+    for (name, value) in [("signed", "-9007199254740993"), ("digits", "18446744073709551615")] {
+        set(&gw, "d", &[(name, Value::Text(value.into()))]).await.unwrap();
+        assert_eq!(get(&gw, "d", name).await.unwrap(), Value::Text(value.into()));
+        assert_eq!(
+            set(&gw, "d", &[(name, Value::Text("18446744073709551616".into()))]).await.unwrap_err().code,
+            fault::PARAM_RANGE_OVERFLOW
+        );
+    }
+    assert_eq!(plant.unit(1).holding[..12], [0, 0, 0, 5, 0xffdf, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -321,6 +380,78 @@ async fn the_sample_project_reads_and_writes_its_pump() {
     }
     gw.gateway.things.set_properties(&pump, vec![Property::new("Mode", Value::Enum(1))]).await.unwrap();
     assert_eq!(plant.unit(1).holding[0x11], 0x0010);
+    let doses = gw.gateway.things.call_service(&pump, "Dose", vec![Property::new("Litres", Value::Float(12.5))]).await;
+    assert_eq!(doses.unwrap(), [Property::new("Doses", Value::Int(0))]);
+    let unit = plant.unit(1);
+    assert_eq!((&unit.holding[0x30..0x32], unit.coils[1]), (&[0, 0x4148][..], true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_array_and_a_date_are_read_and_written_as_a_whole() {
+    let array = json!({"type": "array", "specs": {"size": "3", "item": {"type": "float"}}});
+    let date = json!({"type": "date", "specs": {}});
+    let rows = [
+        ("levels", "rw", array, json!({"area": "holding", "address": 20, "type": "float32"})),
+        ("since", "rw", date.clone(), json!({"area": "holding", "address": 30})),
+        ("until", "r", date, json!({"area": "holding", "address": 40, "type": "uint64"})),
+    ];
+    let plant = Plant::start([(1, unit(&[]))]).await;
+    plant.change(1, |unit| unit.holding[40..44].copy_from_slice(&[0, 0x016c, 0x6997, 0x7c00]));
+    let gw = setup(&rows, json!({})).device("d", plant.address, 1).start().await;
+    set(&gw, "d", &[("levels", Value::Compound("[1.5, 2, 12.5]".into())), ("since", Value::Date("1565136000".into()))]).await.unwrap();
+    let unit = plant.unit(1);
+    assert_eq!(unit.holding[20..26], [0x3fc0, 0, 0x4000, 0, 0x4148, 0]);
+    assert_eq!(unit.holding[30..32], [0x5d4a, 0x1480]);
+    let Value::Compound(levels) = get(&gw, "d", "levels").await.unwrap() else { panic!("it is no array") };
+    assert_eq!(serde_json::from_str::<Vec<f64>>(&levels).unwrap(), [1.5, 2.0, 12.5]);
+    reported(&gw, "d", "since", Value::Date("1565136000000".into())).await;
+    reported(&gw, "d", "until", Value::Date(0x016c_6997_7c00_u64.to_string())).await;
+    // Fewer items than there are registers for.
+    let short = set(&gw, "d", &[("levels", Value::Compound("[1.5]".into()))]).await.unwrap_err();
+    assert!(short.code == fault::PARAM_RANGE_OVERFLOW && short.message.contains("1 items"), "{short}");
+    assert_eq!(plant.unit(1).holding[20..22], [0x3fc0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_writes_its_inputs_in_one_request_and_reads_its_outputs_after_that() {
+    let parameter = |name: &str, data_type: Json| json!({"identifier": name, "name": name, "dataType": data_type});
+    let at = |name: &str, customize: Json| json!({"identifier": name, "customize": customize});
+    let service = |name: &str, inputs: Json, outputs: Json| json!({"identifier": name, "name": name, "callType": "sync", "inputData": inputs, "outputData": outputs});
+    let inputs = json!([parameter("litres", number()), parameter("times", int())]);
+    let services = json!([service("dose", inputs, json!([parameter("done", int())])), service("drain", json!([]), json!([]))]);
+    let mapped = json!([{
+        "identifier": "dose",
+        "inputData": [
+            at("litres", json!({"area": "holding", "address": 40, "type": "float32"})),
+            at("times", holding(42)),
+            {"customize": {"area": "coil", "address": 5, "value": 1}},
+        ],
+        "outputData": [at("done", json!({"area": "input", "address": 7}))],
+    }]);
+    let rows = [("n", "rw", int(), json!({"area": "holding", "address": 0, "interval_ms": NEVER_MS}))];
+    let plant = Plant::start([(1, unit(&[]))]).await;
+    plant.change(1, |unit| unit.input[7] = 11);
+    let gw = with_services(setup(&rows, json!({})), &services, &mapped).device("d", plant.address, 1).start().await;
+
+    let arguments = |times: i32| [("litres", Value::Double(12.5)), ("times", Value::Int(times))];
+    plant.take_seen();
+    assert_eq!(call(&gw, "d", "dose", &arguments(3)).await.unwrap(), [Property::new("done", Value::Int(11))]);
+    // Besides the polls.
+    let seen: Vec<Seen> = plant.take_seen().into_iter().filter(|request| request.code != 3).collect();
+    assert_eq!(codes(&seen), [16, 5, 4]);
+    assert_eq!((seen[0].start, seen[0].count), (40, 3));
+    let unit = plant.unit(1);
+    assert_eq!((&unit.holding[40..43], unit.coils[5]), (&[0x4148, 0, 3][..], true));
+
+    assert_eq!(call(&gw, "d", "drain", &[]).await.unwrap_err().code, fault::SERVICE_NOT_EXIST);
+    let refused = call(&gw, "d", "dose", &arguments(70_000)).await.unwrap_err();
+    assert!(refused.code == fault::PARAM_RANGE_OVERFLOW && refused.message.contains("`times`"), "{refused}");
+    assert_eq!(plant.unit(1).holding[42], 3);
+    plant.change(1, |unit| unit.unknown = vec![4]);
+    let refused = call(&gw, "d", "dose", &arguments(4)).await.unwrap_err();
+    assert_eq!(refused.code, 109_012, "{refused}");
+    assert_eq!(plant.unit(1).holding[42], 4);
+    assert_eq!(get(&gw, "d", "n").await.unwrap(), Value::Int(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -421,6 +552,42 @@ async fn a_server_that_goes_away_takes_its_devices_offline_and_brings_them_back(
         set(&gw, "two", &[("n", Value::Int(round))]).await.unwrap();
         assert_eq!(plant.unit(2).holding[0], round as u16);
     }
+    assert_eq!(gw.gateway.drivers.list()[0].2, 0, "the driver was started again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_configuration_is_taken_over_and_devices_that_it_does_not_concern_notice_nothing() {
+    let rows = [("n", "rw", int(), holding(0))];
+    let plant = Plant::start([(1, unit(&[1])), (2, unit(&[2])), (3, unit(&[3]))]).await;
+    let other = Plant::start([(1, unit(&[9]))]).await;
+    let staying = |interval_ms: u64| setup(&rows, json!({"interval_ms": interval_ms})).device("stays", plant.address, 1);
+    let gw = staying(NEVER_MS).device("moves", plant.address, 2).device("goes", plant.address, 3).start().await;
+    for (name, value) in [("stays", 1), ("moves", 2), ("goes", 3)] {
+        reported(&gw, name, "n", Value::Int(value)).await;
+    }
+    let online_since = || gw.gateway.things.get(&id("stays")).unwrap().online_at_ms();
+    let since = online_since();
+
+    gw.deploy(staying(INTERVAL_MS).device("moves", plant.address, 2).device("goes", plant.address, 3)).await.unwrap();
+    // Nobody would have read it again for an hour.
+    plant.change(1, |unit| unit.holding[0] = 11);
+    reported(&gw, "stays", "n", Value::Int(11)).await;
+
+    // To another server, while one device goes and one comes.
+    gw.deploy_alone(staying(INTERVAL_MS).device("moves", other.address, 1).device("comes", plant.address, 3)).await.unwrap();
+    reported(&gw, "moves", "n", Value::Int(9)).await;
+    reported(&gw, "comes", "n", Value::Int(3)).await;
+    assert!(gw.gateway.things.get(&id("goes")).is_err());
+    set(&gw, "moves", &[("n", Value::Int(7))]).await.unwrap();
+    assert_eq!((other.unit(1).holding[0], plant.unit(2).holding[0]), (7, 2));
+
+    // And back to the first server, to another unit; what was its own is not asked any more.
+    gw.deploy(staying(INTERVAL_MS).device("moves", plant.address, 2).device("comes", plant.address, 3)).await.unwrap();
+    reported(&gw, "moves", "n", Value::Int(2)).await;
+    gw.online(&id("moves")).await;
+    plant.change(1, |unit| unit.holding[0] = 12);
+    reported(&gw, "stays", "n", Value::Int(12)).await;
+    assert_eq!((online_since(), plant.connections(), other.connections()), (since, 1, 1));
     assert_eq!(gw.gateway.drivers.list()[0].2, 0, "the driver was started again");
 }
 

@@ -74,7 +74,12 @@ async fn ten_thousand_properties_load_in_under_a_second_and_two_hundred_levels_a
     let mut set = gw.gateway.deploy.current();
     set.products[0].tsl = tsl.to_string();
     let refused = gw.gateway.deploy.apply(set, false, "test").await.unwrap_err().to_string();
-    assert!(refused.contains("nests deeper than 8 types"), "{refused}");
+    let place = format!("properties[0].dataType{}: nests deeper than 8 types", ".specs.item".repeat(8));
+    assert!(refused.contains(&place), "{refused}");
+    fs::write(gw.data.path().join("deep.json"), tsl.to_string()).unwrap();
+    let imported = ledge(gw.data.path(), &["product", "import", "a1Deep", "deep.json", "--data", "."]).await;
+    assert_eq!(imported.code, 1);
+    assert!(imported.stderr.contains(&format!("`deep.json` is wrong at {place}")), "{}", imported.stderr);
     let (status, _) = put(&gw, "a1Deep", json!({"tsl": tsl})).await;
     assert_eq!(status, 400);
 }

@@ -26,12 +26,13 @@ const TSL: &str = r#"{
             {"identifier": "x", "dataType": {"type": "int"}}]}}
     ],
     "events": [{"identifier": "alarm", "type": "alert", "outputData": [{"identifier": "level", "dataType": {"type": "int"}}]}],
-    "services": [
+    "services": []
+}"#;
+const SERVICES: &str = r#""services": [
         {"identifier": "pause", "inputData": [], "outputData": []},
         {"identifier": "resume", "inputData": [], "outputData": []},
         {"identifier": "seek", "inputData": [{"identifier": "position_s", "dataType": {"type": "double"}}], "outputData": []}
-    ]
-}"#;
+    ]"#;
 const REPORTS: &str = "/sys/a1Tape/tape-1/thing/event/property/post";
 
 fn id() -> ThingId {
@@ -47,7 +48,16 @@ fn recorded(name: &str, text: &str) -> TempDir {
 
 /// The thing `tape-1`, which plays as `custom` says; the files of `dir` are those of its driver's configuration.
 fn tape(dir: &Path, custom: Json) -> Setup {
-    let mut setup = gateway().product("a1Tape", TSL).driver("replay", "replay");
+    tape_of(TSL, dir, custom)
+}
+
+/// The same with the services that steer it.
+fn steered(dir: &Path, custom: Json) -> Setup {
+    tape_of(&TSL.replace(r#""services": []"#, SERVICES), dir, custom)
+}
+
+fn tape_of(tsl: &str, dir: &Path, custom: Json) -> Setup {
+    let mut setup = gateway().product("a1Tape", tsl).driver("replay", "replay");
     let (mut files, mut listed) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
         let path = entry.file_name().into_string().unwrap();
@@ -165,7 +175,7 @@ async fn a_loop_begins_again_and_is_asked_for_what_was_played_last() {
 async fn it_is_paused_and_goes_on_and_jumps_to_where_it_is_told() {
     let dir = recorded("hours.csv", "time,Number\n0,1\n3600,2\n7200,3\n7200.1,4\n90000,5\n");
     let gw = gateway().start().await;
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "hours.csv"}))).await;
+    let mut reports = played(&gw, steered(dir.path(), json!({"file": "hours.csv"}))).await;
     assert_eq!(next(&mut reports).await, json!({"Number": 1}));
     call(&gw, "pause", vec![]).await.unwrap();
     call(&gw, "seek", seek(7_200.0)).await.unwrap();
@@ -180,15 +190,57 @@ async fn it_is_paused_and_goes_on_and_jumps_to_where_it_is_told() {
     assert!(refused.code == fault::SERVICE_INPUT_PARAM && refused.message.contains("position_s"), "{refused:?}");
     // Behind the end there is nothing.
     call(&gw, "seek", seek(1e9)).await.unwrap();
-    offline(&gw).await;
     assert!(reports.is_silent());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_its_end_it_stays_online_and_begins_again_when_it_is_told_to() {
+    let dir = recorded("hour.csv", "time,Number\n0,1\n3600,2\n");
+    let gw = gateway().start().await;
+    let mut reports = played(&gw, steered(dir.path(), json!({"file": "hour.csv"}))).await;
+    assert_eq!(next(&mut reports).await, json!({"Number": 1}));
+    for _ in 0..2 {
+        call(&gw, "seek", seek(3_600.0)).await.unwrap();
+        assert_eq!(next(&mut reports).await, json!({"Number": 2}));
+        // A line is on the bus before it is known to be the last, and before the end there is nothing to begin again.
+        eventually("it to begin again", async || {
+            call(&gw, "resume", vec![]).await.unwrap();
+            number(&gw).await == Some(Value::Int(1))
+        })
+        .await;
+        assert_eq!(next(&mut reports).await, json!({"Number": 1}));
+    }
+    assert_eq!(gw.gateway.things.get(&id()).unwrap().presence(), Presence::Online);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thing_at_speed_0_leaves_the_limit_to_one_that_plays_by_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines =
+        |count: usize, gap_ms: usize| -> String { (0..count).map(|at| format!("{},{at}\n", 1_565_164_800_000 + at * gap_ms)).collect() };
+    fs::write(dir.path().join("fast.csv"), format!("time,Number\n{}", lines(20_000, 1))).unwrap();
+    fs::write(dir.path().join("timed.csv"), format!("time,Number\n{}", lines(60, 50))).unwrap();
+    let gw = gateway().start().await;
+    let setup = tape(dir.path(), json!({"file": "timed.csv"}))
+        .thing("a1Tape", "fast", "replay")
+        .with_thing(|thing| thing.custom = Some(json!({"file": "fast.csv", "speed": 0})));
+    let mut reports = played(&gw, setup).await;
+    next(&mut reports).await;
+    let (first, mut late) = (Instant::now(), 0);
+    for at in 1..60 {
+        assert_eq!(next(&mut reports).await, json!({"Number": at}));
+        let due = Duration::from_millis(50) * at;
+        late += u32::from(first.elapsed() > due + Duration::from_millis(400));
+    }
+    // It was late for most of each second when all things took what they got.
+    assert!(late <= 6, "{late} lines of 60 came too late");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_holds_for_as_long_as_it_lasts() {
     let dir = recorded("pause.csv", "time,Number\n0,1\n0.3,2\n");
     let gw = gateway().start().await;
-    let mut reports = played(&gw, tape(dir.path(), json!({"file": "pause.csv"}))).await;
+    let mut reports = played(&gw, steered(dir.path(), json!({"file": "pause.csv"}))).await;
     assert_eq!(next(&mut reports).await, json!({"Number": 1}));
     call(&gw, "pause", vec![]).await.unwrap();
     let began = Instant::now();
@@ -247,7 +299,8 @@ async fn bad_lines_are_named_and_counted_and_the_rest_plays() {
     let dir = dir.path();
     let tapes = dir.join("tapes");
     fs::create_dir(&tapes).unwrap();
-    fs::write(tapes.join("bad.csv"), "time,Number,Extra\n1,10,x\nlater,20,\n3,30\n4,many,\n5,50,\n4,60,\n3,70,\n").unwrap();
+    fs::write(tapes.join("bad.csv"), "time,Number,Extra,Level\n1,10,x,\nlater,20,,\n3,30\n4,many,,\n5,50,,\n4,60,,\n3,70,,\n4,71,,high\n")
+        .unwrap();
     fs::write(dir.join("replay.wasm"), component("replay")).unwrap();
     fs::write(dir.join("tape.json"), TSL).unwrap();
     let manifest = "[products.a1Tape]\ntsl = \"tape.json\"\n[[things]]\nproduct = \"a1Tape\"\nname = \"tape-1\"\ndriver = \"replay\"\n\
@@ -262,17 +315,19 @@ async fn bad_lines_are_named_and_counted_and_the_rest_plays() {
         listed[0].clone()
     };
     eventually("the recording to be over", async || thing().await["state"] == "offline").await;
-    assert_eq!(thing().await["values"]["Number"]["value"], 70);
+    assert_eq!(thing().await["values"]["Number"]["value"], 71);
     gateway.signal("TERM");
     let (code, said) = gateway.end().await;
     assert_eq!(code, 0);
     for wanted in [
         "its column `Extra` is left out",
         "tapes/bad.csv:3: `later` is no time",
-        "tapes/bad.csv:4: has 2 cells, and the head has 3",
+        "tapes/bad.csv:4: has 2 cells, and the head has 4",
         "tapes/bad.csv:5: ",
         "tapes/bad.csv:7: the time goes backwards",
-        "a1Tape/tape-1 has played `tapes/bad.csv`: 4 lines, and 3 skipped",
+        "tapes/bad.csv:9: thing `a1Tape/tape-1`: property `Level`: ",
+        "; the line's other values are reported",
+        "a1Tape/tape-1 has played `tapes/bad.csv`: 5 lines (1 of them without values that were refused), and 3 skipped",
     ] {
         assert!(said.contains(wanted), "nothing of {wanted} in\n{said}");
     }

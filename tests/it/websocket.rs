@@ -186,11 +186,25 @@ async fn a_reply_that_is_wrong_late_or_never_comes_is_a_named_fault_and_the_next
     }
     let nonsense = |_: &Json| json!({"code": "fine", "payload": []});
     let (wrong, _) = tokio::join!(set_number(&gw, "one", 3), device.reply(nonsense));
-    assert_eq!(wrong.unwrap_err().code, fault::INVALID_JSON);
+    assert_eq!(wrong.unwrap_err().code, fault::INVALID_TYPE);
     let one = id("one");
-    let asked = gw.gateway.things.get_properties(&one, vec!["Number".into()]);
-    let (wrong, _) = tokio::join!(asked, device.reply(|_| ok(json!({"properties": [{"identifier": "Number"}]}))));
-    assert!(wrong.unwrap_err().message.contains("no `value`"));
+    let number = json!({"identifier": "Number", "type": "int", "value": 1});
+    for (payload, said) in [
+        (json!({"properties": [{"identifier": "Number"}]}), "no `value`"),
+        (json!({"properties": [{"identifier": "Zzz", "type": "int", "value": 1}]}), "no value of `Number`, `Text`"),
+        (json!({"properties": []}), "no value of `Number`, `Text`"),
+        (json!({"properties": [&number]}), "no value of `Text`"),
+        (json!({}), "`properties` is missing"),
+    ] {
+        let asked = gw.gateway.things.get_properties(&one, vec!["Number".into(), "Text".into()]);
+        let (wrong, _) = tokio::join!(asked, device.reply(|_| ok(payload)));
+        let wrong = wrong.unwrap_err();
+        assert!(wrong.code == fault::INVALID_TYPE && wrong.message.contains("the device's reply is wrong"), "{wrong}");
+        assert!(wrong.message.contains(said), "{wrong}");
+    }
+    // Of all of them it may leave some out.
+    let (all, _) = tokio::join!(gw.gateway.things.get_properties(&one, vec![]), device.reply(|_| ok(json!({"properties": [number]}))));
+    assert_eq!(all.unwrap(), [Property::new("Number", Value::Int(1))]);
     works(&gw, &mut device, "one").await;
     assert_eq!(gw.gateway.drivers.list()[0].2, 0, "the driver was started again");
 }
@@ -271,6 +285,12 @@ async fn a_peer_that_breaks_the_rules_is_closed_with_their_code_and_the_others_g
     assert!(garbage.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&garbage));
     let plain = exchange(connect(address).await, b"GET / HTTP/1.1\r\nHost: gateway\r\n\r\n").await;
     assert!(plain.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&plain));
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    let page = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\nOrigin: https://evil.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    );
+    let page = exchange(connect(address).await, page.as_bytes()).await;
+    assert!(page.starts_with(b"HTTP/1.1 403 "), "{}", String::from_utf8_lossy(&page));
     // Never says another word.
     let half_open = exchange(connect(address).await, b"GET / HTTP/1.1\r\nHost: gat").await;
     assert_eq!(half_open, b"");
@@ -446,7 +466,9 @@ async fn one_more_than_may_connect_is_told_so_and_those_inside_go_on() {
     let full = json!({"connections_max": 3});
     let gw = start_with(address, full, |driver| driver.limits.connections = 5).await;
     let mut good = Device::online(address, "one").await;
-    let idle = [Device::connect(address).await, Device::connect(address).await];
+    let two = Device::online(address, "two").await;
+    let mut three = Device::over(connect_from([127, 0, 0, 3].into(), address).await).await;
+    assert_eq!(three.bring_online("three").await["code"], 0);
     // The driver's own limit has words for it, and the gateway's beyond it closes at once.
     let mut refused = Vec::new();
     for _ in 0..2 {
@@ -465,7 +487,7 @@ async fn one_more_than_may_connect_is_told_so_and_those_inside_go_on() {
     let silent: Vec<_> = futures_util::future::join_all((0..50).map(|_| connect(address))).await;
     gw.counted(r#"ledge_limit_hits_total{guest="driver websocket",limit="connections"}"#).await;
     works(&gw, &mut good, "one").await;
-    drop((idle, silent));
+    drop((two, three, silent));
     // There is room again.
     eventually("a device to be let in", || async {
         tokio_tungstenite::client_async("ws://gateway/", connect(address).await).await.is_ok()
@@ -492,10 +514,43 @@ async fn a_dead_peer_is_noticed_and_a_silent_one_that_answers_pings_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_a_device_is_closed_after_a_while() {
     let address = address();
-    let gw = start(address, json!({"idle_ms": 300})).await;
+    let gw = start(address, json!({"online_ms": 300, "idle_ms": 600})).await;
     let mut good = Device::online(address, "one").await;
     assert_eq!(Device::connect(address).await.closed().await, 1008);
+    // Whatever it says meanwhile.
+    assert_eq!(Device::connect(address).await.talks_until_closed().await, 1008);
+    // And one whose device has gone offline.
+    let mut gone = Device::online(address, "two").await;
+    assert_eq!(gone.request("offlineDevice", "two", json!({})).await["code"], 0);
+    assert_eq!(gone.closed().await, 1008);
     works(&gw, &mut good, "one").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_bring_no_device_online_keep_nobody_out() {
+    let address = address();
+    let gw = start(address, json!({"connections_max": 5, "connections_per_address_max": 3})).await;
+    let mut good = Device::online(address, "one").await;
+    let stranger = || connect_from([127, 0, 0, 2].into(), address);
+    let mut strangers = Vec::new();
+    for _ in 0..4 {
+        strangers.push(Device::over(stranger().await).await);
+    }
+    // One address has three places, and its first connection makes room for its fourth.
+    assert_eq!(strangers[0].closed().await, 1013);
+    let mut three = Device::over(connect_from([127, 0, 0, 3].into(), address).await).await;
+    assert_eq!(three.bring_online("three").await["code"], 0);
+    // All five places are taken now: strangers take those of strangers, and a device that comes takes one of theirs.
+    let silent = futures_util::future::join_all((0..20).map(|_| stranger())).await;
+    for stranger in &mut strangers[1..] {
+        assert_eq!(stranger.closed().await, 1013);
+    }
+    let mut two = Device::online(address, "two").await;
+    for (device, name) in [(&mut good, "one"), (&mut two, "two"), (&mut three, "three")] {
+        works(&gw, device, name).await;
+    }
+    drop(silent);
+    assert_eq!(gw.gateway.drivers.list()[0].2, 0, "the driver was started again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,11 @@
 //! The gateway itself as a thing: its processors, memory, disk, temperature and uptime as properties, and what is counted of its
 //! functions as services.
 //!
-//! Every gateway brings it along. The driver's setting `period_ms` says how often it reports: 10,000 unless it is given, at least 1,000.
+//! Every gateway brings it along. The driver's setting `period_ms` says how often it reports.
 
 mod counters;
 mod figures;
+mod settings;
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -14,30 +15,24 @@ use ledge_sdk::thing_access::{self, DeviceInfo, DriverConfig, Thing};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId, clock, gateway_info};
 
+use settings::Settings;
+
 ledge_sdk::driver!(GatewayMonitor);
 
+#[derive(Default)]
 struct GatewayMonitor {
-    period_ms: Cell<u64>,
+    /// As it is now: it may be changed while the driver runs.
+    period: Cell<Duration>,
     /// Whether it was said that the model takes not all of the figures.
     is_refusal_said: Cell<bool>,
     /// Those that it serves.
     devices: RefCell<Vec<DeviceInfo>>,
 }
 
-const PERIOD_MS: u64 = 10_000;
-/// The gateway's figures are up to a second old.
-const PERIOD_MS_MIN: u64 = 1_000;
-
-impl Default for GatewayMonitor {
-    fn default() -> Self {
-        Self { period_ms: Cell::new(PERIOD_MS), is_refusal_said: Cell::new(false), devices: RefCell::default() }
-    }
-}
-
 impl Driver for GatewayMonitor {
     async fn run(&self) -> Result<(), Error> {
         let config = thing_access::driver_config().await?;
-        self.configure(&config);
+        self.period.set(Settings::read(&config)?.period);
         let mut gateways = Vec::new();
         for device in &config.devices {
             gateways.push(Thing::register(device).await?);
@@ -50,7 +45,7 @@ impl Driver for GatewayMonitor {
                 Err(fault) if fault.code == Fault::TIMEOUT => eprintln!("{fault}"),
                 Err(fault) => return Err(fault.into()),
             }
-            clock::sleep(Duration::from_millis(self.period_ms.get())).await;
+            clock::sleep(self.period.get()).await;
         }
     }
 
@@ -71,7 +66,8 @@ impl Driver for GatewayMonitor {
         if config.devices != *self.devices.borrow() {
             return Err(Fault::new(Fault::UNKNOWN, "other things are there at the next start"));
         }
-        self.configure(&config);
+        let settings = Settings::read(&config).map_err(|wrong| Fault::new(Fault::INVALID_PARAM, wrong))?;
+        self.period.set(settings.period);
         Ok(())
     }
 }
@@ -93,9 +89,5 @@ impl GatewayMonitor {
             }
         }
         Ok(())
-    }
-
-    fn configure(&self, config: &DriverConfig) {
-        self.period_ms.set(config.setting_u64("period_ms").unwrap_or(PERIOD_MS).max(PERIOD_MS_MIN));
     }
 }

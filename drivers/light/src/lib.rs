@@ -9,7 +9,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ledge_sdk::{Error, Fault, ThingId, thing_access};
+use ledge_sdk::thing_access::{self, DriverConfig};
+use ledge_sdk::{Error, Fault, ThingId};
 use product::{Properties, Property, Registered, Settings, TurnOutput};
 
 ledge_sdk::driver!(product::Component<Light>);
@@ -26,7 +27,9 @@ struct Lamp {
 
 impl product::Driver for Light {
     async fn run(&self) -> Result<(), Error> {
-        for device in thing_access::driver_config().await?.devices {
+        let config = thing_access::driver_config().await?;
+        has_no_settings(&config)?;
+        for device in config.devices {
             let lamp = Rc::new(Lamp { thing: Registered::register(&device).await?, on: Cell::new(false) });
             self.lamps.borrow_mut().insert(lamp.thing.id(), lamp.clone());
             lamp.thing.report(lamp.state()).await?;
@@ -70,5 +73,38 @@ impl Lamp {
 
     fn state(&self) -> Properties {
         Properties::default().light_switch(self.on.get())
+    }
+}
+
+/// Names what `config` in `ledge.toml` gives: whoever wrote it expects something of it.
+fn has_no_settings(config: &DriverConfig) -> Result<(), String> {
+    let json = config.config["json"].as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
+    let kv = config.config["kv"].as_array().into_iter().flatten().filter_map(|entry| entry["key"].as_str());
+    let given: Vec<String> = json.chain(kv).chain(config.files()).map(|name| format!("`{}`", name.escape_debug())).collect();
+    if given.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("the driver has no settings, and is given {}; leave out its `config`", given.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_refused_by_their_names() {
+        let read = |config: &str| has_no_settings(&format!(r#"{{"config":{config}}}"#).parse().unwrap());
+        for none in ["{}", r#"{"json": {}}"#, r#"{"kv": []}"#] {
+            assert_eq!(read(none), Ok(()), "{none}");
+        }
+        for (some, wanted) in [
+            (r#"{"json": {"period_ms": 1, "on": true}}"#, "is given `on`, `period_ms`"),
+            (r#"{"kv": [{"key": "on", "value": "1"}]}"#, "is given `on`"),
+            (r#"{"fileList": [{"path": "a.csv"}]}"#, "is given `a.csv`"),
+        ] {
+            let said = read(some).unwrap_err();
+            assert!(said.contains(wanted), "{some}: {said}");
+        }
     }
 }

@@ -67,7 +67,7 @@ impl Properties {
 impl TryFrom<&value::Properties> for Properties {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
         })
@@ -103,7 +103,7 @@ impl Settings {
 impl TryFrom<&value::Properties> for Settings {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
         })
@@ -128,7 +128,7 @@ pub struct TurnOutput {
 impl TryFrom<&value::Properties> for TurnOutput {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get("LightSwitch")?,
         })
@@ -221,7 +221,7 @@ pub struct Component<D>(pub D);
 
 impl<D: Driver> device::Driver for Component<D> {
     async fn run(&self) -> Result<(), Error> {
-        self.0.run().await
+        Driver::run(&self.0).await
     }
 
     async fn get_properties(&self, thing: &ThingId, identifiers: Vec<String>) -> Result<value::Properties, Fault> {
@@ -230,7 +230,7 @@ impl<D: Driver> device::Driver for Component<D> {
             let message = format!("the driver of `{thing}` does not know {}", identifiers.join(", "));
             return Err(Fault::new(Fault::PROPERTY_NOT_EXIST, message));
         }
-        Ok(self.0.get(thing, &wanted).await?.into())
+        Ok(value::Properties::from(Driver::get(&self.0, thing, &wanted).await?))
     }
 
     async fn set_properties(
@@ -243,7 +243,8 @@ impl<D: Driver> device::Driver for Component<D> {
             let message = format!("the driver of `{thing}` does not know `{}`", other.identifier);
             return Err(Fault::new(Fault::PROPERTY_NOT_EXIST, message));
         }
-        self.0.set(thing, Settings::try_from(&properties)?).await
+        let settings = <Settings as TryFrom<&value::Properties>>::try_from(&properties)?;
+        Driver::set(&self.0, thing, settings).await
     }
 
     async fn call_service(
@@ -258,7 +259,7 @@ impl<D: Driver> device::Driver for Component<D> {
         match service {
             "turn" => {
                 let input_0 = arguments.get("LightSwitch").map_err(wrong)?;
-                Ok(self.0.turn(thing, input_0).await?.into())
+                Ok(value::Properties::from(Driver::turn(&self.0, thing, input_0).await?))
             }
             _ => {
                 let message = format!("the driver of `{thing}` has no service `{service}`");
@@ -268,6 +269,6 @@ impl<D: Driver> device::Driver for Component<D> {
     }
 
     async fn config_changed(&self, config: thing_access::DriverConfig) -> Result<(), Fault> {
-        self.0.config_changed(config).await
+        Driver::config_changed(&self.0, config).await
     }
 }

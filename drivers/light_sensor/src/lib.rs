@@ -1,7 +1,9 @@
 //! A light sensor without hardware: its day goes from dark to bright and back.
 //!
 //! `MeasuredIlluminance` starts at 200 lux and moves by 100 between 100 and 600, and every step is reported.
-//! The driver's setting `period_ms` says how long a step takes, 2000 unless it is given, at least 1.
+//! The driver's setting `period_ms` says how long a step takes.
+
+mod settings;
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -12,12 +14,15 @@ use ledge_sdk::thing_access::{self, DeviceInfo, DriverConfig, Thing};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId};
 
+use settings::Settings;
+
 ledge_sdk::driver!(LightSensor);
 
 struct LightSensor {
     illuminance_lx: Cell<f32>,
     step_lx: Cell<f32>,
-    period_ms: Cell<u64>,
+    /// As it is now: it may be changed while the driver runs.
+    period: Cell<Duration>,
     devices: RefCell<Vec<DeviceInfo>>,
 }
 
@@ -25,23 +30,17 @@ const START_LX: f32 = 200.0;
 const STEP_LX: f32 = 100.0;
 const DARKEST_LX: f32 = 100.0;
 const BRIGHTEST_LX: f32 = 600.0;
-const PERIOD_MS: u64 = 2_000;
 
 impl Default for LightSensor {
     fn default() -> Self {
-        Self {
-            illuminance_lx: Cell::new(START_LX),
-            step_lx: Cell::new(STEP_LX),
-            period_ms: Cell::new(PERIOD_MS),
-            devices: RefCell::default(),
-        }
+        Self { illuminance_lx: Cell::new(START_LX), step_lx: Cell::new(STEP_LX), period: Cell::default(), devices: RefCell::default() }
     }
 }
 
 impl Driver for LightSensor {
     async fn run(&self) -> Result<(), Error> {
         let config = thing_access::driver_config().await?;
-        self.configure(&config);
+        self.period.set(Settings::read(&config)?.period);
         let mut sensors = Vec::new();
         for device in &config.devices {
             sensors.push(Thing::register(device).await?);
@@ -51,7 +50,7 @@ impl Driver for LightSensor {
             for sensor in &sensors {
                 sensor.report_properties(self.measured()).await?;
             }
-            clock::sleep(Duration::from_millis(self.period_ms.get())).await;
+            clock::sleep(self.period.get()).await;
             self.step();
         }
     }
@@ -64,16 +63,13 @@ impl Driver for LightSensor {
         if config.devices != *self.devices.borrow() {
             return Err(Fault::new(Fault::UNKNOWN, "other sensors are there at the next start"));
         }
-        self.configure(&config);
+        let settings = Settings::read(&config).map_err(|wrong| Fault::new(Fault::INVALID_PARAM, wrong))?;
+        self.period.set(settings.period);
         Ok(())
     }
 }
 
 impl LightSensor {
-    fn configure(&self, config: &DriverConfig) {
-        self.period_ms.set(config.setting_u64("period_ms").unwrap_or(PERIOD_MS).max(1));
-    }
-
     fn measured(&self) -> Properties {
         [("MeasuredIlluminance", self.illuminance_lx.get())].into()
     }

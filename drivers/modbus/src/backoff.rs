@@ -14,11 +14,6 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         pause
     }
-
-    /// It went well.
-    pub fn reset(&mut self) {
-        self.failures = 0;
-    }
 }
 
 #[cfg(test)]
@@ -26,12 +21,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pause_doubles_up_to_its_most_and_begins_again() {
+    fn the_pause_doubles_up_to_its_most() {
         let mut backoff = Backoff::default();
         let mut next = || backoff.next(Duration::from_millis(100), Duration::from_millis(500)).as_millis();
         assert_eq!([next(), next(), next(), next()], [100, 200, 400, 500]);
         assert!((0..100).all(|_| next() == 500));
-        backoff.reset();
-        assert_eq!(backoff.next(Duration::from_millis(100), Duration::from_millis(500)).as_millis(), 100);
     }
 }

@@ -90,6 +90,11 @@ fn members(config: &Json) -> Result<Json, String> {
 }
 
 impl Place {
+    /// Whether it is the same device.
+    pub fn is_where(&self, other: &Self) -> bool {
+        (self.server, self.unit) == (other.server, other.unit)
+    }
+
     /// Reads what the project says of a device in `custom`.
     pub fn read(custom: &Json) -> Result<Self, String> {
         Self::from_json(custom).map_err(|wrong| format!("its `custom`: {wrong}"))

@@ -1,5 +1,8 @@
 //! One device: what is known of it, and what the gateway is told.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::{Index, IndexMut};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,7 +31,13 @@ pub struct Device {
     told: Vec<bool>,
     /// What the gateway said of the last report.
     refused: Option<Fault>,
+    /// Set once it is served elsewhere or no longer: from then on, what is found out here is nobody's concern.
+    is_gone: Rc<Cell<bool>>,
 }
+
+/// The devices of a line, by their numbers.
+#[derive(Default)]
+pub struct Devices(BTreeMap<usize, Device>);
 
 /// What was read of a point, by its number in the mapping.
 pub type Found = (usize, Result<Raw, String>);
@@ -47,6 +56,19 @@ impl Device {
             reported: vec![None; points],
             told: vec![false; points],
             refused: None,
+            is_gone: Rc::default(),
+        }
+    }
+
+    pub fn is_gone(&self) -> Rc<Cell<bool>> {
+        self.is_gone.clone()
+    }
+
+    /// There is a connection: whom there is nothing to ask is there with its server.
+    pub async fn has_server(&mut self) {
+        if self.cycles.is_empty() {
+            let became = self.presence.answered();
+            self.became(became, "").await;
         }
     }
 
@@ -54,6 +76,7 @@ impl Device {
     pub async fn became(&mut self, became: Option<Became>, why: impl std::fmt::Display) {
         let told = match became {
             None => return,
+            Some(_) if self.is_gone.get() => return,
             Some(Became::Online) => self.come_online().await,
             Some(Became::Offline) => {
                 println!("device `{}` is offline: {why}", self.id);
@@ -110,7 +133,9 @@ impl Device {
 
     pub fn tell_once(&mut self, at: usize, what: &str) {
         if !std::mem::replace(&mut self.told[at], true) {
-            println!("device `{}`, property `{}`: {what}", self.id, self.mapping.points[at].identifier);
+            let point = &self.mapping.points[at];
+            let kind = if point.is_readable { "property" } else { "parameter" };
+            println!("device `{}`, {kind} `{}`: {what}", self.id, point.identifier);
         }
     }
 
@@ -118,7 +143,9 @@ impl Device {
     pub async fn report(&mut self, values: Vec<(usize, Value)>) {
         let is_due = |(at, value): &(usize, Value)| is_due(self.mapping.points[*at].report, self.reported[*at].as_ref(), value);
         let due: Vec<(usize, Value)> = values.into_iter().filter(is_due).collect();
-        let Some(thing) = self.thing.as_ref().filter(|_| self.presence.is_online() && !due.is_empty()) else { return };
+        let Some(thing) = self.thing.as_ref().filter(|_| self.presence.is_online() && !self.is_gone.get() && !due.is_empty()) else {
+            return;
+        };
         let properties: Properties = due.iter().map(|(at, value)| (self.mapping.points[*at].identifier.clone(), value.clone())).collect();
         let refused = thing.report_properties(properties).await.err();
         match &refused {
@@ -130,6 +157,58 @@ impl Device {
             println!("device `{}`: the gateway refuses a report: {fault}", self.id);
         }
         self.refused = refused;
+    }
+}
+
+impl Devices {
+    pub async fn add(&mut self, number: usize, mut device: Device, has_server: bool) {
+        if has_server {
+            device.has_server().await;
+        }
+        self.0.insert(number, device);
+    }
+
+    /// Its handle goes with it.
+    pub fn remove(&mut self, number: usize) {
+        self.0.remove(&number);
+    }
+
+    pub fn contains(&self, number: usize) -> bool {
+        self.0.contains_key(&number)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&usize, &Device)> {
+        self.0.iter()
+    }
+
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Device> {
+        self.0.values_mut()
+    }
+}
+
+impl FromIterator<(usize, Device)> for Devices {
+    fn from_iter<I: IntoIterator<Item = (usize, Device)>>(devices: I) -> Self {
+        Self(devices.into_iter().collect())
+    }
+}
+
+// A line has numbers from orders, which it has looked up, and from polls, which end with their device; and one that is removed is so between
+// two of them.
+impl Index<usize> for Devices {
+    type Output = Device;
+
+    fn index(&self, number: usize) -> &Device {
+        self.0.get(&number).expect("a device of this line")
+    }
+}
+
+impl IndexMut<usize> for Devices {
+    fn index_mut(&mut self, number: usize) -> &mut Device {
+        self.0.get_mut(&number).expect("a device of this line")
     }
 }
 

@@ -19,6 +19,11 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// What a TSL extension says of one value.
+    pub fn of_customize(json: &'a Json, known: &[&str]) -> Result<Self, String> {
+        Self::new(json, known).map_err(|wrong| format!("`customize`: {wrong}"))
+    }
+
     /// `null` is as good as absent.
     pub fn get(&self, key: &str) -> Option<&'a Json> {
         self.members.get(key).filter(|json| !json.is_null())

@@ -12,6 +12,10 @@ pub enum Kind {
     Uint64,
     Float32,
     Float64,
+    /// 64 bits as the digits of a text: a number of the TSL does not carry them all.
+    Digits {
+        is_signed: bool,
+    },
     /// Two bytes a register, in UTF-8, ended by a zero byte unless it fills them.
     Text {
         registers: u16,
@@ -28,6 +32,8 @@ pub struct Bits {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
     pub kind: Kind,
+    /// So many of them, one after another: an array.
+    pub items: Option<u16>,
     pub bits: Option<Bits>,
     /// The low byte of each register comes first.
     pub swap_bytes: bool,
@@ -42,14 +48,18 @@ pub struct Layout {
 pub enum Raw {
     Number(f64),
     Text(String),
+    List(Vec<f64>),
 }
+
+/// The first whole number that may stand for another: a double has no 2^53 + 1.
+const INEXACT_FROM: f64 = 9_007_199_254_740_992.0;
 
 impl Kind {
     pub fn registers(self) -> u16 {
         match self {
             Self::Bool | Self::Int16 | Self::Uint16 => 1,
             Self::Int32 | Self::Uint32 | Self::Float32 => 2,
-            Self::Int64 | Self::Uint64 | Self::Float64 => 4,
+            Self::Int64 | Self::Uint64 | Self::Float64 | Self::Digits { .. } => 4,
             Self::Text { registers } => registers,
         }
     }
@@ -65,8 +75,13 @@ impl Kind {
             Self::Uint16 => (0.0, 2_f64.powi(16)),
             Self::Uint32 => (0.0, 2_f64.powi(32)),
             Self::Uint64 => (0.0, 2_f64.powi(64)),
-            Self::Float32 | Self::Float64 | Self::Text { .. } => return None,
+            Self::Float32 | Self::Float64 | Self::Digits { .. } | Self::Text { .. } => return None,
         })
+    }
+
+    /// Whether its values are texts.
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Digits { .. } | Self::Text { .. })
     }
 }
 
@@ -78,11 +93,29 @@ impl Bits {
 }
 
 impl Layout {
-    /// The value in these registers, which are as many as the type has.
+    pub fn registers(&self) -> u16 {
+        self.kind.registers().saturating_mul(self.items.unwrap_or(1))
+    }
+
+    /// The value in these registers, which are as many as it has.
     pub fn decode(&self, registers: &[u16]) -> Result<Raw, String> {
+        match self.kind {
+            Kind::Text { .. } => return text(self.in_order(registers)),
+            Kind::Digits { is_signed } => return Ok(digits(whole(&self.in_order(registers)), is_signed)),
+            _ => {}
+        }
+        if self.items.is_none() {
+            return self.number(registers).map(Raw::Number);
+        }
+        let items = registers.chunks_exact(self.kind.registers().into());
+        let item = |(at, registers)| self.number(registers).map_err(|wrong| format!("[{at}]: {wrong}"));
+        items.enumerate().map(item).collect::<Result<_, _>>().map(Raw::List)
+    }
+
+    fn number(&self, registers: &[u16]) -> Result<f64, String> {
         let bytes = self.in_order(registers);
         let number = match self.kind {
-            Kind::Text { .. } => return text(bytes),
+            Kind::Digits { .. } | Kind::Text { .. } => return Err("it is a text".into()),
             Kind::Bool => f64::from(u8::from(whole(&bytes) != 0)),
             Kind::Uint16 => f64::from(self.field(whole(&bytes) as u16)),
             Kind::Int16 => f64::from(whole(&bytes) as i16),
@@ -96,23 +129,42 @@ impl Layout {
         if !number.is_finite() {
             return Err(format!("the device has {number}, which is no number"));
         }
-        Ok(Raw::Number(self.scaled(number)))
+        Ok(self.scaled(number))
     }
 
     /// The registers of a value; of a bit field, its bits from the lowest.
     pub fn encode(&self, value: &Raw) -> Result<Vec<u16>, String> {
-        let number = match (value, self.kind) {
-            (Raw::Text(text), Kind::Text { registers }) => return self.text_registers(text, registers),
-            (Raw::Number(number), kind) if !matches!(kind, Kind::Text { .. }) => self.unscaled(*number),
-            (Raw::Text(_), _) => return Err("a text is not written as a number".into()),
-            (Raw::Number(_), _) => return Err("a number is not written as a text".into()),
-        };
+        match (value, self.kind, self.items) {
+            (Raw::Text(text), Kind::Text { registers }, _) => self.text_registers(text, registers),
+            (Raw::Text(text), Kind::Digits { is_signed }, _) => Ok(self.registers_of(bits_of(text, is_signed)?)),
+            (Raw::Text(_), ..) => Err("a text is not written as a number".into()),
+            (_, Kind::Digits { .. } | Kind::Text { .. }, _) => Err("a number is not written as a text".into()),
+            (Raw::Number(number), _, None) => self.number_registers(*number),
+            (Raw::List(numbers), _, Some(items)) if numbers.len() == usize::from(items) => {
+                let item = |(at, number): (usize, &f64)| self.number_registers(*number).map_err(|wrong| format!("[{at}]: {wrong}"));
+                Ok(numbers.iter().enumerate().map(item).collect::<Result<Vec<_>, _>>()?.concat())
+            }
+            (Raw::List(numbers), _, items) => {
+                Err(format!("the array has {} items, and its registers hold {}", numbers.len(), items.unwrap_or(1)))
+            }
+            (Raw::Number(_), _, Some(items)) => Err(format!("a number is no array of {items} items")),
+        }
+    }
+
+    fn number_registers(&self, value: f64) -> Result<Vec<u16>, String> {
+        let number = self.unscaled(value);
         let whole_number = number.round();
         let bounds = self.bits.map(|bits| (0.0, 2_f64.powi(bits.count.into()))).or(self.kind.bounds());
         if let Some((least, beyond)) = bounds
             && !(least..beyond).contains(&whole_number)
         {
             return Err(format!("{whole_number} does not fit into the registers, which hold {least} to {}", beyond - 1.0));
+        }
+        if matches!(self.kind, Kind::Int64 | Kind::Uint64) && whole_number.abs() >= INEXACT_FROM {
+            return Err(format!(
+                "{whole_number} is beyond {}, up to which a number of the TSL is exact; the TSL's `text` carries every digit of 64 bits",
+                INEXACT_FROM - 1.0
+            ));
         }
         let bits = match self.kind {
             Kind::Float32 => {
@@ -130,9 +182,14 @@ impl Layout {
         if self.bits.is_some() {
             return Ok(vec![bits as u16]);
         }
+        Ok(self.registers_of(bits))
+    }
+
+    /// The lowest of these bits, as many as it has.
+    fn registers_of(&self, bits: u64) -> Vec<u16> {
         let bytes = &bits.to_be_bytes()[8 - 2 * usize::from(self.kind.registers())..];
         let registers: Vec<u16> = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
-        Ok(self.swapped(&registers))
+        self.swapped(&registers)
     }
 
     /// A register as it is on the wire, or the other way round.
@@ -161,6 +218,9 @@ impl Layout {
         let (room, mut bytes) = (usize::from(registers) * 2, text.as_bytes().to_vec());
         if bytes.len() > room {
             return Err(format!("the text has {} bytes, and its registers hold {room}", bytes.len()));
+        }
+        if bytes.contains(&0) {
+            return Err("the text has a NUL character, where the device would end it".into());
         }
         bytes.resize(room, 0);
         Ok(bytes.chunks_exact(2).map(|pair| self.swapped_bytes(u16::from_be_bytes([pair[0], pair[1]]))).collect())
@@ -194,6 +254,23 @@ fn whole(bytes: &[u8]) -> u64 {
     bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
+fn digits(bits: u64, is_signed: bool) -> Raw {
+    Raw::Text(if is_signed { (bits as i64).to_string() } else { bits.to_string() })
+}
+
+/// 64 bits by their digits.
+fn bits_of(text: &str, is_signed: bool) -> Result<u64, String> {
+    let (bits, least, most) = match is_signed {
+        true => (text.trim().parse::<i64>().map(|number| number as u64), i128::from(i64::MIN), i128::from(i64::MAX)),
+        false => (text.trim().parse::<u64>(), 0, i128::from(u64::MAX)),
+    };
+    bits.map_err(|_| {
+        const SHOWN_CHARS: usize = 40;
+        let shown: String = text.chars().take(SHOWN_CHARS).collect();
+        format!("`{}` is no whole number from {least} to {most}", shown.escape_debug())
+    })
+}
+
 fn text(mut bytes: Vec<u8>) -> Result<Raw, String> {
     bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
     let text = String::from_utf8(bytes).map_err(|_| "the device has bytes that are no UTF-8 text")?;
@@ -205,13 +282,13 @@ mod tests {
     use super::*;
 
     fn layout(kind: Kind) -> Layout {
-        Layout { kind, bits: None, swap_bytes: false, swap_registers: false, scale: 1.0, offset: 0.0 }
+        Layout { kind, items: None, bits: None, swap_bytes: false, swap_registers: false, scale: 1.0, offset: 0.0 }
     }
 
     fn number(layout: &Layout, registers: &[u16]) -> f64 {
         match layout.decode(registers).unwrap() {
             Raw::Number(number) => number,
-            Raw::Text(text) => panic!("it is `{text}`"),
+            other => panic!("it is {other:?}"),
         }
     }
 
@@ -265,6 +342,45 @@ mod tests {
     }
 
     #[test]
+    fn what_a_number_of_the_tsl_cannot_tell_from_another_is_not_written_to_64_bits() {
+        let exact = 9_007_199_254_740_991.0;
+        assert_eq!(layout(Kind::Int64).encode(&Raw::Number(-exact)), Ok(vec![0xffe0, 0, 0, 1]));
+        assert_eq!(layout(Kind::Uint64).encode(&Raw::Number(exact)), Ok(vec![0x001f, 0xffff, 0xffff, 0xffff]));
+        // What was 9007199254740993 before it was a double.
+        for (kind, value) in [(Kind::Int64, 9_007_199_254_740_993_i64 as f64), (Kind::Int64, -exact - 1.0), (Kind::Uint64, 1e19)] {
+            let wrong = layout(kind).encode(&Raw::Number(value)).unwrap_err();
+            assert!(wrong.contains("beyond 9007199254740991") && wrong.contains("`text`"), "{wrong}");
+        }
+        let thousands = Layout { scale: 1_000.0, ..layout(Kind::Uint64) };
+        assert_eq!(thousands.encode(&Raw::Number(1e16)), Ok(vec![0, 0x0918, 0x4e72, 0xa000]));
+        let thousandths = Layout { scale: 0.001, items: Some(1), ..layout(Kind::Int64) };
+        assert!(thousandths.encode(&Raw::List(vec![1e13])).unwrap_err().starts_with("[0]: 10000000000000000 is beyond"));
+    }
+
+    #[test]
+    fn a_text_carries_every_digit_of_64_bits() {
+        let (signed, unsigned) = (layout(Kind::Digits { is_signed: true }), layout(Kind::Digits { is_signed: false }));
+        for (layout, text, registers) in [
+            (&signed, "9007199254740993", [0x0020, 0, 0, 1]),
+            (&signed, "-9223372036854775808", [0x8000, 0, 0, 0]),
+            (&signed, "-1", [0xffff; 4]),
+            (&unsigned, "18446744073709551615", [0xffff; 4]),
+            (&unsigned, "0", [0; 4]),
+        ] {
+            assert_eq!(layout.encode(&Raw::Text(text.into())), Ok(registers.to_vec()), "{text}");
+            assert_eq!(layout.decode(&registers), Ok(Raw::Text(text.into())));
+        }
+        let swapped = Layout { swap_registers: true, swap_bytes: true, ..signed };
+        assert_eq!(swapped.encode(&Raw::Text(" 258 ".into())), Ok(vec![0x0201, 0, 0, 0]));
+        assert_eq!(swapped.decode(&[0x0201, 0, 0, 0]), Ok(Raw::Text("258".into())));
+        for wrong in ["", "1.0", "1e3", "0x10", "-1", "18446744073709551616", &"9".repeat(10_000)] {
+            let said = unsigned.encode(&Raw::Text(wrong.into())).unwrap_err();
+            assert!(said.contains("no whole number from 0 to 18446744073709551615") && said.len() < 120, "{said}");
+        }
+        assert!(unsigned.encode(&Raw::Number(1.0)).is_err());
+    }
+
+    #[test]
     fn a_bit_field_is_read_and_keeps_to_its_bits() {
         let field = Layout { bits: Some(Bits { offset: 4, count: 3 }), ..layout(Kind::Uint16) };
         assert_eq!(number(&field, &[0b0101_1111]), 5.0);
@@ -280,9 +396,25 @@ mod tests {
         assert_eq!(text.decode(&[0x7075, 0x6d70, 0x0058]), Ok(Raw::Text("pump".into())));
         assert_eq!(text.encode(&Raw::Text("pump".into())), Ok(vec![0x7075, 0x6d70, 0]));
         assert!(text.encode(&Raw::Text("too long".into())).unwrap_err().contains("8 bytes"));
+        for cut in ["a\0b", "\0", "pump\0"] {
+            assert!(text.encode(&Raw::Text(cut.into())).unwrap_err().contains("NUL"), "{cut:?}");
+        }
         assert!(text.decode(&[0xffff, 0, 0]).unwrap_err().contains("UTF-8"));
         let swapped = Layout { swap_bytes: true, ..text };
         assert_eq!(swapped.decode(&[0x7570, 0x706d, 0]), Ok(Raw::Text("pump".into())));
+    }
+
+    #[test]
+    fn an_array_is_its_items_one_after_another_each_in_its_own_order() {
+        let array = Layout { items: Some(2), swap_registers: true, scale: 0.5, ..layout(Kind::Float32) };
+        assert_eq!(array.registers(), 4);
+        assert_eq!(array.decode(&[0, 0x4148, 0, 0x4080]), Ok(Raw::List(vec![6.25, 2.0])));
+        assert_eq!(array.encode(&Raw::List(vec![6.25, 2.0])), Ok(vec![0, 0x4148, 0, 0x4080]));
+        assert!(array.decode(&[0, 0x4148, 0, 0x7fc0]).unwrap_err().starts_with("[1]"));
+        assert!(array.encode(&Raw::List(vec![1.0])).unwrap_err().contains("1 items, and its registers hold 2"));
+        assert!(array.encode(&Raw::Number(1.0)).unwrap_err().contains("no array"));
+        let words = Layout { items: Some(3), ..layout(Kind::Uint16) };
+        assert!(words.encode(&Raw::List(vec![1.0, -1.0, 2.0])).unwrap_err().starts_with("[1]: -1 does not fit"));
     }
 
     proptest::proptest! {

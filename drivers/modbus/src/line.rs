@@ -1,4 +1,4 @@
-//! One server with the devices behind it: a loop that connects, obeys orders, and polls.
+//! One server with the devices behind it: a loop that connects, obeys orders, and polls. It ends with its last device.
 //!
 //! One request is under way at a time. Orders come before polls, and wait for the request that is under way at most.
 
@@ -15,10 +15,10 @@ use ledge_sdk::value::Value;
 use ledge_sdk::{Fault, clock};
 
 use crate::config::Settings;
-use crate::device::{Device, Found};
-use crate::link::Link;
-use crate::mapping::WriteBy;
-use crate::order::{Order, What};
+use crate::device::{Device, Devices, Found};
+use crate::link::{Link, Repeat};
+use crate::mapping::{Area, Point, WriteBy};
+use crate::order::{Got, Order, What};
 use crate::pdu::{Answer, ILLEGAL_ADDRESS, Request};
 use crate::plan::{self, Read};
 use crate::trouble::Trouble;
@@ -27,8 +27,8 @@ use crate::write::{self, Encoded, Write};
 pub struct Line {
     server: SocketAddr,
     link: Link,
-    devices: Vec<Device>,
-    orders: mpsc::Receiver<Order>,
+    devices: Devices,
+    orders: mpsc::UnboundedReceiver<Order>,
     settings: Rc<Cell<Settings>>,
     poll: Option<Poll>,
     /// What was written, by its device: it is read again at once.
@@ -51,8 +51,8 @@ struct Reading {
     reads: Vec<Read>,
     at: usize,
     found: Vec<Found>,
-    /// The first refusal.
-    refused: Option<Trouble>,
+    /// What is not read, and why.
+    refused: Vec<(usize, Trouble)>,
 }
 
 enum Next {
@@ -66,12 +66,12 @@ enum Next {
 const ORDER_AGE_MAX: Duration = Duration::from_secs(10);
 
 impl Line {
-    pub fn new(server: SocketAddr, devices: Vec<Device>, orders: mpsc::Receiver<Order>, settings: Rc<Cell<Settings>>) -> Self {
+    pub fn new(server: SocketAddr, devices: Devices, orders: mpsc::UnboundedReceiver<Order>, settings: Rc<Cell<Settings>>) -> Self {
         Self { server, link: Link::new(server), devices, orders, settings, poll: None, written: BTreeMap::new(), has_obeyed: false }
     }
 
     pub async fn run(mut self) {
-        loop {
+        while !self.devices.is_empty() {
             match self.next().await {
                 Next::Obey(order) => self.obey(order).await,
                 Next::Connect => self.connect().await,
@@ -110,10 +110,14 @@ impl Line {
 
     fn due(&self) -> (Duration, Next) {
         if !self.link.is_open() {
-            return (self.link.retry_at, Next::Connect);
+            let until = self.devices.iter().map(|(_, one)| self.link.pauses.until(one.unit)).min();
+            return (until.unwrap_or_default(), Next::Connect);
         }
-        let next = |(device, one): (usize, &Device)| one.due().map(|(at, cycle)| (at, device, cycle));
-        match self.devices.iter().enumerate().filter_map(next).min() {
+        let next = |(device, one): (&usize, &Device)| {
+            let (at, cycle) = one.due()?;
+            Some((at.max(self.link.pauses.until(one.unit)), *device, cycle))
+        };
+        match self.devices.iter().filter_map(next).min() {
             Some((at, device, cycle)) => {
                 let reads = self.devices[device].cycles[cycle].reads.clone();
                 (at, Next::Begin(Poll { device, cycle: Some(cycle), reading: Reading::of(reads) }))
@@ -135,9 +139,8 @@ impl Line {
         match self.link.connect(&self.settings.get()).await {
             Ok(()) => {
                 // There is nothing to ask them, so they are there with their server.
-                for device in self.devices.iter_mut().filter(|device| device.cycles.is_empty()) {
-                    let became = device.presence.answered();
-                    device.became(became, "").await;
+                for device in self.devices.values_mut() {
+                    device.has_server().await;
                 }
             }
             Err(trouble) => self.lost(&trouble).await,
@@ -147,16 +150,16 @@ impl Line {
     /// Nothing can be reached.
     async fn lost(&mut self, trouble: &Trouble) {
         self.poll = None;
-        for device in &mut self.devices {
+        for device in self.devices.values_mut() {
             let became = device.presence.unreachable();
             device.became(became, format_args!("{}: {trouble}", self.server)).await;
         }
     }
 
     /// One request to a device, and what it says of the device's presence.
-    async fn exchange(&mut self, at: usize, request: &Request) -> Result<Answer, Trouble> {
+    async fn exchange(&mut self, at: usize, request: &Request, repeat: Repeat) -> Result<Answer, Trouble> {
         let settings = self.settings.get();
-        let exchanged = self.link.exchange(self.devices[at].unit, request, &settings).await;
+        let exchanged = self.link.exchange(self.devices[at].unit, request, repeat, &settings).await;
         let device = &mut self.devices[at];
         match &exchanged {
             // It had broken, and could not be made again.
@@ -178,7 +181,7 @@ impl Line {
     async fn read_next(&mut self, device: usize, reading: &mut Reading) -> Result<(), Trouble> {
         let Some(read) = reading.reads.get(reading.at).cloned() else { return Ok(()) };
         let mapping = self.devices[device].mapping.clone();
-        match self.exchange(device, &read.request()).await {
+        match self.exchange(device, &read.request(), Repeat::IfClosed).await {
             Ok(answer) => {
                 reading.found.extend(read.values(&mapping.points, &answer));
                 reading.at += 1;
@@ -188,8 +191,10 @@ impl Line {
                 if let Some(parts) = parts {
                     reading.reads.splice(reading.at..=reading.at, parts);
                 } else {
-                    read.points.iter().for_each(|at| self.devices[device].tell_once(*at, &format!("it is not read: {refusal}")));
-                    reading.refused.get_or_insert(refusal);
+                    for at in read.points {
+                        self.devices[device].tell_once(at, &format!("it is not read: {refusal}"));
+                        reading.refused.push((at, refusal.clone()));
+                    }
                     reading.at += 1;
                 }
             }
@@ -217,81 +222,111 @@ impl Line {
         }
     }
 
-    async fn obey(&mut self, Order { device, asked_at, what }: Order) {
+    async fn obey(&mut self, Order { device, asked_at, what, .. }: Order) {
         let is_too_old = clock::now().saturating_sub(asked_at) > ORDER_AGE_MAX;
         // Whoever has left needs no answer.
         match what {
+            What::Add(added) => self.devices.add(device, *added, self.link.is_open()).await,
+            _ if !self.devices.contains(device) => {}
+            What::Remove => self.remove(device),
             What::Interval(interval) => {
                 let now = clock::now();
                 self.devices[device].cycles.iter_mut().for_each(|cycle| cycle.set_interval(interval, now));
             }
-            What::Get(..) | What::Set(..) if is_too_old => {}
+            What::Get(..) | What::Set(..) | What::Call(..) if is_too_old => {}
             What::Get(points, answer) => {
-                let _ = answer.send(self.get(device, points).await);
+                let _ = answer.send(self.read(device, points).await);
             }
             What::Set(values, answer) => {
-                let _ = answer.send(self.set(device, values).await);
+                let _ = answer.send(self.set(device, values, Repeat::IfClosed).await);
+            }
+            What::Call(writes, reads, answer) => {
+                let _ = answer.send(self.call(device, writes, reads).await);
             }
         }
     }
 
-    async fn get(&mut self, device: usize, points: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
+    fn remove(&mut self, device: usize) {
+        self.devices.remove(device);
+        self.written.remove(&device);
+        self.poll = self.poll.take().filter(|poll| poll.device != device);
+    }
+
+    /// Every output, or none. Nothing is written twice.
+    async fn call(&mut self, device: usize, writes: Vec<Encoded>, reads: Vec<usize>) -> Result<Vec<(usize, Value)>, Fault> {
+        self.probe(device, &writes).await?;
+        self.set(device, writes, Repeat::Never).await?;
+        match self.read(device, reads).await? {
+            (_, Some(wrong)) => Err(wrong),
+            (values, None) => Ok(values),
+        }
+    }
+
+    /// Finds out by reading whether the server has closed an idle connection: what is written then is not repeated.
+    async fn probe(&mut self, device: usize, writes: &[Encoded]) -> Result<(), Fault> {
         self.reachable(device).await?;
-        let reads = plan::reads(&self.devices[device].mapping.points, points, self.settings.get().gap);
+        let Some((at, _)) = writes.first().filter(|_| !self.link.is_fresh()) else { return Ok(()) };
+        let point = &self.devices[device].mapping.points[*at];
+        let request = match point.area {
+            Area::Coil => Request::ReadCoils { start: point.address, count: 1 },
+            _ => Request::ReadHolding { start: point.address, count: 1 },
+        };
+        match self.exchange(device, &request, Repeat::IfClosed).await {
+            // It may be that nobody can read it.
+            Err(trouble) if !trouble.is_refusal() => Err(self.fault(device, &trouble)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What there is of the values of these points.
+    async fn read(&mut self, device: usize, points: Vec<usize>) -> Result<Got, Fault> {
+        self.reachable(device).await?;
+        let mapping = self.devices[device].mapping.clone();
+        let reads = plan::reads(&mapping.points, points.iter().copied(), self.settings.get().gap);
         let mut reading = Reading::of(reads);
         while reading.has_more() {
             self.read_next(device, &mut reading).await.map_err(|trouble| self.fault(device, &trouble))?;
         }
-        let first_wrong = reading.found.iter().find_map(|(at, raw)| {
-            let point = &self.devices[device].mapping.points[*at];
-            let wrong = raw.clone().and_then(|raw| point.model.value(&raw)).err()?;
-            Some(Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("property `{}`: {wrong}", point.identifier)))
-        });
-        let values = self.devices[device].values(reading.found);
-        // What is refused or wrong stays away, unless it is all that there is.
-        match (values.is_empty(), reading.refused, first_wrong) {
-            (true, Some(refusal), _) => Err(self.fault(device, &refusal)),
-            (true, None, Some(wrong)) => Err(wrong),
-            _ => Ok(values),
-        }
+        let mut missing = reading.missing(&mapping.points);
+        let first = points.iter().find_map(|at| missing.remove(at));
+        Ok((self.devices[device].values(reading.found), first))
     }
 
-    async fn set(&mut self, device: usize, values: Vec<Encoded>) -> Result<(), Fault> {
+    async fn set(&mut self, device: usize, values: Vec<Encoded>, repeat: Repeat) -> Result<(), Fault> {
         self.reachable(device).await?;
         let mapping = self.devices[device].mapping.clone();
-        for Write { points, what } in write::writes(&mapping.points, values) {
-            let about = |trouble: &Trouble| {
-                let names: Vec<&str> = points.iter().map(|at| mapping.points[*at].identifier.as_str()).collect();
-                trouble.fault(format_args!("`{}` is not set", names.join("`, `")))
-            };
-            self.write(device, what).await.map_err(|trouble| match trouble {
-                Unwritten::Trouble(trouble) => about(&trouble),
-                Unwritten::Kept(kept) => Fault::new(Fault::UNKNOWN, kept),
-            })?;
-            self.written.entry(device).or_default().extend(&points);
+        let writes = write::writes(&mapping.points, values);
+        for (at, Write { points, what }) in writes.iter().enumerate() {
+            if let Err(unwritten) = self.write(device, what, repeat).await {
+                let names = write::names(&mapping.points, &writes[at..=at]);
+                let others = write::others(&mapping.points, &writes[..at], &writes[at + 1..]);
+                let fault = unwritten.fault(&names);
+                return Err(Fault::new(fault.code, fault.message + &others));
+            }
+            self.written.entry(device).or_default().extend(points);
         }
         Ok(())
     }
 
-    async fn write(&mut self, device: usize, what: write::What) -> Result<(), Unwritten> {
+    async fn write(&mut self, device: usize, what: &write::What, repeat: Repeat) -> Result<(), Unwritten> {
         match what {
-            write::What::Request(request) => drop(self.exchange(device, &request).await?),
+            write::What::Request(request) => drop(self.exchange(device, request, repeat).await?),
             write::What::ReadBack(request) => {
-                let Request::WriteAndRead { values, .. } = &request else { return Ok(()) };
-                let answer = self.exchange(device, &request).await?;
+                let Request::WriteAndRead { values, .. } = request else { return Ok(()) };
+                let answer = self.exchange(device, request, repeat).await?;
                 if answer != Answer::Registers(values.clone()) {
                     return Err(Unwritten::Kept(format!("the device was to have {values:?} in its registers, and answers {answer:?}")));
                 }
             }
-            write::What::Field { address, mask, value, write_by } => {
-                let answer = self.exchange(device, &Request::ReadHolding { start: address, count: 1 }).await?;
+            &write::What::Field { address, mask, value, write_by } => {
+                let answer = self.exchange(device, &Request::ReadHolding { start: address, count: 1 }, Repeat::IfClosed).await?;
                 let Answer::Registers(registers) = answer else { return Ok(()) };
                 let register = registers.first().map_or(0, |register| register & !mask) | value;
                 let request = match write_by {
                     WriteBy::Single => Request::WriteRegister { address, value: register },
                     _ => Request::WriteRegisters { start: address, values: vec![register] },
                 };
-                self.exchange(device, &request).await?;
+                self.exchange(device, &request, repeat).await?;
             }
         }
         Ok(())
@@ -299,7 +334,12 @@ impl Line {
 
     /// Whether it makes sense to ask the device now.
     async fn reachable(&mut self, device: usize) -> Result<(), Fault> {
-        if !self.link.is_open() && self.link.retry_at <= clock::now() {
+        let has_to_wait = self.link.pauses.until(self.devices[device].unit) > clock::now();
+        if has_to_wait && self.link.is_open() {
+            let why = "the last one broke when it was asked, and it is asked again after a pause; others go on";
+            return Err(self.fault(device, &Trouble::NotConnected(why.into())));
+        }
+        if !has_to_wait && !self.link.is_open() {
             self.connect().await;
         }
         if !self.link.is_open() {
@@ -322,6 +362,17 @@ enum Unwritten {
     Kept(String),
 }
 
+impl Unwritten {
+    fn fault(&self, names: &str) -> Fault {
+        match self {
+            // The device may have done it, and only its answer was lost.
+            Self::Trouble(trouble) if !trouble.is_refusal() => trouble.fault(format_args!("whether {names} is set is not known")),
+            Self::Trouble(trouble) => trouble.fault(format_args!("{names} is not set")),
+            Self::Kept(kept) => Fault::new(Fault::UNKNOWN, format!("{names} is not set: {kept}")),
+        }
+    }
+}
+
 impl From<Trouble> for Unwritten {
     fn from(trouble: Trouble) -> Self {
         Self::Trouble(trouble)
@@ -333,7 +384,47 @@ impl Reading {
         Self { reads, ..Self::default() }
     }
 
+    /// Why points have no value, of those that have none.
+    fn missing(&self, points: &[Point]) -> BTreeMap<usize, Fault> {
+        let refused =
+            self.refused.iter().map(|(at, refusal)| (*at, refusal.fault(format_args!("`{}` is not read", points[*at].identifier))));
+        let wrong = self.found.iter().filter_map(|(at, raw)| {
+            let wrong = raw.clone().and_then(|raw| points[*at].model.value(&raw)).err()?;
+            Some((*at, Fault::new(Fault::PARAM_RANGE_OVERFLOW, format!("`{}`: {wrong}", points[*at].identifier))))
+        });
+        refused.chain(wrong).collect()
+    }
+
     fn has_more(&self) -> bool {
         self.at < self.reads.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Raw;
+    use crate::mapping;
+    use crate::pdu::BadAnswer;
+
+    #[test]
+    fn what_is_not_read_is_named_with_its_reason() {
+        let property = |identifier: &str| {
+            format!(r#"{{"identifier":"{identifier}","accessMode":"r","dataType":{{"type":"int","specs":{{"max":"9"}}}}}}"#)
+        };
+        let mapped = |identifier: &str| format!(r#"{{"identifier":"{identifier}","customize":{{"area":"holding","address":0}}}}"#);
+        let list = |of: &dyn Fn(&str) -> String| format!(r#"{{"properties":[{}]}}"#, ["good", "gone", "large"].map(of).join(","));
+        let mapping = mapping::read(&list(&property), &list(&mapped)).unwrap();
+        let reading = Reading {
+            found: vec![(2, Ok(Raw::Number(10.0))), (0, Ok(Raw::Number(1.0)))],
+            refused: vec![(1, Trouble::BadAnswer(BadAnswer::Exception(ILLEGAL_ADDRESS)))],
+            ..Reading::default()
+        };
+        let missing = |at: usize| reading.missing(&mapping.points).remove(&at).map(|fault| (fault.code, fault.message));
+        assert_eq!(missing(0), None);
+        assert_eq!(missing(1), Some((109_012, "`gone` is not read: exception 2, illegal data address".into())));
+        assert_eq!(missing(2), Some((Fault::PARAM_RANGE_OVERFLOW, "`large`: 10 is not within the TSL's -2147483648 to 9".into())));
+        let asked = |names: &[&str]| mapping.are_named(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        assert!(asked(&["good", "gone"]) && !asked(&["good", "gone", "large"]));
     }
 }

@@ -7,18 +7,16 @@ use std::time::Duration;
 use ledge_sdk::clock;
 use ledge_sdk::tcp::TcpStream;
 
-use crate::backoff::Backoff;
 use crate::config::Settings;
 use crate::frame::{Decoder, Frame};
+use crate::pauses::Pauses;
 use crate::pdu::{Answer, Request};
 use crate::trouble::Trouble;
 
 pub struct Link {
     server: SocketAddr,
     open: Option<Open>,
-    /// When a connection may be tried again.
-    pub retry_at: Duration,
-    backoff: Backoff,
+    pub pauses: Pauses,
     transaction: u16,
     /// Why there is no connection.
     why: String,
@@ -33,10 +31,23 @@ struct Open {
     is_sending: bool,
     /// Requests without an answer since the last one that had one.
     silent: u32,
+    /// When it was made, or the last answer came.
+    heard_at: Duration,
+}
+
+/// Whether a request may be sent again on a new connection, where nobody knows whether it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// To read twice changes nothing, and to write the same value twice is to write it once.
+    IfClosed,
+    /// What starts something starts it twice.
+    Never,
 }
 
 /// Requests without an answer before the connection is made anew: the server may be gone without a word.
 const SILENT_MAX: u32 = 3;
+/// A connection that was heard so lately is not one that the server has closed for being idle.
+const FRESH: Duration = Duration::from_secs(1);
 /// Answers of earlier requests that may come before the one that is waited for.
 const STRAY_MAX: u32 = 16;
 /// The longest frame.
@@ -45,11 +56,15 @@ const FRAME_BYTES_MAX: usize = 260;
 impl Link {
     pub fn new(server: SocketAddr) -> Self {
         let why = "it was not tried yet".into();
-        Self { server, open: None, retry_at: Duration::ZERO, backoff: Backoff::default(), transaction: 0, why }
+        Self { server, open: None, pauses: Pauses::default(), transaction: 0, why }
     }
 
     pub fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    pub fn is_fresh(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| clock::now().saturating_sub(open.heard_at) < FRESH)
     }
 
     pub fn not_connected(&self) -> Trouble {
@@ -64,23 +79,25 @@ impl Link {
         };
         match connected {
             Ok(stream) => {
-                self.open = Some(Open { stream, decoder: Decoder::default(), has_answered: false, is_sending: false, silent: 0 });
+                self.pauses.connected();
+                let decoder = Decoder::default();
+                self.open = Some(Open { stream, decoder, has_answered: false, is_sending: false, silent: 0, heard_at: clock::now() });
                 Ok(())
             }
             Err(why) => {
                 self.why = why.clone();
-                self.retry_at = clock::now() + self.backoff.next(settings.backoff_min, settings.backoff_max);
+                self.pauses.refused(settings, clock::now());
                 Err(Trouble::NotConnected(why))
             }
         }
     }
 
     /// Asks once, and once more on a new connection where the old one, which had worked, turns out to be closed: servers close what
-    /// is idle. To write the same value twice is to write it once.
-    pub async fn exchange(&mut self, unit: u8, request: &Request, settings: &Settings) -> Result<Answer, Trouble> {
+    /// is idle.
+    pub async fn exchange(&mut self, unit: u8, request: &Request, repeat: Repeat, settings: &Settings) -> Result<Answer, Trouble> {
         let had_worked = self.open.as_ref().is_some_and(|open| open.has_answered);
         match self.exchange_once(unit, request, settings).await {
-            Err(Trouble::Closed(_)) if had_worked => {
+            Err(Trouble::Closed(_)) if had_worked && repeat == Repeat::IfClosed => {
                 self.connect(settings).await?;
                 self.exchange_once(unit, request, settings).await
             }
@@ -98,8 +115,8 @@ impl Link {
         };
         let is_lost = match &answered {
             Ok(_) => {
-                (open.has_answered, open.silent) = (true, 0);
-                self.backoff.reset();
+                (open.has_answered, open.silent, open.heard_at) = (true, 0, clock::now());
+                self.pauses.answered(unit);
                 false
             }
             Err(Trouble::Timeout(_)) => {
@@ -110,16 +127,17 @@ impl Link {
             Err(_) => true,
         };
         if is_lost {
-            self.close(settings);
+            self.close(unit, settings);
         }
         request.answer(&answered?).map_err(Trouble::BadAnswer)
     }
 
-    /// A connection that was of no use is not made again at once.
-    fn close(&mut self, settings: &Settings) {
+    /// A connection that was of no use is not made again at once for the unit that broke it. The others have nothing to do with it.
+    fn close(&mut self, unit: u8, settings: &Settings) {
         let has_answered = self.open.take().is_some_and(|open| open.has_answered);
-        let pause = if has_answered { Duration::ZERO } else { self.backoff.next(settings.backoff_min, settings.backoff_max) };
-        self.retry_at = clock::now() + pause;
+        if !has_answered {
+            self.pauses.broke(unit, settings, clock::now());
+        }
         self.why = "the last one broke".into();
     }
 }

@@ -98,7 +98,7 @@ mod tests {
             model: Model::Double { min: f64::MIN, max: f64::MAX },
             area,
             address,
-            layout: Layout { kind, bits: None, swap_bytes: false, swap_registers: false, scale: 1.0, offset: 0.0 },
+            layout: Layout { kind, items: None, bits: None, swap_bytes: false, swap_registers: false, scale: 1.0, offset: 0.0 },
             report: Report::Periodic,
             interval: None,
             write_by: WriteBy::Usual,

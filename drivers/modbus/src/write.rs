@@ -39,6 +39,21 @@ pub fn writes(points: &[Point], values: Vec<Encoded>) -> Vec<Write> {
     runs.into_iter().map(Run::write).collect()
 }
 
+/// What became of the other steps, for people, where one was not done; nothing if there are none.
+pub fn others(points: &[Point], before: &[Write], after: &[Write]) -> String {
+    let told = |what: &str, writes: &[Write]| match writes {
+        [] => String::new(),
+        _ => format!("; {what}: {}", names(points, writes)),
+    };
+    told("set before it", before) + &told("not set after it", after)
+}
+
+/// What these steps set, for people.
+pub fn names(points: &[Point], writes: &[Write]) -> String {
+    let names: Vec<&str> = writes.iter().flat_map(|write| &write.points).map(|at| points[*at].identifier.as_str()).collect();
+    format!("`{}`", names.join("`, `"))
+}
+
 /// Neighbours in the order of their addresses.
 struct Run<'a> {
     first: &'a Point,
@@ -102,7 +117,15 @@ mod tests {
             model: Model::Bool,
             area,
             address,
-            layout: Layout { kind: Kind::Uint16, bits: None, swap_bytes: false, swap_registers: false, scale: 1.0, offset: 0.0 },
+            layout: Layout {
+                kind: Kind::Uint16,
+                items: None,
+                bits: None,
+                swap_bytes: false,
+                swap_registers: false,
+                scale: 1.0,
+                offset: 0.0,
+            },
             report: Report::Periodic,
             interval: None,
             write_by,
@@ -141,6 +164,17 @@ mod tests {
         let what = |swap_bytes| writes(&[field(WriteBy::Mask, swap_bytes)], vec![(0, vec![5])]).remove(0).what;
         assert_eq!(what(false), What::Request(Request::MaskRegister { address: 3, and: 0xff8f, or: 0x0050 }));
         assert_eq!(what(true), What::Request(Request::MaskRegister { address: 3, and: 0x8fff, or: 0x5000 }));
+    }
+
+    #[test]
+    fn of_a_set_that_fails_it_is_told_what_was_set_and_what_was_not() {
+        let named = |identifier: &str, address| Point { identifier: identifier.into(), ..point(Area::Holding, address, WriteBy::Usual) };
+        let points = [named("good", 0), named("beside", 1), named("bad", 900), named("good2", 5), named("good3", 7)];
+        let writes = writes(&points, (0..points.len()).map(|at| (at, vec![1])).collect());
+        assert_eq!(names(&points, &writes[1..2]), "`bad`");
+        assert_eq!(others(&points, &writes[..1], &writes[2..]), "; set before it: `good`, `beside`; not set after it: `good2`, `good3`");
+        assert_eq!(others(&points, &writes[..1], &[]), "; set before it: `good`, `beside`");
+        assert_eq!(others(&points, &[], &[]), "");
     }
 
     #[test]

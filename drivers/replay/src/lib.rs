@@ -4,10 +4,12 @@
 //! memory than it reads at once.
 
 mod model;
+mod pace;
 mod player;
 mod recording;
 mod schedule;
 mod settings;
+mod tally;
 mod time;
 
 use std::cell::RefCell;
@@ -23,6 +25,7 @@ use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId};
 
 use model::Model;
+use pace::Pace;
 use player::Player;
 use settings::Settings;
 
@@ -31,13 +34,16 @@ ledge_sdk::driver!(Replay);
 #[derive(Default)]
 struct Replay {
     players: RefCell<BTreeMap<ThingId, Rc<Player>>>,
+    pace: Rc<Pace>,
 }
 
 impl Driver for Replay {
     async fn run(&self) -> Result<(), Error> {
         let (mut playing, mut why) = (FuturesUnordered::new(), "no device is declared for this driver".to_owned());
-        for device in &thing_access::driver_config().await?.devices {
-            match player(device).await {
+        let config = thing_access::driver_config().await?;
+        settings::of_driver(&config)?;
+        for device in &config.devices {
+            match player(device, self.pace.clone()).await {
                 Ok((id, player)) => {
                     let player = Rc::new(player);
                     self.players.borrow_mut().insert(id, player.clone());
@@ -70,8 +76,8 @@ impl Driver for Replay {
     async fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
         let player = self.player(thing)?;
         match service {
-            "pause" => player.pause(true),
-            "resume" => player.pause(false),
+            "pause" => player.pause(),
+            "resume" => player.resume(),
             "seek" => player.seek(position(&arguments)?),
             _ => return Err(Fault::new(Fault::SERVICE_NOT_EXIST, format!("`{thing}` plays a recording, and has no service `{service}`"))),
         }
@@ -87,7 +93,7 @@ impl Replay {
 }
 
 /// A thing that can be played, online.
-async fn player(device: &DeviceInfo) -> Result<(ThingId, Player), String> {
+async fn player(device: &DeviceInfo, pace: Rc<Pace>) -> Result<(ThingId, Player), String> {
     let settings = Settings::parse(&device.custom)?;
     let tsl = thing_access::get_tsl(&device.product_key).await.map_err(|fault| fault.to_string())?;
     let model = Model::parse(&tsl)?;
@@ -97,7 +103,7 @@ async fn player(device: &DeviceInfo) -> Result<(ThingId, Player), String> {
         eprintln!("{}: its column `{column}` is left out: it is no property of the product `{}`", settings.file, device.product_key);
     }
     let thing = Thing::register(device).await.map_err(|fault| fault.to_string())?;
-    Ok((thing.id(), Player::new(thing, settings, model)))
+    Ok((thing.id(), Player::new(thing, settings, model, pace)))
 }
 
 /// Seconds from the recording's first line.

@@ -1,6 +1,7 @@
 //! What a project says of one thing: `custom = { file = "recording.csv", speed = 10.0, loop = true }`.
 
 use ledge_sdk::serde_json::Value as Json;
+use ledge_sdk::thing_access::DriverConfig;
 
 use crate::time::Unit;
 
@@ -44,6 +45,21 @@ impl Settings {
     }
 }
 
+/// Names what the driver's `config` gives besides files: what there is to set is set for each thing.
+pub fn of_driver(config: &DriverConfig) -> Result<(), String> {
+    let json = config.config["json"].as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
+    let kv = config.config["kv"].as_array().into_iter().flatten().filter_map(|entry| entry["key"].as_str());
+    let given: Vec<String> = json.chain(kv).map(|name| format!("`{}`", name.escape_debug())).collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the driver's `config` has only a `fileList`, and is given {}; expected {} in `custom` of a thing",
+        given.join(", "),
+        KEYS.join(", ")
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use ledge_sdk::serde_json::json;
@@ -72,6 +88,18 @@ mod tests {
         ] {
             let error = Settings::parse(&custom).unwrap_err();
             assert!(error.contains(wanted), "{custom}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_setting_of_the_driver_is_refused_by_its_name() {
+        let read = |config: Json| of_driver(&DriverConfig { config, devices: Vec::new() });
+        for none in [json!({}), json!({"json": {}}), json!({"fileList": [{"path": "a.csv"}]})] {
+            assert_eq!(read(none), Ok(()));
+        }
+        for some in [json!({"json": {"speed": 10}}), json!({"kv": [{"key": "speed", "value": "10"}]})] {
+            let said = read(some).unwrap_err();
+            assert!(said.contains("is given `speed`; expected file, speed"), "{said}");
         }
     }
 }

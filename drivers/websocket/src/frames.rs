@@ -3,6 +3,8 @@
 //! The framing is tungstenite's, over two buffers. Nothing here waits, and no length that a peer claims is believed before it was checked.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use tungstenite::Error;
 use tungstenite::handshake::machine::TryParse;
@@ -23,6 +25,8 @@ pub struct Frames {
     wire: Wire,
     /// What is answered in place of an opened connection.
     refusal: Option<String>,
+    /// The web pages that may connect.
+    origins: Rc<[String]>,
 }
 
 enum State {
@@ -51,6 +55,8 @@ pub enum Close {
     NotUtf8,
     Policy,
     TooLong,
+    /// Somebody else needs its place.
+    Full,
     /// Another connection has taken over its devices.
     TakenOver,
 }
@@ -63,15 +69,16 @@ impl Close {
             Self::NotUtf8 => CloseCode::Invalid,
             Self::Policy => CloseCode::Policy,
             Self::TooLong => CloseCode::Size,
+            Self::Full => CloseCode::Again,
             Self::TakenOver => CloseCode::Library(4001),
         }
     }
 }
 
 impl Frames {
-    /// For a connection that is refused with these words, if there are some.
-    pub fn new(refusal: Option<String>) -> Self {
-        Self { state: State::Opening(Vec::new()), wire: Wire::default(), refusal }
+    /// For a connection that is refused with these words, if there are some. `origins`: the web pages that may connect.
+    pub fn new(refusal: Option<String>, origins: Rc<[String]>) -> Self {
+        Self { state: State::Opening(Vec::new()), wire: Wire::default(), refusal, origins }
     }
 
     pub fn is_opening(&self) -> bool {
@@ -120,20 +127,28 @@ impl Frames {
         let parsed = Request::try_parse(bytes);
         let request = match parsed {
             Ok(None) if bytes.len() <= REQUEST_BYTES_MAX => return None,
-            Ok(None) => return Some(self.refuse("431 Request Header Fields Too Large", "the request is too long")),
-            Ok(Some((length, request))) => {
+            Ok(Some((length, request))) if length <= REQUEST_BYTES_MAX => {
                 let rest = bytes.split_off(length);
-                create_response(&request).map(|response| (response, rest))
+                let stranger = stranger(&request, &self.origins);
+                create_response(&request).map(|response| (response, rest, stranger))
+            }
+            Ok(_) => {
+                let why = format!("the request is too long: it may have {REQUEST_BYTES_MAX} bytes");
+                return Some(self.refuse("431 Request Header Fields Too Large", &why));
             }
             Err(error) => Err(error),
         };
-        let (response, rest) = match request {
+        let (response, rest, stranger) = match request {
             Ok(opened) => opened,
             Err(error) => {
                 let why = format!("this is the WebSocket of a gateway's devices, and the request opens none: {error}");
                 return Some(self.refuse("400 Bad Request", &why));
             }
         };
+        if let Some(origin) = stranger {
+            let why = format!("a web page of {origin} may not connect; if it is to, add its origin to the driver's setting `origins`");
+            return Some(self.refuse("403 Forbidden", &why));
+        }
         if let Some(refusal) = self.refusal.take() {
             return Some(self.refuse("503 Service Unavailable", &refusal));
         }
@@ -204,6 +219,23 @@ impl Frames {
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.wire.outgoing)
     }
+}
+
+/// The `Origin` of a request, as people read it, if it has one that is not among these. Browsers always send it: whatever page somebody near
+/// the gateway has open could speak to it else. Some clients of devices send the address that they connect to; a page of that origin would
+/// be this driver's own. Only as an IP address: a name may be somebody's who lets it lead here.
+fn stranger(request: &Request, origins: &[String]) -> Option<String> {
+    const SHOWN_BYTES: usize = 100;
+    let host = request.headers().get("host").and_then(|host| host.to_str().ok()).filter(|host| is_address(host));
+    let own = host.map(|host| [format!("http://{host}"), format!("https://{host}")]);
+    let is_own = |origin: &[u8]| own.iter().flatten().any(|own| own.as_bytes() == origin);
+    let is_known = |origin: &[u8]| is_own(origin) || origins.iter().any(|known| known.as_bytes() == origin);
+    let stranger = request.headers().get_all("origin").iter().map(|origin| origin.as_bytes()).find(|origin| !is_known(origin))?;
+    Some(format!("`{}`", stranger[..stranger.len().min(SHOWN_BYTES)].escape_ascii()))
+}
+
+fn is_address(host: &str) -> bool {
+    host.parse::<SocketAddr>().is_ok() || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 fn config() -> WebSocketConfig {

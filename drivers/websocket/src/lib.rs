@@ -6,11 +6,13 @@
 mod frames;
 mod message;
 mod peer;
+mod places;
 mod rate;
 mod registry;
 mod replies;
 mod settings;
 mod slot;
+mod told;
 mod value;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -24,7 +26,7 @@ use futures_util::future::join;
 use futures_util::stream::FuturesUnordered;
 use ledge_sdk::device::Driver;
 use ledge_sdk::listen::{Connection, Listener};
-use ledge_sdk::serde_json::{Value as Json, json};
+use ledge_sdk::serde_json::{self, Value as Json, json};
 use ledge_sdk::thing_access::{self, Thing};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Error, Fault, ThingId, clock};
@@ -32,8 +34,10 @@ use ledge_sdk::{Error, Fault, ThingId, clock};
 use crate::frames::{Close, Event};
 use crate::message::{Incoming, Request};
 use crate::peer::Peer;
+use crate::places::{Taken, Verdict};
 use crate::registry::{PeerId, Registry};
 use crate::settings::Settings;
+use crate::told::Told;
 
 ledge_sdk::driver!(WebSocket);
 
@@ -45,6 +49,7 @@ struct WebSocket {
     /// The handles of those that are online.
     things: RefCell<BTreeMap<ThingId, Rc<Thing>>>,
     last_peer: Cell<PeerId>,
+    strangers: RefCell<Told>,
 }
 
 /// What the driver waits for, of which any may come next.
@@ -58,6 +63,9 @@ type Waiting<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Happened> + 'a>>
 
 /// How exact times are.
 const TICK: Duration = Duration::from_millis(250);
+/// Connections that are refused or over, and have yet to be told. With one more, the first of them is closed without a word: they are
+/// places too, of the driver's limit `connections`.
+const LEAVING_MAX: usize = 32;
 /// After a connection that could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -77,8 +85,13 @@ impl Driver for WebSocket {
     }
 
     async fn get_properties(&self, thing: &ThingId, identifiers: Vec<String>) -> Result<Properties, Fault> {
-        let payload = self.ask(thing, "getProperty", json!({"properties": identifiers})).await?;
-        values(thing, &payload["properties"], "properties")
+        let payload = self.ask(thing, "getProperty", json!({"properties": &identifiers})).await?;
+        let values = message::values(&payload["properties"], "properties")?;
+        let missing = message::missing(&identifiers, &values);
+        if !missing.is_empty() && (missing.len() == identifiers.len() || are_named(thing, &identifiers).await) {
+            return Err(message::without(&missing));
+        }
+        Ok(values)
     }
 
     async fn set_properties(&self, thing: &ThingId, properties: Properties) -> Result<(), Fault> {
@@ -91,18 +104,17 @@ impl Driver for WebSocket {
         let payload = self.ask(thing, "callService", more).await?;
         match &payload["outputData"] {
             Json::Null => Ok(Properties::new()),
-            outputs => values(thing, outputs, "outputData"),
+            outputs => message::values(outputs, "outputData"),
         }
     }
 }
 
-/// The values of a reply, of which none may be wrong.
-fn values(thing: &ThingId, list: &Json, name: &str) -> Result<Properties, Fault> {
-    let wrong = |why: String| Fault::new(Fault::INVALID_PARAM, format!("the reply of device `{thing}` is wrong: {why}"));
-    match value::from_list(list, name).map_err(wrong)? {
-        (values, wrongs) if wrongs.is_empty() => Ok(values),
-        (_, wrongs) => Err(wrong(wrongs.join("; "))),
-    }
+/// Whether somebody has asked for these by their names. The gateway asks for all that can be read where nobody has named any.
+async fn are_named(thing: &ThingId, identifiers: &[String]) -> bool {
+    let tsl = thing_access::get_tsl(&thing.product_key).await.ok();
+    let tsl: Json = tsl.and_then(|tsl| serde_json::from_str(&tsl).ok()).unwrap_or_default();
+    let is_readable = |property: &&Json| property["accessMode"].as_str().is_some_and(|access| access.contains('r'));
+    identifiers.len() < tsl["properties"].as_array().into_iter().flatten().filter(is_readable).count()
 }
 
 async fn accept(listener: &Listener) -> Happened {
@@ -148,12 +160,23 @@ impl WebSocket {
     }
 
     fn welcome(&self, connection: Connection, settings: &Settings) -> Rc<Peer> {
-        let max = settings.connections_max;
-        let is_full = self.peers.borrow().len() >= max;
-        let refusal = is_full.then(|| format!("{max} devices are connected already, the limit `connections_max`; try again later"));
-        if is_full {
-            println!("{} is refused: the limit connections_max ({max}) is met", connection.peer());
-        }
+        let from = connection.peer();
+        let taken: Vec<Taken> = self.peers.borrow().values().filter_map(|peer| peer.place()).collect();
+        let refusal = match places::find(from.ip(), &taken, settings) {
+            Verdict::Free => None,
+            Verdict::InPlaceOf(id) => {
+                if let Some(other) = self.peers.borrow().get(&id) {
+                    self.tell(format_args!("{} has no device online and gives its place to {from}", other.name));
+                    other.give_way();
+                }
+                None
+            }
+            Verdict::Refused(why) => {
+                self.tell(format_args!("{from} is refused: {why}"));
+                Some(why)
+            }
+        };
+        self.hurry();
         let id = self.last_peer.get() + 1;
         self.last_peer.set(id);
         let peer = Rc::new(Peer::new(id, connection, refusal, settings));
@@ -161,12 +184,28 @@ impl WebSocket {
         peer
     }
 
+    /// Says something of those who have brought no device online.
+    fn tell(&self, line: std::fmt::Arguments) {
+        if let Some(line) = self.strangers.borrow_mut().line(line, clock::now()) {
+            println!("{line}");
+        }
+    }
+
+    /// Makes room among those who are leaving.
+    fn hurry(&self) {
+        let peers = self.peers.borrow();
+        let leaving: Vec<&Rc<Peer>> = peers.values().filter(|peer| peer.place().is_none()).collect();
+        leaving.iter().take((leaving.len() + 1).saturating_sub(LEAVING_MAX)).for_each(|peer| peer.drop_now());
+    }
+
     async fn serve(&self, peer: Rc<Peer>) -> Happened {
         let listen = async {
             while let Some(event) = peer.hear().await {
                 match event {
                     Event::Text(text) => self.handle(&peer, &text).await,
-                    Event::Ended(why) => println!("{} ended: {why}", peer.name),
+                    Event::Ended(why) if peer.had_device() => println!("{} ended: {why}", peer.name),
+                    Event::Ended(_) if peer.is_refused => {}
+                    Event::Ended(why) => self.tell(format_args!("{} ended: {why}", peer.name)),
                     Event::Opened | Event::Alive => {}
                 }
             }
@@ -213,6 +252,9 @@ impl WebSocket {
         self.registry.borrow().may_come(&thing, peer.ip)?;
         // A second handle of a thing that is online already: it stays so while its connection changes.
         let handle = Thing::register_by_device_name(&thing.product_key, &thing.device_name).await?;
+        if peer.place().is_none() {
+            return Err(Fault::new(Fault::DEVICE_OFFLINE, "the connection was closed meanwhile"));
+        }
         let loser = self.registry.borrow_mut().claim(&thing, peer.id);
         self.things.borrow_mut().insert(thing.clone(), Rc::new(handle));
         peer.has_device(true);

@@ -2,6 +2,8 @@
 //!
 //! Lenient where the original's own client is: text may end in NUL characters, and replies may have no `message`.
 
+use std::collections::BTreeSet;
+
 use ledge_sdk::serde_json::{self, Value as Json, json};
 use ledge_sdk::value::Properties;
 use ledge_sdk::{Fault, ThingId};
@@ -88,8 +90,32 @@ fn reply_of(code: &Json, message: &Json) -> Result<Json, Fault> {
     match code.as_u64().and_then(|code| u32::try_from(code).ok()) {
         Some(0) => Ok(message["payload"].clone()),
         Some(code) => Err(Fault::new(code, message["message"].as_str().unwrap_or("it gave no reason"))),
-        None => Err(Fault::new(Fault::INVALID_JSON, format!("its reply has the `code` {code}, which is no number of 32 bits"))),
+        None => Err(wrong_reply(format!("its `code` is {code}; expected a whole number of 32 bits"))),
     }
+}
+
+/// For whoever asked: what a device has replied is no answer.
+fn wrong_reply(why: String) -> Fault {
+    Fault::new(Fault::INVALID_TYPE, format!("the device's reply is wrong: {why}"))
+}
+
+/// The values of a reply, of which none may be wrong.
+pub fn values(list: &Json, name: &str) -> Result<Properties, Fault> {
+    match value::from_list(list, name).map_err(wrong_reply)? {
+        (values, wrongs) if wrongs.is_empty() => Ok(values),
+        (_, wrongs) => Err(wrong_reply(wrongs.join("; "))),
+    }
+}
+
+/// What was asked for, and is not in the reply.
+pub fn missing(asked: &[String], values: &Properties) -> Vec<String> {
+    let there: BTreeSet<&str> = values.iter().map(|property| property.identifier.as_str()).collect();
+    asked.iter().filter(|identifier| !there.contains(identifier.as_str())).cloned().collect()
+}
+
+/// For whoever asked for what is missing.
+pub fn without(missing: &[String]) -> Fault {
+    wrong_reply(format!("it has no value of `{}`", missing.join("`, `")))
 }
 
 /// The reply to a peer's request.
@@ -147,8 +173,36 @@ mod tests {
         assert_eq!(sent, Incoming::Reply(3, Ok(json!({"properties": []}))));
         assert_eq!(parse(r#"{"code":0,"messageId":3}"#), Incoming::Reply(3, Ok(Json::Null)));
         assert_eq!(parse(r#"{"code":100006,"messageId":3}"#), Incoming::Reply(3, Err(Fault::new(100_006, "it gave no reason"))));
-        let Incoming::Reply(3, Err(fault)) = parse(r#"{"code":"fine","messageId":3}"#) else { panic!("it was taken") };
-        assert_eq!(fault.code, Fault::INVALID_JSON);
+        for code in ["\"fine\"", "-1", "4294967296", "0.5", "{}"] {
+            let Incoming::Reply(3, Err(fault)) = parse(&format!(r#"{{"code":{code},"messageId":3}}"#)) else { panic!("it was taken") };
+            assert_eq!(fault.code, Fault::INVALID_TYPE);
+            assert!(fault.message.starts_with("the device's reply is wrong: its `code` is "), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_answers_something_else_is_told_to_whoever_asked() {
+        let asked = ["Pressure".to_owned(), "Level".to_owned()];
+        let number = |identifier: &str| json!({"identifier": identifier, "type": "int", "value": 1});
+        for (properties, wanted) in [
+            (json!([number("Level"), number("Pressure")]), &[][..]),
+            (json!([number("Zzz"), number("Level")]), &asked[..1]),
+            (json!([number("Zzz")]), &asked),
+            (json!([]), &asked),
+        ] {
+            assert_eq!(missing(&asked, &values(&properties, "properties").unwrap()), wanted, "{properties}");
+        }
+        let fault = without(&asked);
+        assert_eq!(fault, Fault::new(Fault::INVALID_TYPE, "the device's reply is wrong: it has no value of `Pressure`, `Level`"));
+        for (properties, said) in [
+            (Json::Null, "`properties` is missing"),
+            (json!({"Level": 1}), "`properties` is no list"),
+            (json!([{"identifier": "Level"}]), "`Level` has no `value`"),
+        ] {
+            let fault = values(&properties, "properties").unwrap_err();
+            assert!(fault.code == Fault::INVALID_TYPE && fault.message.contains("the device's reply is wrong: "), "{fault}");
+            assert!(fault.message.contains(said), "{fault}");
+        }
     }
 
     #[test]

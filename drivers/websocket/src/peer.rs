@@ -9,6 +9,7 @@ use ledge_sdk::clock;
 use ledge_sdk::listen::Connection;
 
 use crate::frames::{Close, Event, Frames};
+use crate::places::Taken;
 use crate::rate::Rate;
 use crate::registry::PeerId;
 use crate::replies::Replies;
@@ -26,8 +27,12 @@ pub struct Peer {
     bytes: RefCell<Rate>,
     began: Duration,
     heard: Cell<Duration>,
+    /// It is told so, and has no place.
+    pub is_refused: bool,
     /// Since when it has no device online, if it has none.
     idle_since: Cell<Option<Duration>>,
+    /// Whether it ever had one.
+    had_device: Cell<bool>,
     /// Since when it is over and only its last bytes are on their way.
     over_since: Cell<Option<Duration>>,
     /// Questions whether it is there, since it was heard last.
@@ -58,14 +63,16 @@ impl Peer {
             id,
             name: peer.to_string(),
             ip: peer.ip(),
+            is_refused: refusal.is_some(),
             replies: RefCell::default(),
             connection,
-            frames: RefCell::new(Frames::new(refusal)),
+            frames: RefCell::new(Frames::new(refusal, settings.origins.clone())),
             messages: RefCell::new(Rate::new(settings.messages_per_s, now)),
             bytes: RefCell::new(Rate::new(BYTES_PER_S, now)),
             began: now,
             heard: Cell::new(now),
             idle_since: Cell::new(Some(now)),
+            had_device: Cell::new(false),
             over_since: Cell::new(None),
             pings: Cell::new(0),
             was_slowed: Cell::new(false),
@@ -179,10 +186,31 @@ impl Peer {
         self.wake_writer();
     }
 
+    /// Closes at once, without a word.
+    pub fn drop_now(&self) {
+        self.frames.borrow_mut().end();
+        self.connection.close();
+    }
+
+    /// Gives its place to another, and says so where it can be said.
+    pub fn give_way(&self) {
+        if self.frames.borrow().is_opening() {
+            return self.drop_now();
+        }
+        self.close(Close::Full, "all places are taken, and no device is online on this connection; try again later");
+    }
+
+    /// Its place, unless it is on its way out.
+    pub fn place(&self) -> Option<Taken> {
+        let has_place = !self.is_refused && !self.frames.borrow().is_over();
+        has_place.then(|| Taken { id: self.id, ip: self.ip, has_device: self.idle_since.get().is_none() })
+    }
+
     /// Notes whether a device is online on it.
     pub fn has_device(&self, has_one: bool) {
         let since = if has_one { None } else { Some(self.idle_since.get().unwrap_or_else(clock::now)) };
         self.idle_since.set(since);
+        self.had_device.set(self.had_device.get() || has_one);
     }
 
     /// Looks whether anything has taken too long.
@@ -195,15 +223,23 @@ impl Peer {
             if now - since > LINGER {
                 self.connection.close();
             }
-        } else if is_opening {
-            if now - self.began > settings.handshake {
-                self.connection.close();
-            }
-        } else if self.idle_since.get().is_some_and(|since| now - since > settings.idle) {
+        } else if is_opening && now - self.began > settings.handshake.min(settings.online) {
+            self.drop_now();
+        } else if !is_opening && self.has_idled(now, settings) {
             self.close(Close::Policy, "no device came online on this connection in time");
-        } else if now.saturating_sub(self.heard.get()) > settings.ping * (self.pings.get() + 1) {
+        } else if !is_opening && now.saturating_sub(self.heard.get()) > settings.ping * (self.pings.get() + 1) {
             self.ask_whether_it_is_there();
         }
+    }
+
+    pub fn had_device(&self) -> bool {
+        self.had_device.get()
+    }
+
+    /// Whatever else it sends: only a device that comes online counts.
+    fn has_idled(&self, now: Duration, settings: &Settings) -> bool {
+        let most = if self.had_device.get() { settings.idle } else { settings.online };
+        self.idle_since.get().is_some_and(|since| now.saturating_sub(since) > most)
     }
 
     fn ask_whether_it_is_there(&self) {

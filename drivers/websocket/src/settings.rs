@@ -1,5 +1,6 @@
 //! What `config` in `ledge.toml` may say, read once.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use ledge_sdk::serde_json::Value as Json;
@@ -8,21 +9,38 @@ use ledge_sdk::thing_access::DriverConfig;
 pub struct Settings {
     /// Where devices connect to.
     pub listen: String,
-    /// Connections at once; one more is answered 503.
+    /// Connections at once.
     pub connections_max: usize,
+    /// Of them, from one address; of IPv6, from one network of 64 bits.
+    pub connections_per_address_max: usize,
     /// For the HTTP request that opens a connection.
     pub handshake: Duration,
+    /// From the acceptance of a connection to the first device that is online on it.
+    pub online: Duration,
     /// For a device's reply.
     pub reply: Duration,
     /// Silence after which a peer is asked whether it is there, and between two such questions.
     pub ping: Duration,
-    /// For a connection without a device that is online.
+    /// For a connection whose devices have all gone offline.
     pub idle: Duration,
     /// Messages that one connection may send; more of them are read more slowly.
     pub messages_per_s: u32,
+    /// The web pages that may connect, as their `Origin` header says it.
+    pub origins: Rc<[String]>,
 }
 
-const NAMES: [&str; 7] = ["listen", "connections_max", "handshake_ms", "reply_ms", "ping_ms", "idle_ms", "messages_per_s"];
+const NAMES: [&str; 10] = [
+    "listen",
+    "connections_max",
+    "connections_per_address_max",
+    "handshake_ms",
+    "online_ms",
+    "reply_ms",
+    "ping_ms",
+    "idle_ms",
+    "messages_per_s",
+    "origins",
+];
 
 impl Settings {
     /// The defaults where the configuration is silent.
@@ -44,13 +62,23 @@ impl Settings {
         Ok(Self {
             listen: listen.to_owned(),
             connections_max: number("connections_max", 200)? as usize,
+            connections_per_address_max: number("connections_per_address_max", 16)? as usize,
             handshake: time("handshake_ms", 5_000)?,
+            online: time("online_ms", 10_000)?,
             reply: time("reply_ms", 9_500)?,
             ping: time("ping_ms", 30_000)?,
             idle: time("idle_ms", 60_000)?,
             messages_per_s: number("messages_per_s", 200)? as u32,
+            origins: origins(config)?,
         })
     }
+}
+
+fn origins(config: &DriverConfig) -> Result<Rc<[String]>, String> {
+    let Some(found) = config.setting("origins") else { return Ok([].into()) };
+    let origin = |item: &Json| item.as_str().map(str::to_owned);
+    let origins = found.as_array().and_then(|items| items.iter().map(origin).collect());
+    origins.ok_or_else(|| format!("the setting `origins` is {found}; expected a list of texts such as \"https://plant.example\""))
 }
 
 fn unknown(config: &DriverConfig) -> Option<&str> {
@@ -71,6 +99,10 @@ mod tests {
     fn what_is_not_set_is_the_original_s() {
         let settings = read(r#"{"ping_ms": 100}"#).unwrap();
         assert_eq!((settings.listen.as_str(), settings.ping), ("0.0.0.0:17682", Duration::from_millis(100)));
+        assert_eq!((settings.connections_max, settings.connections_per_address_max), (200, 16));
+        assert_eq!(settings.online, Duration::from_secs(10));
+        assert!(settings.origins.is_empty());
+        assert_eq!(*read(r#"{"origins": ["https://plant.example"]}"#).unwrap().origins, ["https://plant.example"]);
         assert!(Settings::read(&"{}".parse().unwrap()).is_ok());
     }
 
@@ -81,6 +113,10 @@ mod tests {
             (r#"{"ping_ms": 0}"#, "`ping_ms`"),
             (r#"{"ping_ms": "soon"}"#, "soon"),
             (r#"{"pingms": 5}"#, "`pingms`"),
+            (r#"{"connections_per_address_max": 0}"#, "`connections_per_address_max`"),
+            (r#"{"online_ms": "10 s"}"#, "`online_ms`"),
+            (r#"{"origins": "https://plant.example"}"#, "`origins`"),
+            (r#"{"origins": ["https://plant.example", 7]}"#, "`origins`"),
         ] {
             let error = read(wrong).err().unwrap();
             assert!(error.contains(said), "{error}");

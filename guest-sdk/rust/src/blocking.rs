@@ -41,6 +41,7 @@ use std::time::{Duration, Instant};
 use crate::bindings::blocking::ledge::edge::requests;
 use crate::bindings::blocking::ledge::edge::thing_access_blocking as wit;
 use crate::bindings::blocking::wasi::io::poll::{Pollable, poll};
+use crate::thing_access;
 pub use crate::thing_access::{DeviceInfo, DriverConfig};
 use crate::value::{Properties, Property};
 use crate::{Error, Fault, ThingId};
@@ -148,6 +149,16 @@ pub fn get_tsl_ext_info(product_key: &str) -> Result<String, Fault> {
 /// The configuration of this driver and the devices that it shall serve. Fault 109007, which would be an error of the gateway.
 pub fn driver_config() -> Result<DriverConfig, Fault> {
     wit::driver_config().parse()
+}
+
+/// The driver's own settings alone: `{}` if there are none. Fault 109007, which would be an error of the gateway.
+pub fn driver_info() -> Result<serde_json::Value, Fault> {
+    thing_access::settings(&wit::driver_info())
+}
+
+/// The devices alone. Fault 109007, which would be an error of the gateway.
+pub fn device_info() -> Result<Vec<DeviceInfo>, Fault> {
+    thing_access::devices(&wit::device_info())
 }
 
 /// Waits for so long, and answers what the gateway asks meanwhile. Within an answer it only waits.

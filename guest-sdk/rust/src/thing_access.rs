@@ -7,6 +7,7 @@ use crate::value::Properties;
 use crate::{Fault, ThingId};
 
 pub use config::{DeviceInfo, DriverConfig};
+pub(crate) use config::{devices, settings};
 
 /// A registered thing. Dropping it takes the thing offline, so keep it for as long as the device is there.
 #[derive(Debug)]
@@ -95,11 +96,11 @@ pub async fn driver_config() -> Result<DriverConfig, Fault> {
 /// The driver's own settings alone (manual 1.1, `leda_get_driver_info`; 1.2, `Config.getDriverInfo`): `{}` if there are none.
 /// Fault: 109007, which would be an error of the gateway.
 pub async fn driver_info() -> Result<serde_json::Value, Fault> {
-    serde_json::from_str(&wit::driver_info().await).map_err(|error| Fault::new(Fault::INVALID_JSON, error.to_string()))
+    settings(&wit::driver_info().await)
 }
 
 /// The devices alone (manual 1.1, `leda_get_device_info`; 1.2, `Config.getThingInfos`).
 /// Fault: 109007, which would be an error of the gateway.
 pub async fn device_info() -> Result<Vec<DeviceInfo>, Fault> {
-    format!(r#"{{"deviceList":{}}}"#, wit::device_info().await).parse().map(|config: DriverConfig| config.devices)
+    devices(&wit::device_info().await)
 }

@@ -77,6 +77,8 @@ impl IntoResponse for ApiError {
 impl From<Fault> for ApiError {
     fn from(fault: Fault) -> Self {
         let status = match fault.code {
+            _ if fault.is_of_answer => StatusCode::INTERNAL_SERVER_ERROR,
+            fault::FUNCTION_NOT_EXIST => StatusCode::NOT_FOUND,
             fault::DEVICE_OFFLINE | fault::TIMEOUT | fault::TOO_MANY => StatusCode::SERVICE_UNAVAILABLE,
             fault::INVALID_PARAM | fault::PARAM_RANGE_OVERFLOW | fault::DEVICE_UNREGISTER..=fault::INVALID_TYPE => StatusCode::BAD_REQUEST,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

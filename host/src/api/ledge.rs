@@ -27,7 +27,7 @@ use crate::thing::Presence;
 use crate::trigger::timer::TimerState;
 
 /// The largest set, its models included and its components not.
-const SET_BYTES_MAX: usize = 8 << 20;
+const SET_BYTES_MAX: usize = 32 << 20;
 
 #[utoipa::path(
     get,

@@ -17,7 +17,7 @@ use super::{Api, body};
 use crate::deploy::{MakeProduct, Report};
 use crate::limit::HISTORY_BYTES_USUAL;
 use crate::set;
-use crate::thing::tsl::TSL_BYTES_MAX;
+use crate::thing::tsl::{TSL_BYTES_MAX, too_deep};
 
 type Key = Result<Path<String>, PathRejection>;
 
@@ -90,6 +90,9 @@ struct Given {
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, body: Body) -> Result<JsonBody<Report>, ApiError> {
     let (key, body) = (parse(key)?, body::read_at_most(body, BODY_BYTES_MAX).await?);
+    if let Some(problem) = too_deep(&body) {
+        return Err(ApiError::bad_request(format!("the body is wrong at {problem}")));
+    }
     let given: Given =
         serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a product: {error}")))?;
     let of = key.clone();

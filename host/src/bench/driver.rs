@@ -39,7 +39,7 @@ use crate::supervisor::RestartPolicy;
 use crate::thing::fault::Fault;
 use crate::thing::tsl::Tsl;
 use crate::thing::value::Property;
-use crate::thing::{BoxFuture, Device, Presence, Product, Things};
+use crate::thing::{BoxFuture, Device, Presence, Product, Things, Turn};
 
 const PROPERTY: &str = "LightSwitch";
 
@@ -222,21 +222,23 @@ async fn ask<T: Send + 'static>(
 struct Nobody;
 
 impl Device for Nobody {
-    fn was_late(&self, _: &str) {}
+    fn was_late(&self, _: std::time::Instant, _: &str) {}
+
+    fn is_alive(&self) {}
 
     fn deadline(&self) -> std::time::Duration {
         std::time::Duration::from_secs(10)
     }
 
-    fn get_properties(&self, _: ThingId, _: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
+    fn get_properties(&self, _: Turn, _: ThingId, _: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
         Box::pin(std::future::pending())
     }
 
-    fn set_properties(&self, _: ThingId, _: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>> {
+    fn set_properties(&self, _: Turn, _: ThingId, _: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>> {
         Box::pin(std::future::pending())
     }
 
-    fn call_service(&self, _: ThingId, _: String, _: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
+    fn call_service(&self, _: Turn, _: ThingId, _: String, _: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
         Box::pin(std::future::pending())
     }
 }

@@ -18,7 +18,6 @@ use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 use self::acceptor::Acceptor;
 pub use self::certificate::server_config;
 use self::connection::{Connection, Stream};
-pub use self::polled::{PolledConnection, PolledListener};
 use super::Guest;
 use crate::bindings::blocking::ledge::edge::listen_blocking;
 use crate::bindings::driver::ledge::edge::listen::{

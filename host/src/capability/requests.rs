@@ -17,15 +17,33 @@ use super::values::convert;
 use crate::bindings::blocking::ledge::edge::requests;
 use crate::bindings::types;
 use crate::name::ThingId;
+use crate::thing::Turn;
 use crate::thing::fault::Fault;
 use crate::thing::value::Property;
 
 /// A call into a driver's instance, and where its answer goes. An answer that nobody waits for any more is given up.
 pub enum Request {
-    Get { thing: ThingId, identifiers: Vec<String>, answer: oneshot::Sender<Result<Vec<Property>, Fault>> },
-    Set { thing: ThingId, properties: Vec<Property>, answer: oneshot::Sender<Result<(), Fault>> },
-    Call { thing: ThingId, service: String, arguments: Vec<Property>, answer: oneshot::Sender<Result<Vec<Property>, Fault>> },
+    Get { turn: Turn, thing: ThingId, identifiers: Vec<String>, answer: oneshot::Sender<Result<Vec<Property>, Fault>> },
+    Set { turn: Turn, thing: ThingId, properties: Vec<Property>, answer: oneshot::Sender<Result<(), Fault>> },
+    Call { turn: Turn, thing: ThingId, service: String, arguments: Vec<Property>, answer: oneshot::Sender<Result<Vec<Property>, Fault>> },
     Configure { config: Arc<DriverConfig>, answer: oneshot::Sender<Result<(), Fault>> },
+}
+
+impl Request {
+    /// That of its thing, if it is about one.
+    pub fn turn(&self) -> Option<&Turn> {
+        match self {
+            Self::Get { turn, .. } | Self::Set { turn, .. } | Self::Call { turn, .. } => Some(turn),
+            Self::Configure { .. } => None,
+        }
+    }
+
+    pub fn turn_mut(&mut self) -> Option<&mut Turn> {
+        match self {
+            Self::Get { turn, .. } | Self::Set { turn, .. } | Self::Call { turn, .. } => Some(turn),
+            Self::Configure { .. } => None,
+        }
+    }
 }
 
 /// The interface's part of a Store.
@@ -86,25 +104,25 @@ impl Pollable for Arrival {
     }
 }
 
-/// Where an answer goes, by what was asked for.
+/// Where an answer goes, by what was asked for, and the turn that has ended then.
 enum Answer {
-    Values(oneshot::Sender<Result<Vec<Property>, Fault>>),
-    Done(oneshot::Sender<Result<(), Fault>>),
+    Values(Option<Turn>, oneshot::Sender<Result<Vec<Property>, Fault>>),
+    Done(Option<Turn>, oneshot::Sender<Result<(), Fault>>),
 }
 
 impl Answer {
     /// Whether somebody waits for it.
     fn is_awaited(&self) -> bool {
         match self {
-            Self::Values(answer) => !answer.is_closed(),
-            Self::Done(answer) => !answer.is_closed(),
+            Self::Values(_, answer) => !answer.is_closed(),
+            Self::Done(_, answer) => !answer.is_closed(),
         }
     }
 
     fn send(self, answer: Result<Vec<Property>, Fault>) -> bool {
         match self {
-            Self::Values(to) => to.send(answer).is_ok(),
-            Self::Done(to) => to.send(answer.map(drop)).is_ok(),
+            Self::Values(_turn, to) => to.send(answer).is_ok(),
+            Self::Done(_turn, to) => to.send(answer.map(drop)).is_ok(),
         }
     }
 }
@@ -169,21 +187,22 @@ impl View<'_> {
     /// A request as the guest sees it.
     fn asked(&mut self, request: Request) -> (requests::Request, Answer) {
         match request {
-            Request::Get { thing, identifiers, answer } => {
-                (requests::Request::GetProperties(requests::GetRequest { thing: thing.into(), identifiers }), Answer::Values(answer))
-            }
-            Request::Set { thing, properties, answer } => {
+            Request::Get { turn, thing, identifiers, answer } => (
+                requests::Request::GetProperties(requests::GetRequest { thing: thing.into(), identifiers }),
+                Answer::Values(Some(turn), answer),
+            ),
+            Request::Set { turn, thing, properties, answer } => {
                 let asked = requests::SetRequest { thing: thing.into(), properties: convert(properties) };
-                (requests::Request::SetProperties(asked), Answer::Done(answer))
+                (requests::Request::SetProperties(asked), Answer::Done(Some(turn), answer))
             }
-            Request::Call { thing, service, arguments, answer } => {
+            Request::Call { turn, thing, service, arguments, answer } => {
                 let asked = requests::CallRequest { thing: thing.into(), service, arguments: convert(arguments) };
-                (requests::Request::CallService(asked), Answer::Values(answer))
+                (requests::Request::CallService(asked), Answer::Values(Some(turn), answer))
             }
             Request::Configure { config, answer } => {
                 let whole = config.whole.clone();
                 *self.config = config;
-                (requests::Request::ConfigChanged(whole), Answer::Done(answer))
+                (requests::Request::ConfigChanged(whole), Answer::Done(None, answer))
             }
         }
     }

@@ -43,6 +43,8 @@ enum Naming {
 pub struct DriverConfig {
     pub whole: String,
     pub driver_info: String,
+    /// How many devices it names.
+    pub devices: usize,
 }
 
 impl DriverConfig {
@@ -57,8 +59,10 @@ impl DriverConfig {
             }
             device
         };
-        let whole = json!({"config": driver_info, "deviceList": things.map(device).collect::<Vec<_>>()}).to_string();
-        Self { whole, driver_info: driver_info.to_string() }
+        let list: Vec<_> = things.map(device).collect();
+        let devices = list.len();
+        let whole = json!({"config": driver_info, "deviceList": list}).to_string();
+        Self { whole, driver_info: driver_info.to_string(), devices }
     }
 
     /// The devices alone, where `custom` is an object.
@@ -138,7 +142,7 @@ impl ThingAccess {
 impl View<'_> {
     fn registered(&mut self, thing: &Resource<Registration>) -> Result<name::ThingId, Fault> {
         let registration = self.table.get(thing).map_err(|_| stale_handle())?;
-        Ok(registration.thing.clone())
+        if registration.is_over { Err(stale_handle()) } else { Ok(registration.thing.clone()) }
     }
 
     fn hand_out(
@@ -147,7 +151,7 @@ impl View<'_> {
         naming: Option<Naming>,
     ) -> Result<Resource<Registration>, Fault> {
         let thing = thing?;
-        let handle = self.table.push(Registration { thing: thing.id.clone() }).map_err(|_| {
+        let handle = self.table.push(Registration { thing: thing.id.clone(), is_over: false }).map_err(|_| {
             let message = "too many handles are open: drop some, or raise the limit `handles`";
             self.access.guest.tell(Some("handles"), &format!("is refused a thing: {message}"));
             Fault { code: fault::TOO_MANY, message: message.to_owned() }
@@ -182,16 +186,20 @@ impl View<'_> {
         Ok(self.access.things.set_online(&id, &self.access.device, online)?)
     }
 
+    /// The handle is of nothing any more, even where the thing is registered again.
     fn unregister(&mut self, thing: &Resource<Registration>) -> Result<(), Fault> {
         let id = self.registered(thing)?;
-        Ok(self.access.things.unregister(&id, &self.access.device)?)
+        self.access.things.unregister(&id, &self.access.device)?;
+        let registration = self.table.get_mut(thing).map_err(|_| stale_handle())?;
+        registration.is_over = true;
+        self.access.drop_handle(&id);
+        Ok(())
     }
 
-    /// Who reports, if he may do it now.
     fn reporter(&mut self, thing: &Resource<Registration>) -> Result<Reporter, Fault> {
         let thing = self.registered(thing)?;
-        self.access.guest.may_publish_now()?;
-        Ok(Reporter { thing, things: self.access.things.clone(), device: self.access.device.clone() })
+        let ThingAccess { guest, things, device, .. } = &*self.access;
+        Ok(Reporter { thing, guest: guest.clone(), things: things.clone(), device: device.clone() })
     }
 
     fn tsl(&self, product_key: &str) -> Result<String, Fault> {
@@ -216,12 +224,14 @@ impl thing_access::Host for View<'_> {}
 impl HostThing for View<'_> {
     fn id(&mut self, thing: Resource<Registration>) -> ThingId {
         // The guest can only name a handle that it holds.
-        self.registered(&thing).map_or_else(|_| name::ThingId::new("", "").into(), ThingId::from)
+        self.table.get(&thing).map_or_else(|_| name::ThingId::new("", "").into(), |it| it.thing.clone().into())
     }
 
     fn drop(&mut self, thing: Resource<Registration>) -> wasmtime::Result<()> {
         let registration = self.table.delete(thing)?;
-        self.access.drop_handle(&registration.thing);
+        if !registration.is_over {
+            self.access.drop_handle(&registration.thing);
+        }
         Ok(())
     }
 }
@@ -291,16 +301,19 @@ fn alive<T>(store: &Accessor<T, Linked>) {
 /// Who reports, taken out of the Store so that it is not held while the report is worked on.
 struct Reporter {
     thing: name::ThingId,
+    guest: Arc<Guest>,
     things: Arc<Things>,
     device: Arc<dyn Device>,
 }
 
 impl Reporter {
     async fn report_properties(self, properties: Vec<Property>) -> Result<(), Fault> {
+        self.guest.may_report().await?;
         Ok(self.things.report_properties(&self.thing, &self.device, convert(properties)).await?)
     }
 
     async fn report_event(self, event: &str, outputs: Vec<Property>) -> Result<(), Fault> {
+        self.guest.may_report().await?;
         Ok(self.things.report_event(&self.thing, &self.device, event, convert(outputs)).await?)
     }
 }

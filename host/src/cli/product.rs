@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::Subcommand;
 use hyper::Method;
@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 use super::TargetArgs;
 use super::client::Client;
 use super::output::say;
+use crate::thing::tsl::too_deep;
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -82,5 +83,9 @@ async fn send(target: &TargetArgs, method: Method, key: &str, body: Bytes) -> an
 fn read(file: &std::path::Path) -> anyhow::Result<Json> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading `{}`", file.display()))?;
     // Some editors put a byte order mark before JSON, which no JSON parser takes.
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).with_context(|| format!("`{}` is not valid JSON", file.display()))
+    let text = text.trim_start_matches('\u{feff}');
+    if let Some(problem) = too_deep(text.as_bytes()) {
+        bail!("`{}` is wrong at {problem}", file.display());
+    }
+    serde_json::from_str(text).with_context(|| format!("`{}` is not valid JSON", file.display()))
 }

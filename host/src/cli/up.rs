@@ -32,6 +32,8 @@ pub struct Stop {
 /// before runs on: a box that comes up after a power cut is not to stay dark for it.
 pub async fn start(project_dir: &Path, options: Options, monitor: Bring) -> anyhow::Result<(Gateway, Stop)> {
     let data = options.data.clone();
+    // A build may take minutes, and the gateway itself binds after it.
+    options.check_addresses().await?;
     let built = built(project_dir).await;
     if !data.join(store::FILE_NAME).exists() {
         // The first start: nothing could run on.

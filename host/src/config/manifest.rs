@@ -29,8 +29,10 @@ use crate::set::Set;
 
 /// The name of the manifest in a project's directory.
 pub const FILE_NAME: &str = "ledge.toml";
-/// The largest manifest, and the largest of the TSL files that it names.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// The largest manifest, and the largest rule that it names. A TSL or its ext info may have [`TSL_BYTES_MAX`].
+///
+/// [`TSL_BYTES_MAX`]: crate::thing::tsl::TSL_BYTES_MAX
+pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// The longest name of a project or a product, in characters.
 pub const TITLE_CHARS_MAX: usize = 64;
 
@@ -54,7 +56,7 @@ pub enum Source {
 /// Reads the manifest of the project in `dir`, and the TSL files that it names.
 pub fn load(dir: &Path) -> Result<Project, ManifestErrors> {
     let file = dir.join(FILE_NAME);
-    let text = read_text(&file).map_err(|err| unreadable(dir, &file, &err))?;
+    let text = read_text(&file, FILE_BYTES_MAX).map_err(|err| unreadable(dir, &file, &err))?;
     let report = Report::new(dir, &file, &text);
     let (document, syntax_errors) = DeTable::parse_recoverable(&text);
     for err in &syntax_errors {
@@ -95,11 +97,11 @@ fn directory_name(dir: &Path) -> String {
 }
 
 /// Reads a text file, but not one that would fill the memory.
-fn read_text(file: &Path) -> io::Result<String> {
+fn read_text(file: &Path, bytes_max: usize) -> io::Result<String> {
     let mut text = String::new();
-    File::open(file)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    File::open(file)?.take(bytes_max as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > bytes_max {
+        return Err(io::Error::other(format!("it has more than {bytes_max} bytes")));
     }
     Ok(text)
 }

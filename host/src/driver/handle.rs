@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::shared::Shared;
@@ -15,7 +16,7 @@ use crate::name::ThingId;
 use crate::telemetry::printable;
 use crate::thing::fault::{self, Fault};
 use crate::thing::value::Property;
-use crate::thing::{BoxFuture, Device};
+use crate::thing::{BoxFuture, Device, Turn};
 
 pub struct Handle {
     driver: String,
@@ -23,13 +24,15 @@ pub struct Handle {
     deadline: Duration,
     requests: mpsc::Sender<Request>,
     life: Arc<DriverLife>,
-    /// Calls that were not answered in time since the last one that was.
+    /// Calls that had no answer, one after another, since the driver gave its last sign of life.
     late: AtomicU32,
+    /// When the last of them was given up.
+    late_at: Mutex<Option<Instant>>,
     hangs: Notify,
 }
 
-/// Calls that took all of their time, one after another and none that was answered in between: then the driver hangs. It is seen from
-/// outside, since a driver that waits for a blocking call of WASI 0.2 sees nothing.
+/// Calls that took all of their time, each begun when the one before was given up, with no answer and no report in between: then the
+/// driver hangs. It is seen from outside, since a driver that waits for a blocking call of WASI 0.2 sees nothing.
 const LATE_MAX: u32 = 8;
 
 /// One instance, from its start to its end.
@@ -37,13 +40,17 @@ pub type DriverLife = Shared<Result<(), Failure>>;
 
 impl Handle {
     pub fn new(driver: String, guest: Arc<Guest>, deadline: Duration, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Self {
-        Self { driver, guest, deadline, requests, life, late: AtomicU32::new(0), hangs: Notify::new() }
+        let (late, late_at) = Default::default();
+        Self { driver, guest, deadline, requests, life, late, late_at, hangs: Notify::new() }
     }
 
     /// Returns once the driver hangs, with how that shows.
     pub async fn hangs(&self) -> String {
         self.hangs.notified().await;
-        format!("it hangs: {LATE_MAX} calls one after another had no answer within {} ms", self.deadline.as_millis())
+        format!(
+            "it hangs: {LATE_MAX} calls one after another had no answer within {} ms, and it reported nothing",
+            self.deadline.as_millis()
+        )
     }
 
     /// Gives the instance its new configuration. Whether it goes on with it: if not, another instance must.
@@ -64,9 +71,9 @@ impl Handle {
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<Result<T, Fault>>) -> Request) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
-        self.life.help(|| self.requests.try_send(request(answer))).map_err(|error| self.refused(&error))?;
+        self.life.help(|| self.requests.try_send(request(answer)).map_err(|error| self.refused(&error)))?;
         let answer = answered.await.unwrap_or_else(|_| Err(self.gone()));
-        self.late.store(0, Relaxed);
+        self.is_alive();
         answer
     }
 
@@ -89,22 +96,38 @@ impl Device for Handle {
         self.deadline
     }
 
-    fn was_late(&self, what: &str) {
+    fn was_late(&self, began: Instant, what: &str) {
         self.guest.tell(Some("deadline_ms"), &format!("is late: {what}"));
+        let mut late_at = self.late_at.lock();
+        // Of those that waited side by side, one counts.
+        if self.late.load(Relaxed) > 0 && late_at.is_some_and(|late_at| began < late_at) {
+            return;
+        }
+        *late_at = Some(Instant::now());
         if self.late.fetch_add(1, Relaxed) + 1 >= LATE_MAX {
             self.hangs.notify_one();
         }
     }
 
-    fn get_properties(&self, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
-        Box::pin(self.ask(|answer| Request::Get { thing, identifiers, answer }))
+    fn is_alive(&self) {
+        self.late.store(0, Relaxed);
     }
 
-    fn set_properties(&self, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>> {
-        Box::pin(self.ask(|answer| Request::Set { thing, properties, answer }))
+    fn get_properties(&self, turn: Turn, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
+        Box::pin(self.ask(|answer| Request::Get { turn, thing, identifiers, answer }))
     }
 
-    fn call_service(&self, thing: ThingId, service: String, arguments: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
-        Box::pin(self.ask(|answer| Request::Call { thing, service, arguments, answer }))
+    fn set_properties(&self, turn: Turn, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(self.ask(|answer| Request::Set { turn, thing, properties, answer }))
+    }
+
+    fn call_service(
+        &self,
+        turn: Turn,
+        thing: ThingId,
+        service: String,
+        arguments: Vec<Property>,
+    ) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
+        Box::pin(self.ask(|answer| Request::Call { turn, thing, service, arguments, answer }))
     }
 }

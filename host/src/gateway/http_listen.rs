@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::listen::{HANDSHAKE_TIMEOUT, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_TIMEOUT, accept_all};
+use super::listen::{HANDSHAKE_TIMEOUT, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_TIMEOUT, accept_all, bind_as};
 use super::write_timeout::WriteTimeout;
 use crate::api::{Front, Peer};
 use crate::shutdown::Shutdown;
@@ -60,8 +60,7 @@ pub struct HttpSocket {
 pub async fn bind(listen: Option<HttpListen>, guests: &tokio::runtime::Handle) -> anyhow::Result<Option<HttpSocket>> {
     let Some(HttpListen { address, is_tls }) = listen else { return Ok(None) };
     // The socket belongs to the runtime that binds it.
-    let bound = guests.spawn(TcpListener::bind(address)).await?;
-    let listener = bound.with_context(|| format!("listening on {address}, as --http-listen says"))?;
+    let listener = guests.spawn(bind_as(address, "--http-listen")).await??;
     let address = listener.local_addr().context("asking for the address that is listened on")?;
     if !is_tls && !address.ip().is_loopback() {
         tracing::warn!(

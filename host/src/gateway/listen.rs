@@ -50,7 +50,8 @@ pub async fn bind_plain(address: Option<SocketAddr>) -> anyhow::Result<Option<Tc
     bind_as(address, "--plain-listen").await.map(Some)
 }
 
-async fn bind_as(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
+/// `option` is the one that names another address.
+pub async fn bind_as(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("{address} is in use by another program: stop that one, or choose another address with {option}")

@@ -1,15 +1,16 @@
 //! A driver's code: one instance whose `run` goes on while requests are answered by the same instance, in calls of their own, or by `run`
 //! itself where it blocks.
 
-use std::pin::Pin;
+use std::collections::VecDeque;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use wasmtime::component::{Accessor, Component, Linker, ResourceTable};
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
@@ -33,7 +34,7 @@ use crate::capability::wasi::{self, GuestLog, Output};
 use crate::function::Failure;
 use crate::limit::Limits;
 use crate::thing::fault::Fault;
-use crate::thing::{Device, Things};
+use crate::thing::{Device, STUCK_MAX, Things, Turn};
 
 pub struct DriverCode {
     pre: Pre,
@@ -188,6 +189,7 @@ impl DriverCode {
     /// A Store for one instance. `bench` takes one too.
     pub(crate) fn store(&self, spec: DriverSpec) -> Store<DriverState> {
         let stderr = Output::new(spec.log.clone());
+        let devices = spec.config.devices;
         let state = DriverState {
             wasi: wasi::context(&spec.guest, &spec.log, &stderr, spec.limits.host_call_bytes),
             table: ResourceTable::with_capacity(0),
@@ -205,7 +207,11 @@ impl DriverCode {
         };
         let mut store = Store::new(engine, state);
         limit(&mut store, &spec.limits);
-        store.data_mut().table.set_max_capacity(spec.limits.handles as usize);
+        // Things that it is there for do not count. Whatever else it opens has a fault where it is too much; only what nobody could be
+        // told so of (calls that are under way, say) ends it, at twice as many.
+        let handles = spec.limits.handles as usize + devices;
+        store.data_mut().table.set_max_capacity(handles);
+        store.set_max_component_handles(handles + spec.limits.handles as usize);
         store.limiter(|state| &mut state.limiter);
         store.epoch_deadline_callback(on_tick);
         store
@@ -242,15 +248,19 @@ async fn live(
         return Err(Exhausted::Deadline.into());
     };
     let driver = driver?;
+    let places = Places::new(limits, store.data().thing_access.config.devices);
     store
         .run_concurrent(async |accessor| {
             let mut run = Box::pin(driver.ledge_edge_device().call_run(accessor));
-            let mut calls = FuturesUnordered::new();
+            let (mut calls, mut waiting) = (FuturesUnordered::new(), VecDeque::new());
             loop {
+                while let Some(request) = places.next_of(&mut waiting) {
+                    calls.push(answer(&driver, accessor, deadline, request, &places));
+                }
                 tokio::select! {
                     ended = &mut run => return ended?.map_err(|message| failure::RunFailed(message).into()),
-                    request = requests.recv(), if calls.len() < limits.concurrency as usize => match request {
-                        Some(request) => calls.push(answer(&driver, accessor, deadline, request)),
+                    request = requests.recv(), if places.are_free() && waiting.len() < WAITING_MAX => match request {
+                        Some(request) => waiting.push_back(request),
                         None => return Ok(()),
                     },
                     Some(answered) = calls.next() => {
@@ -258,11 +268,87 @@ async fn live(
                             accessor.with(|mut access| access.data_mut().busy.begin_again());
                         }
                     }
+                    () = places.freed.notified() => places.check_stuck()?,
                 }
             }
         })
         .await?
 }
+
+/// Requests that wait here because their thing has as many calls as it may.
+const WAITING_MAX: usize = 256;
+
+/// How many calls an instance is at, and how many of those never ended. One thing leaves a quarter of the places to the others.
+struct Places {
+    max: usize,
+    of_one_max: AtomicU32,
+    taken: AtomicUsize,
+    stuck: AtomicUsize,
+    stuck_max: usize,
+    freed: Notify,
+}
+
+impl Places {
+    fn new(limits: &Limits, devices: usize) -> Self {
+        let places = Self {
+            max: limits.concurrency as usize,
+            of_one_max: AtomicU32::new(0),
+            taken: AtomicUsize::new(0),
+            stuck: AtomicUsize::new(0),
+            stuck_max: (limits.handles as usize / HANDLES_A_CALL / 4).max(STUCK_MAX as usize),
+            freed: Notify::new(),
+        };
+        places.share_among(devices);
+        places
+    }
+
+    fn share_among(&self, devices: usize) {
+        let max = self.max as u32;
+        self.of_one_max.store(if devices > 1 { max - max / 4 } else { max }, Relaxed);
+    }
+
+    fn are_free(&self) -> bool {
+        self.taken.load(Relaxed) < self.max
+    }
+
+    /// The oldest request that may begin now, with a place.
+    fn next_of(&self, waiting: &mut VecDeque<Request>) -> Option<Request> {
+        if !self.are_free() {
+            return None;
+        }
+        let of_one_max = self.of_one_max.load(Relaxed);
+        let may = |request: &Request| request.turn().is_none_or(|turn| turn.running() < of_one_max);
+        let mut request = waiting.remove(waiting.iter().position(may)?)?;
+        self.taken.fetch_add(1, Relaxed);
+        if let Some(turn) = request.turn_mut() {
+            turn.start();
+        }
+        Some(request)
+    }
+
+    fn leave(&self) {
+        self.taken.fetch_sub(1, Relaxed);
+    }
+
+    /// A call's time is over, and it goes on in the instance, which cannot be told to stop.
+    fn get_stuck(&self) {
+        self.leave();
+        self.stuck.fetch_add(1, Relaxed);
+        self.freed.notify_one();
+    }
+
+    fn end_stuck(&self) {
+        self.stuck.fetch_sub(1, Relaxed);
+    }
+
+    fn check_stuck(&self) -> wasmtime::Result<()> {
+        let stuck = self.stuck.load(Relaxed);
+        if stuck > self.stuck_max { Err(failure::Unended(stuck).into()) } else { Ok(()) }
+    }
+}
+
+/// What a call takes of the limit `handles` while it goes on.
+const HANDLES_A_CALL: usize = 4;
 
 /// The guest takes its requests itself, while it waits.
 async fn live_blocking(
@@ -289,25 +375,32 @@ enum Answered {
 }
 
 /// Carries one request into the guest. An error is a trap, which ends the instance.
-async fn answer(driver: &Driver, accessor: &Accessor<DriverState>, deadline: Duration, request: Request) -> wasmtime::Result<Answered> {
+async fn answer(
+    driver: &Driver,
+    accessor: &Accessor<DriverState>,
+    deadline: Duration,
+    request: Request,
+    places: &Places,
+) -> wasmtime::Result<Answered> {
     let device = driver.ledge_edge_device();
     match request {
-        Request::Get { thing, identifiers, answer } => {
+        Request::Get { turn, thing, identifiers, answer } => {
             let called = device.call_get_properties(accessor, thing.into(), identifiers);
-            in_time(deadline, called, answer, convert).await
+            in_time(deadline, called, answer, convert, Some(turn), places).await
         }
-        Request::Set { thing, properties, answer } => {
+        Request::Set { turn, thing, properties, answer } => {
             let called = device.call_set_properties(accessor, thing.into(), convert(properties));
-            in_time(deadline, called, answer, |()| ()).await
+            in_time(deadline, called, answer, |()| (), Some(turn), places).await
         }
-        Request::Call { thing, service, arguments, answer } => {
+        Request::Call { turn, thing, service, arguments, answer } => {
             let called = device.call_call_service(accessor, thing.into(), service, convert(arguments));
-            in_time(deadline, called, answer, convert).await
+            in_time(deadline, called, answer, convert, Some(turn), places).await
         }
         Request::Configure { config, answer } => {
             let whole = config.whole.clone();
+            places.share_among(config.devices);
             accessor.with(|mut access| access.data_mut().thing_access.config = config);
-            in_time(deadline, device.call_config_changed(accessor, whole), answer, |()| ()).await
+            in_time(deadline, device.call_config_changed(accessor, whole), answer, |()| (), None, places).await
         }
     }
 }
@@ -319,9 +412,13 @@ async fn in_time<G, H>(
     called: impl Future<Output = wasmtime::Result<Result<G, types::Fault>>>,
     mut answer: oneshot::Sender<Result<H, Fault>>,
     convert: impl FnOnce(G) -> H,
+    mut turn: Option<Turn>,
+    places: &Places,
 ) -> wasmtime::Result<Answered> {
-    match tokio::time::timeout(deadline, called).await {
+    let mut called = pin!(called);
+    match tokio::time::timeout(deadline, called.as_mut()).await {
         Ok(result) => {
+            places.leave();
             // That the asker is gone is no fault of the driver.
             let _ = answer.send(result?.map(convert).map_err(Fault::from));
             Ok(Answered::InTime)
@@ -329,6 +426,12 @@ async fn in_time<G, H>(
         Err(_) => {
             // Whoever still waits has the same time, and says in better words that it is over.
             answer.closed().await;
+            if let Some(turn) = &mut turn {
+                turn.stop_running();
+            }
+            places.get_stuck();
+            drop(called.await?);
+            places.end_stuck();
             Ok(Answered::TooLate)
         }
     }

@@ -109,6 +109,11 @@ const INSTANCES_MAX: usize = 64;
 #[error("`run` failed: {0}")]
 pub struct RunFailed(pub String);
 
+/// A driver has too many calls that go on for ever: each keeps some of its handles and of its memory.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} calls of it never ended")]
+pub struct Unended(pub usize);
+
 /// Whether every slot of the pool was taken, which is no fault of the guest.
 pub fn is_pool_full(error: &wasmtime::Error) -> bool {
     error.downcast_ref::<PoolConcurrencyLimitError>().is_some()
@@ -128,7 +133,7 @@ pub fn explain(error: &wasmtime::Error, limiter: &Limiter, limits: &Limits, last
     } else if root.contains("handle limit") || root.contains("resource table") {
         (Some("handles"), format!("stopped: it held more handles than its limit of {}", limits.handles))
     } else {
-        (None, if error.is::<RunFailed>() { root } else { format!("trapped: {root}") })
+        (None, if error.is::<RunFailed>() || error.is::<Unended>() { root } else { format!("trapped: {root}") })
     };
     let message = if last_words.is_empty() { message } else { format!("{message}; its last words: {last_words}") };
     Failure { limit, message }

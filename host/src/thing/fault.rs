@@ -6,11 +6,18 @@
 pub struct Fault {
     pub code: u32,
     pub message: String,
+    /// What the device's side answered is wrong, and nothing that it was asked.
+    pub is_of_answer: bool,
 }
 
 impl Fault {
     pub fn new(code: u32, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), is_of_answer: false }
+    }
+
+    /// The same, as a fault of what was answered.
+    pub fn of_answer(self) -> Self {
+        Self { is_of_answer: true, ..self }
     }
 }
 

@@ -17,6 +17,7 @@ impl Things {
     pub async fn report_properties(&self, id: &ThingId, device: &Arc<dyn Device>, properties: Vec<Property>) -> Result<(), Fault> {
         let thing = self.get(id)?;
         thing.check_reporter(device)?;
+        device.is_alive();
         if properties.is_empty() {
             return Err(Fault::new(fault::INVALID_PARAM, format!("thing `{id}`: a report without a property")));
         }
@@ -38,6 +39,7 @@ impl Things {
     pub async fn report_event(&self, id: &ThingId, device: &Arc<dyn Device>, event: &str, outputs: Vec<Property>) -> Result<(), Fault> {
         let thing = self.get(id)?;
         thing.check_reporter(device)?;
+        device.is_alive();
         let outputs = thing.product.tsl.check_event(event, outputs).map_err(|fault| super::about(id, fault))?;
         let time_ms = self.clock.unix_ms();
         thing.state.lock().take_event(event, &outputs, time_ms, thing.product.row.history_bytes as usize);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::calls::Calls;
 use super::history::Chunk;
 use super::tsl::Tsl;
 use super::value::Property;
@@ -14,6 +15,8 @@ use super::{Device, Reported};
 #[derive(Default)]
 pub(super) struct State {
     pub device: Option<Arc<dyn Device>>,
+    /// Of calls that have not ended, once there was one.
+    pub calls: Option<Arc<Calls>>,
     pub online: bool,
     pub online_at_ms: Option<u64>,
     /// When it was first deployed here, as far as that is known.
@@ -100,6 +103,12 @@ impl State {
 
     pub fn is_owned_by(&self, device: &Arc<dyn Device>) -> bool {
         self.device.as_ref().is_some_and(|own| std::ptr::addr_eq(Arc::as_ptr(own), Arc::as_ptr(device)))
+    }
+
+    /// Nobody answers for it any more. Whether it was online.
+    pub fn leave(&mut self) -> bool {
+        (self.device, self.calls) = (None, None);
+        std::mem::replace(&mut self.online, false)
     }
 
     /// Whether it was online.

@@ -6,6 +6,7 @@
 
 mod check;
 mod convert;
+mod depth;
 mod ext;
 mod parse;
 mod uses;
@@ -14,6 +15,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 pub use convert::ValueError;
+pub use depth::too_deep;
 pub use uses::{USES_BYTES_MAX, Uses};
 
 /// A product's model.

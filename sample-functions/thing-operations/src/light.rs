@@ -70,7 +70,7 @@ impl Properties {
 impl TryFrom<&value::Properties> for Properties {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
         })
@@ -106,7 +106,7 @@ impl Settings {
 impl TryFrom<&value::Properties> for Settings {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
         })
@@ -131,7 +131,7 @@ pub struct TurnOutput {
 impl TryFrom<&value::Properties> for TurnOutput {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get("LightSwitch")?,
         })
@@ -169,7 +169,7 @@ impl Thing {
         let wanted = if wanted.is_empty() { Property::ALL } else { wanted };
         let identifiers: Vec<&str> = wanted.iter().map(|property| property.identifier()).collect();
         let values = iot_data::get_thing_properties(PRODUCT_KEY, &self.name, &identifiers)?;
-        Ok(Properties::try_from(&values)?)
+        Ok(<Properties as TryFrom<&value::Properties>>::try_from(&values)?)
     }
 
     /// `LightSwitch`, Light switch: `false` is off, `true` is on.
@@ -221,7 +221,7 @@ impl Event {
             return Err(format!("the message of topic `{}` is of no thing of product `{PRODUCT_KEY}`", message.topic).into());
         }
         let event = match event {
-            "property" => Self::Report(Properties::try_from(&message.properties()?)?),
+            "property" => Self::Report(<Properties as TryFrom<&value::Properties>>::try_from(&message.properties()?)?),
             other => return Err(format!("`{other}` is no event of `{id}` that this function knows").into()),
         };
         Ok((Thing::new(id.device_name), event))

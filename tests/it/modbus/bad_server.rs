@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ledge::thing::fault;
 use ledge::thing::value::Value;
+use ledge::thing::{Presence, fault};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::plant::Plant;
-use super::{Devices, NEVER_MS, Row, get, holding, int, report, reports, set, setup, unit};
+use super::{Devices, NEVER_MS, Row, call, get, holding, id, int, report, reports, set, setup, unit, with_services};
 use crate::harness::{Setup, TestGateway, eventually, gateway};
 
 /// What it does with the answer to each request, which would be right.
@@ -36,6 +36,10 @@ enum Manner {
     Zeros,
     /// The right answer, and then the connection is closed.
     ClosedAfter,
+    /// It closes the connection when this unit is asked.
+    ClosedAt(u8),
+    /// It closes the connection in place of an answer to a write.
+    ClosedAtWrites,
 }
 
 /// `le_error.h` numbers that the driver uses besides the gateway's own.
@@ -46,6 +50,7 @@ struct Server {
     address: SocketAddr,
     manner: Arc<Mutex<Manner>>,
     connections: Arc<AtomicUsize>,
+    writes: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -53,14 +58,15 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, manner) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Manner::Right)));
         let connections = Arc::new(AtomicUsize::new(0));
-        let (shared, count) = (manner.clone(), connections.clone());
+        let writes = Arc::new(AtomicUsize::new(0));
+        let (shared, count, writes_too) = (manner.clone(), connections.clone(), writes.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Relaxed);
-                tokio::spawn(serve(client, shared.clone()));
+                tokio::spawn(serve(client, shared.clone(), writes_too.clone()));
             }
         });
-        Self { address, manner, connections }
+        Self { address, manner, connections, writes }
     }
 
     fn behave(&self, manner: Manner) {
@@ -69,7 +75,7 @@ impl Server {
 }
 
 /// Answers every read of one register with the request's number.
-async fn serve(mut client: TcpStream, manner: Arc<Mutex<Manner>>) -> std::io::Result<()> {
+async fn serve(mut client: TcpStream, manner: Arc<Mutex<Manner>>, writes: Arc<AtomicUsize>) -> std::io::Result<()> {
     let mut before: Option<Vec<u8>> = None;
     loop {
         let mut request = [0; 12];
@@ -80,6 +86,8 @@ async fn serve(mut client: TcpStream, manner: Arc<Mutex<Manner>>) -> std::io::Re
             // A write of one register is repeated.
             _ => request.to_vec(),
         };
+        let is_write = code != 3;
+        writes.fetch_add(usize::from(is_write), Relaxed);
         let now = manner.lock().unwrap().clone();
         match now {
             Manner::Right => client.write_all(&right).await?,
@@ -106,6 +114,10 @@ async fn serve(mut client: TcpStream, manner: Arc<Mutex<Manner>>) -> std::io::Re
             Manner::Zeros => loop {
                 client.write_all(&[0; 65_536]).await?;
             },
+            Manner::ClosedAt(closed) if unit == closed => return client.shutdown().await,
+            Manner::ClosedAt(_) => client.write_all(&right).await?,
+            Manner::ClosedAtWrites if is_write => return client.shutdown().await,
+            Manner::ClosedAtWrites => client.write_all(&right).await?,
             Manner::ClosedAfter => {
                 client.write_all(&right).await?;
                 return client.shutdown().await;
@@ -198,6 +210,48 @@ async fn a_server_that_closes_at_any_byte_is_unreachable_until_it_does_not() {
         assert!(refused.message.contains("broke"), "at {length}: {refused}");
     }
     unharmed(&gw).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_at_which_the_server_closes_costs_its_neighbours_no_call() {
+    let server = Server::start().await;
+    let settings = json!({"offline_after": 3, "backoff_min_ms": 50, "backoff_max_ms": 200});
+    let gw = setup(&rows(), settings).device("well", server.address, 1).device("ill", server.address, 2).start().await;
+    server.behave(Manner::ClosedAt(2));
+    gw.presence(&id("ill"), Presence::Offline).await;
+    let before = server.connections.load(Relaxed);
+    // While it is tried again some times.
+    eventually("the ill one to be tried", || async {
+        get(&gw, "well", "n").await.unwrap();
+        server.connections.load(Relaxed) > before + 5
+    })
+    .await;
+    server.behave(Manner::Right);
+    gw.online(&id("ill")).await;
+    get(&gw, "ill", "n").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_is_written_again_on_a_new_connection_and_a_service_s_never_is() {
+    let server = Server::start().await;
+    let services = json!([{"identifier": "go", "name": "go", "callType": "sync", "inputData": [], "outputData": []}]);
+    let mapped = json!([{"identifier": "go", "inputData": [{"customize": {"area": "holding", "address": 1, "value": 1}}]}]);
+    let settings = json!({"offline_after": 1000, "backoff_max_ms": 20, "interval_ms": NEVER_MS});
+    let gw = with_services(setup(&rows(), settings), &services, &mapped).device("bad", server.address, 1).start().await;
+    let writes = || server.writes.load(Relaxed);
+    for (is_call, wanted) in [(false, 2), (true, 1)] {
+        server.behave(Manner::ClosedAtWrites);
+        eventually("the device to answer again", || async { get(&gw, "bad", "n").await.is_ok() }).await;
+        let before = writes();
+        let refused = if is_call {
+            call(&gw, "bad", "go", &[]).await.unwrap_err()
+        } else {
+            set(&gw, "bad", &[("n", Value::Int(1))]).await.unwrap_err()
+        };
+        assert_eq!((refused.code, writes() - before), (fault::SERVICE_UNREACHABLE, wanted), "{refused}");
+    }
+    server.behave(Manner::Right);
+    eventually("the call to be done", || async { call(&gw, "bad", "go", &[]).await.is_ok() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

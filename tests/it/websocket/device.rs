@@ -118,6 +118,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
         }
     }
 
+    /// Says nonsense again and again, and gives the code of the close frame that ends it.
+    pub async fn talks_until_closed(&mut self) -> u16 {
+        loop {
+            self.say("not JSON").await;
+            match self.receive().await {
+                Ok(Message::Text(_)) => {}
+                Ok(Message::Close(Some(frame))) => return frame.code.into(),
+                other => panic!("it was not closed: {other:?}"),
+            }
+        }
+    }
+
     async fn receive(&mut self) -> Result<Message, Error> {
         loop {
             let next = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("nothing came");

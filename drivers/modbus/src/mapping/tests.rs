@@ -76,6 +76,70 @@ fn a_wrong_mapping_says_why() {
 }
 
 #[test]
+fn a_text_of_64_bits_is_their_digits() {
+    let text = |customize: &Json| mapped(&json!({"type": "text", "specs": {"length": "20"}}), "rw", customize);
+    for (kind, is_signed) in [("int64", true), ("uint64", false)] {
+        let point = text(&json!({"area": "holding", "address": 4, "type": kind, "report": "change"})).unwrap();
+        assert_eq!((point.layout.kind, point.length()), (Kind::Digits { is_signed }, 4));
+    }
+    for (customize, reason) in [
+        (json!({"area": "holding", "address": 4, "type": "int32"}), "`text` has the type `string`"),
+        (json!({"area": "holding", "address": 4, "type": "int64", "scale": 2}), "`scale` and `offset`"),
+        (json!({"area": "holding", "address": 4, "type": "int64", "bits": {"offset": 0}}), "`bits` are of one register"),
+        (json!({"area": "holding", "address": 4, "type": "int64", "length": 4}), "`length` counts"),
+    ] {
+        let said = text(&customize).unwrap_err();
+        assert!(said.contains(reason), "{customize}: {said}");
+    }
+}
+
+#[test]
+fn a_date_counts_seconds_or_milliseconds() {
+    let date = |customize: &Json| mapped(&json!({"type": "date"}), "rw", customize);
+    for (kind, date_in, scale) in
+        [("uint32", None, 1_000.0), ("int64", None, 1.0), ("uint64", Some("s"), 1_000.0), ("int64", Some("ms"), 1.0)]
+    {
+        let point = date(&json!({"area": "holding", "address": 0, "type": kind, "date_in": date_in})).unwrap();
+        assert_eq!(point.layout.scale, scale, "{kind} {date_in:?}");
+    }
+    let usual = date(&json!({"area": "holding", "address": 0})).unwrap();
+    assert_eq!((usual.layout.kind, usual.length()), (Kind::Uint32, 2));
+    assert_eq!(usual.layout.decode(&[0x5d4a, 0x1280]), Ok(crate::layout::Raw::Number(1_565_135_488_000.0)));
+    for (customize, reason) in [
+        (json!({"area": "holding", "address": 0, "date_in": "ms"}), "32 bits hold no date"),
+        (json!({"area": "holding", "address": 0, "type": "float64"}), "`date` has the type"),
+        (json!({"area": "holding", "address": 0, "type": "uint32", "scale": 2}), "`scale` and `offset`"),
+        (json!({"area": "holding", "address": 0, "type": "uint64", "date_in": "us"}), "none of s, ms"),
+    ] {
+        let said = date(&customize).unwrap_err();
+        assert!(said.contains(reason), "{customize}: {said}");
+    }
+    assert!(float(&json!({"area": "holding", "address": 0, "date_in": "s"})).unwrap_err().contains("`date_in` is for"));
+}
+
+#[test]
+fn an_array_has_the_registers_of_its_items() {
+    let array = |size: u16, customize: &Json| {
+        mapped(&json!({"type": "array", "specs": {"size": size.to_string(), "item": {"type": "float"}}}), "rw", customize)
+    };
+    let point = array(3, &json!({"area": "holding", "address": 10, "type": "float32", "scale": 0.1})).unwrap();
+    assert_eq!((point.length(), point.layout.items), (6, Some(3)));
+    assert_eq!(array(60, &json!({"area": "holding", "address": 0, "type": "float32"})).unwrap().length(), 120);
+    for (size, customize, reason) in [
+        (61, json!({"area": "holding", "address": 0, "type": "float32"}), "122 registers"),
+        (3, json!({"area": "holding", "address": 65_534}), "go beyond 65535"),
+        (3, json!({"area": "coil", "address": 0}), "an array is of registers"),
+        (3, json!({"area": "holding", "address": 0, "bits": {"offset": 0}}), "an array is of registers"),
+        (3, json!({"area": "holding", "address": 0, "type": "string", "length": 3}), "`text` has the type `string`"),
+        (3, json!({"area": "holding", "address": 0, "write_function": 6}), "`write_function` 6"),
+        (3, json!({"area": "holding", "address": 0, "report": "change", "dead_band": 1}), "`dead_band` is for"),
+    ] {
+        let said = array(size, &customize).unwrap_err();
+        assert!(said.contains(reason), "{customize}: {said}");
+    }
+}
+
+#[test]
 fn one_wrong_property_leaves_the_others() {
     let tsl = json!({"properties": [{"identifier": "a", "accessMode": "r", "dataType": {"type": "int"}}]}).to_string();
     let customize = json!({"area": "input", "address": 1});
@@ -85,8 +149,8 @@ fn one_wrong_property_leaves_the_others() {
     ]});
     let mapping = read(&tsl, &extension.to_string()).unwrap();
     assert_eq!(mapping.points.len(), 1);
-    let problems: Vec<&str> = mapping.problems.iter().map(|(identifier, _)| identifier.as_str()).collect();
-    assert_eq!(problems, ["b", "a", "properties[3]", "properties[4]"]);
+    let problems: Vec<&str> = mapping.problems.iter().map(|(what, _)| what.as_str()).collect();
+    assert_eq!(problems, ["property `b`", "property `a`", "property `properties[3]`", "property `properties[4]`"]);
     assert!(read(&tsl, "{}").unwrap_err().contains("no list `properties`"));
     assert!(read(&tsl, "[").unwrap_err().contains("not JSON"));
 }

@@ -4,8 +4,13 @@ use tungstenite::handshake::client::generate_key;
 
 use super::*;
 
+/// For a connection that is not refused, if it comes from a device or from one of these pages.
+fn frames(origins: &[&str]) -> Frames {
+    Frames::new(None, origins.iter().map(|origin| (*origin).to_owned()).collect())
+}
+
 fn opened() -> Frames {
-    let mut frames = Frames::new(None);
+    let mut frames = self::frames(&[]);
     frames.feed(request("GET / HTTP/1.1").as_bytes());
     assert_eq!(frames.next(), Some(Event::Opened));
     assert!(String::from_utf8(frames.take()).unwrap().starts_with("HTTP/1.1 101 "));
@@ -74,7 +79,7 @@ fn what_a_client_says_arrives_in_any_pieces() {
 
 #[test]
 fn a_request_comes_in_pieces_and_frames_may_follow_it_at_once() {
-    let mut frames = Frames::new(None);
+    let mut frames = self::frames(&[]);
     let bytes = [request("GET /any/path HTTP/1.1").as_bytes(), &frame(0x81, b"hi")].concat();
     let (first, rest) = bytes.split_at(20);
     frames.feed(first);
@@ -95,17 +100,63 @@ fn what_opens_no_web_socket_is_told_so_in_http() {
         (long, "431"),
     ];
     for (sent, status) in cases {
-        let mut frames = Frames::new(None);
+        let mut frames = self::frames(&[]);
         frames.feed(sent.as_bytes());
         assert!(matches!(frames.next(), Some(Event::Ended(_))), "{sent}");
         let answer = String::from_utf8(frames.take()).unwrap();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains("connection: close"), "{answer}");
         assert!(frames.is_over());
     }
-    let mut full = Frames::new(Some("too many".into()));
+    // A whole one that came at once: up to its last byte, and one more.
+    let padded = |bytes: usize| {
+        let usual = request("GET / HTTP/1.1");
+        let pad = format!("\r\nx: {}", "y".repeat(bytes - usual.len() - 5));
+        usual.replacen("\r\nHost", &format!("{pad}\r\nHost"), 1)
+    };
+    for (bytes, status) in [(8_192, "101"), (8_193, "431"), (9_000, "431")] {
+        let (mut frames, sent) = (self::frames(&[]), padded(bytes));
+        assert_eq!(sent.len(), bytes);
+        // What follows it is not counted.
+        frames.feed(&[sent.as_bytes(), &frame(0x81, &[b'x'; 125]).repeat(20)].concat());
+        assert!(frames.next().is_some());
+        assert!(String::from_utf8(frames.take()).unwrap().starts_with(&format!("HTTP/1.1 {status} ")), "{bytes}");
+    }
+    let mut full = Frames::new(Some("too many".into()), [].into());
     full.feed(request("GET / HTTP/1.1").as_bytes());
     assert_eq!(full.next(), Some(Event::Ended("too many".into())));
     assert!(String::from_utf8(full.take()).unwrap().starts_with("HTTP/1.1 503 "));
+}
+
+#[test]
+fn a_web_page_may_connect_only_if_its_origin_is_listed() {
+    let listed = ["https://plant.example", "http://10.0.0.1:8080"];
+    let open = |origins: &[&str], headers: &[&str]| {
+        let lines: String = headers.iter().map(|header| format!("\r\n{header}")).collect();
+        let mut frames = self::frames(origins);
+        frames.feed(request("GET / HTTP/1.1").replacen("\r\nHost", &format!("{lines}\r\nHost"), 1).as_bytes());
+        frames.next().unwrap();
+        String::from_utf8(frames.take()).unwrap()
+    };
+    for headers in [&["Origin: https://plant.example"][..], &["ORIGIN: http://10.0.0.1:8080"], &[]] {
+        assert!(open(&listed, headers).starts_with("HTTP/1.1 101 "), "{headers:?}");
+    }
+    let long = format!("Origin: https://{}", "x".repeat(1_000));
+    for (headers, said) in [
+        (&["Origin: https://evil.example"][..], "`https://evil.example`"),
+        (&["Origin: https://plant.example.evil.example"], "evil"),
+        (&["Origin: https://plant.example:443"], "443"),
+        (&["Origin: HTTPS://plant.example"], "HTTPS"),
+        (&["Origin: null"], "`null`"),
+        (&["Origin:"], "``"),
+        (&["Origin: https://plant.example", "Origin: https://evil.example"], "evil"),
+        (&["Origin: \u{fc}"], "\\xc3\\xbc"),
+        (&[&long], "xxx"),
+    ] {
+        let answer = open(&listed, headers);
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains(said) && answer.contains("`origins`"), "{headers:?}: {answer}");
+        assert!(answer.len() < 400, "{answer}");
+    }
+    assert!(open(&[], &["Origin: https://plant.example"]).starts_with("HTTP/1.1 403 "));
 }
 
 #[test]
@@ -148,4 +199,22 @@ fn a_goodbye_is_answered() {
     frames.close(Close::Policy, "again");
     frames.send("after the end".into());
     assert_eq!(frames.waiting(), 0);
+}
+
+#[test]
+fn only_an_address_is_an_origin_of_its_own() {
+    let request = |host: &str, origin: &str| Request::builder().header("host", host).header("origin", origin).body(()).unwrap();
+    for host in ["192.168.1.1:17682", "192.168.1.1", "[fe80::1]:17682", "[fe80::1]"] {
+        assert_eq!(stranger(&request(host, &format!("http://{host}")), &[]), None, "{host}");
+    }
+    for (host, origin) in [
+        ("192.168.1.1:17682", "http://192.168.1.1"),
+        ("192.168.1.1:17682", "http://evil.example"),
+        ("evil.example:17682", "http://evil.example:17682"),
+        ("", "http://"),
+        ("localhost", "http://localhost"),
+    ] {
+        assert!(stranger(&request(host, origin), &[]).is_some(), "{origin} of {host}");
+    }
+    assert_eq!(stranger(&request("gw", "http://gw"), &["http://gw".to_owned()]), None);
 }

@@ -26,7 +26,7 @@ pub struct DeviceInfo {
     pub device_name: String,
     /// The name that the driver can read off the device itself, if the project gives one.
     pub local_name: Option<String>,
-    /// What the project says of this device to its driver (an address, a port); `null` if nothing.
+    /// What the project says of this device to its driver (an address, a port), an object; `{}` if nothing.
     pub custom: Json,
 }
 
@@ -46,6 +46,16 @@ impl DriverConfig {
     pub fn setting_u64(&self, name: &str) -> Option<u64> {
         self.setting(name).and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()))
     }
+}
+
+/// What the gateway gives as the driver's own settings.
+pub fn settings(text: &str) -> Result<Json, Fault> {
+    serde_json::from_str(text).map_err(wrong)
+}
+
+/// What the gateway gives as the list of devices.
+pub fn devices(text: &str) -> Result<Vec<DeviceInfo>, Fault> {
+    format!(r#"{{"deviceList":{text}}}"#).parse().map(|config: DriverConfig| config.devices)
 }
 
 impl FromStr for DriverConfig {
@@ -124,7 +134,8 @@ fn device(entry: &Json) -> Result<DeviceInfo, String> {
 /// `custom` is JSON within a text, as the original has it; an object is taken as well.
 fn custom(json: &Json) -> Result<Json, String> {
     match json {
-        Json::String(text) if text.is_empty() => Ok(Json::Null),
+        Json::Null => Ok(Json::Object(serde_json::Map::new())),
+        Json::String(text) if text.is_empty() => Ok(Json::Object(serde_json::Map::new())),
         Json::String(text) => serde_json::from_str(text).map_err(|error| format!("`custom` of a device: {error}")),
         other => Ok(other.clone()),
     }
@@ -148,7 +159,7 @@ mod tests {
         assert_eq!(config.setting_u64("period_ms"), Some(20));
         assert_eq!(config.devices[0].custom["port"], 12345);
         assert_eq!(config.devices[1].local_name.as_deref(), Some("00:11"));
-        assert_eq!(config.devices[1].custom, Json::Null);
+        assert_eq!(config.devices[1].custom, serde_json::json!({}));
     }
 
     #[test]
@@ -162,6 +173,16 @@ mod tests {
     fn files_are_listed_by_their_paths() {
         let config: DriverConfig = r#"{"config":{"fileList":[{"path":"a.json"},{"path":"maps/b.csv"}]},"deviceList":[]}"#.parse().unwrap();
         assert_eq!(config.files().collect::<Vec<_>>(), ["a.json", "maps/b.csv"]);
+    }
+
+    #[test]
+    fn settings_and_devices_are_read_alone() {
+        assert_eq!(settings(r#"{"json":{"a":1}}"#).unwrap()["json"]["a"], 1);
+        let listed =
+            devices(r#"[{"custom":{"port":1},"deviceName":"d","productKey":"p"},{"custom":"","deviceName":"e","productKey":"p"}]"#);
+        let custom: Vec<Json> = listed.unwrap().into_iter().map(|device| device.custom).collect();
+        assert_eq!(custom, [serde_json::json!({"port": 1}), serde_json::json!({})]);
+        assert_eq!([settings("x").unwrap_err().code, devices("x").unwrap_err().code], [Fault::INVALID_JSON; 2]);
     }
 
     #[test]

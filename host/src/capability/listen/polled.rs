@@ -13,13 +13,13 @@ use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
 use super::acceptor::Acceptor;
 use super::connection::Connection;
-use super::{View, gone, too_much_waits};
-use crate::bindings::blocking::ledge::edge::listen_blocking::{Host, HostConnection, HostListener};
+use super::{View, borrowed, gone, own, too_much_waits};
+use crate::bindings::blocking::ledge::edge::listen_blocking::{self as wit, Host, HostConnection, HostListener};
 use crate::bindings::types::Fault;
 use crate::thing::fault;
 
 /// The host's side of a `listener`.
-pub struct PolledListener {
+struct PolledListener {
     address: SocketAddr,
     arrivals: Arc<Arrivals>,
 }
@@ -31,7 +31,7 @@ struct Arrivals {
 }
 
 /// The host's side of a `connection`.
-pub struct PolledConnection {
+struct PolledConnection {
     connection: Connection,
     incoming: Arc<Incoming>,
     outgoing: Arc<Outgoing>,
@@ -147,8 +147,8 @@ impl View<'_> {
         subscribe(self.table, to)
     }
 
-    fn polled(&mut self, handle: &Resource<PolledConnection>) -> Result<&PolledConnection, Fault> {
-        self.table.get(handle).map_err(|_| gone("connection"))
+    fn polled(&mut self, handle: &Resource<wit::Connection>) -> Result<&PolledConnection, Fault> {
+        self.table.get(&borrowed(handle)).map_err(|_| gone("connection"))
     }
 
     fn room(&mut self, bytes: usize) -> Option<OwnedSemaphorePermit> {
@@ -160,64 +160,65 @@ impl View<'_> {
 impl Host for View<'_> {}
 
 impl HostListener for View<'_> {
-    async fn open(&mut self, address: String) -> Result<Resource<PolledListener>, Fault> {
+    async fn open(&mut self, address: String) -> Result<Resource<wit::Listener>, Fault> {
         let (guest, parts, places) = (self.listen.guest.clone(), self.listen.parts.clone(), self.listen.places.clone());
         let acceptor = Acceptor::open(guest, &parts, places, &address).await?;
         let address = acceptor.address;
         let arrivals = Arrivals { acceptor: tokio::sync::Mutex::new(acceptor), next: Mutex::default() };
-        self.push(PolledListener { address, arrivals: Arc::new(arrivals) })
+        self.push(PolledListener { address, arrivals: Arc::new(arrivals) }).map(|pushed| own(&pushed))
     }
 
-    async fn address(&mut self, handle: Resource<PolledListener>) -> String {
-        self.table.get(&handle).map(|listener| listener.address.to_string()).unwrap_or_default()
+    async fn address(&mut self, handle: Resource<wit::Listener>) -> String {
+        self.table.get::<PolledListener>(&borrowed(&handle)).map(|listener| listener.address.to_string()).unwrap_or_default()
     }
 
-    async fn subscribe(&mut self, handle: Resource<PolledListener>) -> wasmtime::Result<Resource<DynPollable>> {
-        let arrivals = self.table.get(&handle)?.arrivals.clone();
+    async fn subscribe(&mut self, handle: Resource<wit::Listener>) -> wasmtime::Result<Resource<DynPollable>> {
+        let arrivals = self.table.get::<PolledListener>(&borrowed(&handle))?.arrivals.clone();
         self.subscribe(Poll::Arrivals(arrivals))
     }
 
-    async fn accept(&mut self, handle: Resource<PolledListener>) -> Result<Option<Resource<PolledConnection>>, Fault> {
-        let arrivals = self.table.get(&handle).map_err(|_| gone("listener"))?.arrivals.clone();
+    async fn accept(&mut self, handle: Resource<wit::Listener>) -> Result<Option<Resource<wit::Connection>>, Fault> {
+        let arrivals = self.table.get::<PolledListener>(&borrowed(&handle)).map_err(|_| gone("listener"))?.arrivals.clone();
         let _ = arrivals.ready().now_or_never();
         let Some(connection) = arrivals.next.lock().take() else { return Ok(None) };
         let bytes_max = self.listen.read_bytes_max.min(READ_AHEAD_BYTES);
         let incoming = Incoming { connection: connection.clone(), bytes_max, turn: Default::default(), came: Mutex::default() };
         let guests = self.listen.parts.guests.clone();
         let outgoing = Outgoing { guests, begun: Default::default(), ended: Mutex::default() };
-        self.push(PolledConnection { connection, incoming: Arc::new(incoming), outgoing: Arc::new(outgoing) }).map(Some)
+        self.push(PolledConnection { connection, incoming: Arc::new(incoming), outgoing: Arc::new(outgoing) })
+            .map(|pushed| Some(own(&pushed)))
     }
 
-    async fn drop(&mut self, handle: Resource<PolledListener>) -> wasmtime::Result<()> {
-        self.table.delete(handle)?;
+    async fn drop(&mut self, handle: Resource<wit::Listener>) -> wasmtime::Result<()> {
+        self.table.delete::<PolledListener>(own(&handle))?;
         self.listen.held -= 1;
         Ok(())
     }
 }
 
 impl HostConnection for View<'_> {
-    async fn peer(&mut self, handle: Resource<PolledConnection>) -> String {
+    async fn peer(&mut self, handle: Resource<wit::Connection>) -> String {
         self.polled(&handle).map(|polled| polled.connection.peer().to_string()).unwrap_or_default()
     }
 
-    async fn subscribe_read(&mut self, handle: Resource<PolledConnection>) -> wasmtime::Result<Resource<DynPollable>> {
-        let incoming = self.table.get(&handle)?.incoming.clone();
+    async fn subscribe_read(&mut self, handle: Resource<wit::Connection>) -> wasmtime::Result<Resource<DynPollable>> {
+        let incoming = self.table.get::<PolledConnection>(&borrowed(&handle))?.incoming.clone();
         self.subscribe(Poll::Incoming(incoming))
     }
 
-    async fn subscribe_write(&mut self, handle: Resource<PolledConnection>) -> wasmtime::Result<Resource<DynPollable>> {
-        let outgoing = self.table.get(&handle)?.outgoing.clone();
+    async fn subscribe_write(&mut self, handle: Resource<wit::Connection>) -> wasmtime::Result<Resource<DynPollable>> {
+        let outgoing = self.table.get::<PolledConnection>(&borrowed(&handle))?.outgoing.clone();
         self.subscribe(Poll::Outgoing(outgoing))
     }
 
-    async fn read(&mut self, handle: Resource<PolledConnection>, bytes_max: u32) -> Result<Option<Vec<u8>>, Fault> {
+    async fn read(&mut self, handle: Resource<wit::Connection>, bytes_max: u32) -> Result<Option<Vec<u8>>, Fault> {
         if bytes_max == 0 {
             return Err(Fault { code: fault::INVALID_PARAM, message: "reading at most 0 bytes would look like the end".to_owned() });
         }
         self.polled(&handle)?.incoming.take(bytes_max as usize)
     }
 
-    async fn write(&mut self, handle: Resource<PolledConnection>, bytes: Vec<u8>) -> Result<bool, Fault> {
+    async fn write(&mut self, handle: Resource<wit::Connection>, bytes: Vec<u8>) -> Result<bool, Fault> {
         let room = self.room(bytes.len());
         let polled = self.polled(&handle)?;
         let connection = polled.connection.clone();
@@ -228,24 +229,24 @@ impl HostConnection for View<'_> {
         })
     }
 
-    async fn is_written(&mut self, handle: Resource<PolledConnection>) -> Result<bool, Fault> {
+    async fn is_written(&mut self, handle: Resource<wit::Connection>) -> Result<bool, Fault> {
         self.polled(&handle)?.outgoing.is_written()
     }
 
-    async fn finish(&mut self, handle: Resource<PolledConnection>) -> Result<bool, Fault> {
+    async fn finish(&mut self, handle: Resource<wit::Connection>) -> Result<bool, Fault> {
         let polled = self.polled(&handle)?;
         let connection = polled.connection.clone();
         polled.outgoing.begin(async move { connection.finish().await })
     }
 
-    async fn close(&mut self, handle: Resource<PolledConnection>) {
+    async fn close(&mut self, handle: Resource<wit::Connection>) {
         if let Ok(polled) = self.polled(&handle) {
             polled.connection.close();
         }
     }
 
-    async fn drop(&mut self, handle: Resource<PolledConnection>) -> wasmtime::Result<()> {
-        self.table.delete(handle)?.connection.close();
+    async fn drop(&mut self, handle: Resource<wit::Connection>) -> wasmtime::Result<()> {
+        self.table.delete::<PolledConnection>(own(&handle))?.connection.close();
         self.listen.held -= 1;
         Ok(())
     }

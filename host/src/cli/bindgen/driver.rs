@@ -1,4 +1,7 @@
 //! What drivers have of a product: a registered thing that reports, the trait of what a driver does, and the component of such a driver.
+//!
+//! A product may give its own names to the methods (`into`, `try_from`), so what is written calls none that they could hide: it names the
+//! trait.
 
 use super::function::arguments;
 use super::model::{Event, Model, Property, Service};
@@ -17,7 +20,7 @@ pub fn write(model: &Model, readable: &[&Property], writable: &[&Property], text
         "",
         "impl<D: Driver> device::Driver for Component<D> {",
         "async fn run(&self) -> Result<(), Error> {",
-        "self.0.run().await",
+        "Driver::run(&self.0).await",
         "}",
     ]);
     get(!readable.is_empty(), text);
@@ -30,7 +33,7 @@ pub fn write(model: &Model, readable: &[&Property], writable: &[&Property], text
     text.lines(&[
         "",
         "async fn config_changed(&self, config: thing_access::DriverConfig) -> Result<(), Fault> {",
-        "self.0.config_changed(config).await",
+        "Driver::config_changed(&self.0, config).await",
         "}",
         "}",
     ]);
@@ -143,7 +146,7 @@ fn get(has_readable: bool, text: &mut Text) {
         text.line(unknown);
         text.line(&format!("return {refuse};"));
         text.line("}");
-        text.line("Ok(self.0.get(thing, &wanted).await?.into())");
+        text.line("Ok(value::Properties::from(Driver::get(&self.0, thing, &wanted).await?))");
     } else {
         text.lines(&[unknown, refuse]);
     }
@@ -160,7 +163,8 @@ fn set(writable: &[&Property], text: &mut Text) {
         "let message = format!(\"the driver of `{thing}` does not know `{}`\", other.identifier);",
         "return Err(Fault::new(Fault::PROPERTY_NOT_EXIST, message));",
         "}",
-        "self.0.set(thing, Settings::try_from(&properties)?).await",
+        "let settings = <Settings as TryFrom<&value::Properties>>::try_from(&properties)?;",
+        "Driver::set(&self.0, thing, settings).await",
         "}",
     ]);
 }
@@ -190,12 +194,12 @@ fn call(services: &[Service], text: &mut Text) {
             text.line(&format!("let input_{place} = arguments.{get}(\"{}\").map_err(wrong)?;", input.identifier));
         }
         let given: String = (0..inputs.len()).map(|place| format!(", input_{place}")).collect();
-        let call = format!("self.0.{driver_method}(thing{given}).await");
+        let call = format!("Driver::{driver_method}(&self.0, thing{given}).await");
         if outputs.members.is_empty() {
             text.line(&format!("{call}?;"));
             text.line("Ok(value::Properties::new())");
         } else {
-            text.line(&format!("Ok({call}?.into())"));
+            text.line(&format!("Ok(value::Properties::from({call}?))"));
         }
         text.line("}");
     }

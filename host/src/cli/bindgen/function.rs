@@ -46,7 +46,7 @@ fn get(readable: &[&Property], text: &mut Text) {
         "let wanted = if wanted.is_empty() { Property::ALL } else { wanted };",
         "let identifiers: Vec<&str> = wanted.iter().map(|property| property.identifier()).collect();",
         "let values = iot_data::get_thing_properties(PRODUCT_KEY, &self.name, &identifiers)?;",
-        "Ok(Properties::try_from(&values)?)",
+        "Ok(<Properties as TryFrom<&value::Properties>>::try_from(&values)?)",
         "}",
     ]);
     for Property { member, .. } in readable {
@@ -136,7 +136,7 @@ fn events(events: &[Event], has_reports: bool, text: &mut Text) {
         "let event = match event {",
     ]);
     if has_reports {
-        text.line("\"property\" => Self::Report(Properties::try_from(&message.properties()?)?),");
+        text.line("\"property\" => Self::Report(<Properties as TryFrom<&value::Properties>>::try_from(&message.properties()?)?),");
     }
     for event in events {
         let Event { identifier, variant, outputs, .. } = event;

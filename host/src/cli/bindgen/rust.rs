@@ -104,7 +104,8 @@ fn try_from_value(name: &str, text: &mut Text) {
     text.line(&format!("impl TryFrom<&value::Value> for {name} {{"));
     text.line("type Error = value::WrongType;");
     text.gap();
-    text.line("fn try_from(value: &value::Value) -> Result<Self, Self::Error> {");
+    // Not `Self::Error`, which may be a member of an enum.
+    text.line("fn try_from(value: &value::Value) -> Result<Self, value::WrongType> {");
 }
 
 /// A struct, to and from named values.
@@ -133,7 +134,7 @@ fn conversions<'m>(name: &str, members: impl Iterator<Item = &'m Member> + Clone
     text.line("type Error = value::ValueError;");
     text.gap();
     let values = if is_empty { "_" } else { "values" };
-    text.line(&format!("fn try_from({values}: &value::Properties) -> Result<Self, Self::Error> {{"));
+    text.line(&format!("fn try_from({values}: &value::Properties) -> Result<Self, value::ValueError> {{"));
     text.line("Ok(Self {");
     for member in members.clone() {
         let get = if member.is_optional { "get_optional" } else { "get" };

@@ -1,4 +1,6 @@
 //! How people are told where something is: the shorter path, and line and column in place of a byte offset.
+//!
+//! Where the lines begin is found once: a manifest of thousands of things asks for the lines of them all.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -11,11 +13,34 @@ pub fn shown(path: &Path) -> PathBuf {
     if absolute && relative.as_os_str().len() >= tidy.as_os_str().len() { tidy } else { relative }
 }
 
-/// Line and column of a byte offset, both from 1; the column counts characters.
-pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = &text[..text.floor_char_boundary(offset.min(text.len()))];
-    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+/// A text, and where its lines begin.
+pub struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub fn of(text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// The byte offset at which a line begins, which counts from 1; the end of the text where it has fewer lines.
+    pub fn start(&self, line: usize) -> usize {
+        self.starts.get(line.saturating_sub(1)).copied().unwrap_or(self.text.len())
+    }
+
+    /// The line of a byte offset, from 1.
+    pub fn line(&self, offset: usize) -> usize {
+        self.starts.partition_point(|&start| start <= offset)
+    }
+
+    /// Line and column of a byte offset, both from 1; the column counts characters.
+    pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset.min(self.text.len()));
+        let line = self.line(offset);
+        (line, self.text[self.start(line)..offset].chars().count() + 1)
+    }
 }
 
 /// Takes out `.` and `x/..`, by the letters alone: a symbolic link stays what its author wrote.
@@ -59,9 +84,10 @@ mod tests {
 
     #[test]
     fn a_column_counts_characters_and_no_offset_is_too_far() {
-        assert_eq!(line_and_column("光\n照x", 4), (2, 1));
-        assert_eq!(line_and_column("光\n照x", 7), (2, 2));
-        assert_eq!(line_and_column("光\n照x", 5), (2, 1));
-        assert_eq!(line_and_column("a\n", 99), (2, 1));
+        let lines = Lines::of("光\n照x");
+        assert_eq!([0, 3, 4, 7, 5].map(|offset| lines.line_and_column(offset)), [(1, 1), (1, 2), (2, 1), (2, 2), (2, 1)]);
+        assert_eq!((lines.start(1), lines.start(2), lines.start(9)), (0, 4, 8));
+        assert_eq!(Lines::of("a\n").line_and_column(99), (2, 1));
+        assert_eq!(Lines::of("").line_and_column(0), (1, 1));
     }
 }

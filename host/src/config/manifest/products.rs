@@ -5,28 +5,28 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 
 use super::error::ManifestError;
-use super::place::{line_and_column, shown};
+use super::place::{Lines, shown};
 use super::read_text;
 use super::reader::{Entry, Report, Value};
 use crate::limit::{HISTORY_BYTES, HISTORY_BYTES_USUAL};
 use crate::name::check_thing;
 use crate::set::Product;
-use crate::thing::tsl::{Tsl, TslError};
+use crate::thing::tsl::{Problem, TSL_BYTES_MAX, Tsl, TslError};
 
 pub fn read(entry: &Entry<'_>) -> Option<Product> {
     let key = check_thing(entry.key).map_err(|err| entry.error(err));
     let table = entry.value.table(&["name", "tsl", "tsl_ext", "history_bytes"])?;
     let name = table.optional("name").map_or_else(|| Some(entry.key.to_owned()), |name| name.title());
     let tsl = table.required("tsl").and_then(|file| {
-        let text = json_file(&file)?;
+        let text = json_file(&file, TSL_BYTES_MAX)?;
         let tsl = check_tsl(&file, entry.key, &text);
         Some((text, tsl))
     });
     let tsl_ext = table.optional("tsl_ext").map(|file| {
-        let text = json_file(&file)?;
+        let text = json_file(&file, TSL_BYTES_MAX)?;
         let problems = tsl.as_ref().and_then(|(_, tsl)| tsl.as_ref()?.check_ext(&text).err());
         for problem in problems.into_iter().flat_map(|TslError(problems)| problems) {
-            file.error(format_args!("the ext info is wrong at {}: {}", problem.path, problem.reason));
+            file.error(format_args!("the ext info is wrong{}", place(&problem)));
         }
         Some(text)
     });
@@ -36,9 +36,10 @@ pub fn read(entry: &Entry<'_>) -> Option<Product> {
 }
 
 /// The text of the JSON file that `value` names.
-pub(super) fn json_file(value: &Value<'_>) -> Option<String> {
+pub(super) fn json_file(value: &Value<'_>, bytes_max: usize) -> Option<String> {
     let file = value.dir().join(value.text()?);
-    let text = read_text(&file).map_err(|err| value.error(format_args!("`{}` cannot be read: {err}", shown(&file).display()))).ok()?;
+    let unreadable = |err| value.error(format_args!("`{}` cannot be read: {err}", shown(&file).display()));
+    let text = read_text(&file, bytes_max).map_err(unreadable).ok()?;
     // Some editors put a byte order mark before JSON, which no JSON parser takes.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     check_json(value.report(), &file, text).then(|| text.to_owned())
@@ -49,7 +50,7 @@ fn check_tsl(value: &Value<'_>, key: &str, text: &str) -> Option<Tsl> {
     match Tsl::parse(text) {
         Err(TslError(problems)) => {
             for problem in problems {
-                value.error(format_args!("the TSL is wrong at {}: {}", problem.path, problem.reason));
+                value.error(format_args!("the TSL is wrong{}", place(&problem)));
             }
             None
         }
@@ -62,18 +63,20 @@ fn check_tsl(value: &Value<'_>, key: &str, text: &str) -> Option<Tsl> {
     }
 }
 
+/// Where the problem is, which may be the whole, and what it is.
+fn place(problem: &Problem) -> String {
+    let Problem { path, reason } = problem;
+    if path.is_empty() { format!(": {reason}") } else { format!(" at {path}: {reason}") }
+}
+
 /// The TSL's own file is the one to open, so the mistake is noted there.
 fn check_json(report: &Report<'_>, file: &Path, text: &str) -> bool {
     let Err(err) = serde_json::from_str::<IgnoredAny>(text) else { return true };
-    let (line, column) = line_and_column(text, offset(text, err.line(), err.column()));
+    // serde_json's column counts bytes, and is 0 at the end of a line.
+    let lines = Lines::of(text);
+    let (line, column) = lines.line_and_column(lines.start(err.line()) + err.column().saturating_sub(1));
     let reason = err.to_string();
     let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
     report.elsewhere(ManifestError { file: shown(file), line, column, message: format!("not valid JSON: {reason}") });
     false
-}
-
-/// serde_json's column counts bytes, and is 0 at the end of a line.
-fn offset(text: &str, line: usize, column: usize) -> usize {
-    let line_start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    line_start + column.saturating_sub(1)
 }

@@ -12,14 +12,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::nearest::one_of;
-use super::place::{line_and_column, shown};
+use super::place::{Lines, shown};
 use super::{ManifestError, ManifestErrors, TITLE_CHARS_MAX};
 
 /// The mistakes found so far.
 pub struct Report<'a> {
     pub dir: &'a Path,
     file: PathBuf,
-    text: &'a str,
+    lines: Lines<'a>,
     errors: RefCell<Vec<ManifestError>>,
 }
 
@@ -57,12 +57,12 @@ pub fn root<'a>(report: &'a Report<'a>, document: &'a DeTable<'a>) -> Value<'a> 
 
 impl<'a> Report<'a> {
     pub fn new(dir: &'a Path, file: &Path, text: &'a str) -> Self {
-        Self { dir, file: shown(file), text, errors: RefCell::default() }
+        Self { dir, file: shown(file), lines: Lines::of(text), errors: RefCell::default() }
     }
 
     /// Notes a mistake of the TOML itself, one a line: the others of a line mostly follow from the first.
     pub fn syntax(&self, offset: usize, message: &str) {
-        let (line, _) = line_and_column(self.text, offset);
+        let line = self.lines.line(offset);
         if self.errors.borrow().iter().all(|error| error.line != line) {
             self.note(offset, format!("not valid TOML: {}", message.replace('\n', "; ")));
         }
@@ -87,7 +87,7 @@ impl<'a> Report<'a> {
     }
 
     fn note(&self, offset: usize, message: String) {
-        let (line, column) = line_and_column(self.text, offset);
+        let (line, column) = self.lines.line_and_column(offset);
         self.elsewhere(ManifestError { file: self.file.clone(), line, column, message });
     }
 }
@@ -103,7 +103,7 @@ impl<'a> Value<'a> {
     }
 
     pub fn line(&self) -> usize {
-        line_and_column(self.report.text, self.offset).0
+        self.report.lines.line(self.offset)
     }
 
     pub fn error(&self, message: impl Display) {

@@ -33,9 +33,9 @@ pub fn read(entry: &Entry<'_>) -> Option<Rule> {
 fn rule(key: &str, value: &Value<'_>) -> Option<Json> {
     let json = if key == "file" {
         // It was checked to be JSON, but for depth.
-        serde_json::from_str(&json_file(value)?).map_err(|wrong| value.error(wrong)).ok()?
+        serde_json::from_str(&json_file(value, FILE_BYTES_MAX)?).map_err(|wrong| value.error(wrong)).ok()?
     } else {
-        json::object_of(value, FILE_BYTES_MAX as usize)?
+        json::object_of(value, FILE_BYTES_MAX)?
     };
     match parse(&json) {
         Ok(_) => Some(json),

@@ -1,6 +1,6 @@
 //! `[[things]]`: devices, each of a product and in the care of a driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::json;
 use super::nearest::one_of;
@@ -10,13 +10,13 @@ use crate::set::Thing;
 
 /// What the project declares; a thing's product and driver must be among it, even where they are themselves wrong.
 pub struct Declared<'a> {
-    products: Vec<&'a str>,
-    drivers: Vec<&'a str>,
+    products: BTreeSet<&'a str>,
+    drivers: BTreeSet<&'a str>,
 }
 
 impl<'a> Declared<'a> {
     pub fn of(root: &Table<'a>) -> Self {
-        Self { products: root.keys("products"), drivers: root.keys("drivers") }
+        Self { products: root.keys("products").into_iter().collect(), drivers: root.keys("drivers").into_iter().collect() }
     }
 }
 
@@ -51,9 +51,9 @@ fn thing(item: &Value<'_>, declared: &Declared<'_>, names: &mut Names) -> Option
     })
 }
 
-fn reference<'a>(value: &Value<'a>, section: &str, declared: &[&str]) -> Option<&'a str> {
+fn reference<'a>(value: &Value<'a>, section: &str, declared: &BTreeSet<&str>) -> Option<&'a str> {
     let name = value.text()?;
-    if declared.contains(&name) {
+    if declared.contains(name) {
         return Some(name);
     }
     if declared.is_empty() {

@@ -44,11 +44,19 @@ impl Tsl {
         all((asked, refusals))
     }
 
-    /// What a driver answered to a get of `asked`. What was not asked for is dropped; what is missing stays away.
-    pub fn check_answer(&self, asked: &[String], answer: Vec<Property>) -> Result<Vec<Property>, Fault> {
-        let mut wanted: HashSet<&str> = asked.iter().map(String::as_str).collect();
-        let answer = answer.into_iter().filter(|property| wanted.remove(property.identifier.as_str())).collect();
-        all(admit(named(answer), |name, value| as_property(name, self.readable(name)?.convert(value)))).map_err(from_driver)
+    /// What a driver answered to a get of `asked`. What was not asked for is dropped. What was asked for by its name must be there; of
+    /// everything, a device may have less at times.
+    pub fn check_answer(&self, asked: &[String], is_of_all: bool, answer: Vec<Property>) -> Result<Vec<Property>, Fault> {
+        let wanted: HashSet<&str> = asked.iter().map(String::as_str).collect();
+        let answer = answer.into_iter().filter(|property| wanted.contains(property.identifier.as_str())).collect();
+        let (admitted, mut refusals) = admit(named(answer), |name, value| as_property(name, self.readable(name)?.convert(value)));
+        if !is_of_all && refusals.first.is_none() && admitted.len() < asked.len() {
+            let given: HashSet<&str> = admitted.iter().map(|property| property.identifier.as_str()).collect();
+            for missing in asked.iter().filter(|name| !given.contains(name.as_str())) {
+                refusals.add(Fault::new(fault::INVALID_TYPE, format!("property `{missing}` is missing")));
+            }
+        }
+        all((admitted, refusals)).map_err(from_driver)
     }
 
     /// What a driver reports: the good values, and a fault for the others.
@@ -61,7 +69,7 @@ impl Tsl {
         (good, refusals.into_fault())
     }
 
-    /// An event that a driver reports; outputs may be missing. Fault: 100001, whatever is wrong.
+    /// An event that a driver reports, with every output that it must have. Fault: 100001, whatever is wrong.
     pub fn check_event(&self, event: &str, outputs: Vec<Property>) -> Result<Vec<Property>, Fault> {
         let spec = self.event(event).ok_or_else(|| Fault::new(fault::INVALID_PARAM, self.no_event(event)))?;
         as_outputs(&spec.outputs, format_args!("event `{event}`"), outputs).map_err(|fault| Fault { code: fault::INVALID_PARAM, ..fault })
@@ -77,11 +85,11 @@ impl Tsl {
         self.check_arguments(service, arguments.iter(), |data_type, json| data_type.from_json(json))
     }
 
-    /// What a driver answered to a call. What is no output is dropped; what is missing stays away. Faults: 109005, 109008, 100007.
+    /// What a driver answered to a call, with every output that it must have. What is no output is dropped.
+    /// Faults: 109005, 109008, 100007, 100001 (an output twice).
     pub fn check_outputs(&self, service: &str, outputs: Vec<Property>) -> Result<Vec<Property>, Fault> {
         let spec = self.callable(service)?;
-        let mut wanted: HashSet<&str> = spec.outputs.iter().map(|output| output.identifier.as_str()).collect();
-        let outputs = outputs.into_iter().filter(|output| wanted.remove(output.identifier.as_str())).collect();
+        let outputs = outputs.into_iter().filter(|output| spec.outputs.get(&output.identifier).is_some()).collect();
         as_outputs(&spec.outputs, format_args!("service `{service}`"), outputs).map_err(from_driver)
     }
 
@@ -204,15 +212,23 @@ fn as_property(name: &str, converted: Result<Value, ValueError>) -> Result<Value
 }
 
 fn as_outputs(specs: &Members<ParamSpec>, owner: fmt::Arguments, outputs: Vec<Property>) -> Result<Vec<Property>, Fault> {
-    all(admit(named(outputs), |name, value| {
+    let (admitted, mut refusals) = admit(named(outputs), |name, value| {
         let Some(spec) = specs.get(name) else { return Err(Fault::new(fault::INVALID_PARAM, no_member("output", name, specs))) };
         let refused = |error: ValueError| Fault::new(error.code, format!("output {} of {owner}: {error}", quoted(name)));
         spec.data_type.convert(value).map_err(refused)
-    }))
+    });
+    // What was given and refused is not missing too.
+    if refusals.first.is_none() {
+        let is_missing = |spec: &&ParamSpec| spec.required && !admitted.iter().any(|given| given.identifier == spec.identifier);
+        for spec in specs.iter().filter(is_missing) {
+            refusals.add(Fault::new(fault::INVALID_TYPE, format!("output `{}` of {owner} is missing", spec.identifier)));
+        }
+    }
+    all((admitted, refusals))
 }
 
 fn from_driver(fault: Fault) -> Fault {
-    Fault { message: format!("the driver's answer is wrong: {}", fault.message), ..fault }
+    Fault { message: format!("the driver's answer is wrong: {}", fault.message), ..fault }.of_answer()
 }
 
 fn no_member(kind: &str, name: &str, specs: &Members<ParamSpec>) -> String {
@@ -350,14 +366,17 @@ mod tests {
     fn an_answer_is_what_was_asked_and_no_more() {
         let asked = ids(&["LightSwitch", "Illuminance", "Mode"]);
         let answer = vec![text("Illuminance", "0.1"), text("Label", "x"), text("Unknown", "x"), property("LightSwitch", Value::Int(1))];
-        assert_eq!(lamp().check_answer(&asked, answer), {
-            Ok(vec![property("Illuminance", Value::Float(0.1)), property("LightSwitch", Value::Bool(true))])
-        });
-        let (code, message) = fault(lamp().check_answer(&asked, vec![text("Mode", "9")]));
+        let known = vec![property("Illuminance", Value::Float(0.1)), property("LightSwitch", Value::Bool(true))];
+        assert_eq!(lamp().check_answer(&asked, true, answer.clone()), Ok(known.clone()));
+        assert_eq!(lamp().check_answer(&asked[..2], false, answer.clone()), Ok(known));
+        let missing = "the driver's answer is wrong: property `Mode` is missing".to_owned();
+        assert_eq!(fault(lamp().check_answer(&asked, false, answer)), (109_008, missing));
+        let (code, message) = fault(lamp().check_answer(&asked, true, vec![text("Mode", "9")]));
         assert_eq!(code, 100_007);
         assert!(message.starts_with("the driver's answer is wrong: property `Mode`: `9` is not a member"), "{message}");
         let twice = vec![text("Mode", "0"), text("Mode", "1")];
-        assert_eq!(lamp().check_answer(&asked, twice), Ok(vec![property("Mode", Value::Enum(0))]));
+        let twice = lamp().check_answer(&asked, true, twice).unwrap_err();
+        assert!(twice.is_of_answer && twice.message.contains("`Mode` is given twice"), "{twice}");
     }
 
     #[test]
@@ -374,9 +393,15 @@ mod tests {
     #[test]
     fn an_event_has_the_outputs_of_the_tsl() {
         let tsl = lamp();
-        assert_eq!(tsl.check_event("overheated", vec![text("temperature", "90")]), Ok(vec![property("temperature", Value::Int(90))]));
-        assert_eq!(tsl.check_event("overheated", vec![]), Ok(vec![]));
+        let since = property("since", Value::Date("1700000000000".into()));
+        let whole = Ok(vec![property("temperature", Value::Int(90)), since.clone()]);
+        assert_eq!(tsl.check_event("overheated", vec![text("temperature", "90"), since]), whole);
         for (event, outputs, message) in [
+            (
+                "overheated",
+                vec![],
+                "output `temperature` of event `overheated` is missing; output `since` of event `overheated` is missing",
+            ),
             ("cold", vec![], "the TSL has no event `cold`: it has overheated"),
             ("post", vec![], "event `post` is built in: report the properties instead"),
             ("overheated", vec![text("t", "1")], "there is no output `t`: it has temperature, since"),
@@ -417,6 +442,11 @@ mod tests {
         let tsl = lamp();
         assert_eq!(tsl.check_outputs("blink", vec![text("done", "3"), text("more", "x")]), Ok(vec![property("done", Value::Int(3))]));
         let (code, message) = fault(tsl.check_outputs("blink", vec![text("done", "x")]));
+        assert_eq!(
+            fault(tsl.check_outputs("blink", vec![])).1,
+            "the driver's answer is wrong: output `done` of service `blink` is missing"
+        );
+        assert_eq!(fault(tsl.check_outputs("blink", vec![text("done", "1"), text("done", "2")])).0, 100_001);
         assert_eq!(
             (code, message.as_str()),
             (109_008, "the driver's answer is wrong: output `done` of service `blink`: `x` is not a number")

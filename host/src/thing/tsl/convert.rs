@@ -106,6 +106,9 @@ fn structure(fields: &Members<ParamSpec>, given: &Map<String, Json>) -> Result<J
         let value = field.data_type.inner(json).map_err(|error| error.inside(&format!(".{name}")))?;
         converted.insert(name.clone(), value);
     }
+    if let Some(missing) = fields.iter().find(|field| field.required && !converted.contains_key(&field.identifier)) {
+        return Err(wrong_type(format!("the struct must have a field {}", quoted(&missing.identifier))));
+    }
     Ok(Json::Object(converted))
 }
 
@@ -452,11 +455,12 @@ mod tests {
 
     #[test]
     fn every_field_of_a_struct_is_converted_and_unknown_ones_are_refused() {
-        assert_eq!(read("Scene", json!([{"on": "1", "level": 7.0}, {"level": "8"}])), {
-            Ok(Value::Compound(r#"[{"on":1,"level":7},{"level":8}]"#.into()))
+        assert_eq!(read("Scene", json!([{"on": "1", "level": 7.0}, {"level": "8", "on": 0}])), {
+            Ok(Value::Compound(r#"[{"on":1,"level":7},{"level":8,"on":0}]"#.into()))
         });
-        assert_eq!(read("Scene", json!([{}, {"level": 300}])), range("at `[1].level`: `300` is above the maximum 255"));
+        assert_eq!(read("Scene", json!([{"on": 1, "level": 1}, {"level": 300}])), range("at `[1].level`: `300` is above the maximum 255"));
         assert_eq!(read("Scene", json!([{"hue": 1}])), wrong("at `[0]`: the struct has no field `hue`: expected on, level"));
+        assert_eq!(read("Scene", json!([{"on": 1}])), wrong("at `[0]`: the struct must have a field `level`"));
         assert_eq!(read("Scene", json!([3])), wrong("at `[0]`: `3` is not a struct, which is a JSON object"));
     }
 

@@ -7,11 +7,14 @@ use std::collections::HashSet;
 use serde_json::Value as Json;
 
 use super::convert::{quoted, quoted_json};
-use super::{PROBLEMS_MAX, Problem, TSL_BYTES_MAX, Tsl, TslError};
+use super::{PROBLEMS_MAX, Problem, TSL_BYTES_MAX, Tsl, TslError, too_deep};
 
 impl Tsl {
     /// Whether `text` is ext info of this model.
     pub fn check_ext(&self, text: &str) -> Result<(), TslError> {
+        if let Some(problem) = too_deep(text.as_bytes()) {
+            return Err(TslError(vec![problem]));
+        }
         let mut problems = Vec::new();
         let mut add = |path: String, reason: String| {
             if problems.len() < PROBLEMS_MAX {
@@ -84,5 +87,8 @@ mod tests {
         );
         assert_eq!(problems("{}"), ["properties: is missing, or is not a list"]);
         assert!(problems("[")[0].starts_with("the ext info is not JSON"));
+        let deep = format!(r#"{{"properties": [{{"identifier": "Mode", "customize": {}"#, r#"{"a":"#.repeat(200));
+        let (path, reason) = ("properties[0].customize.a.a.", "…: nests deeper than 100 lists and objects");
+        assert!(problems(&deep)[0].starts_with(path) && problems(&deep)[0].ends_with(reason), "{:?}", problems(&deep));
     }
 }

@@ -15,12 +15,10 @@ pub(super) fn tsl(text: &str) -> Result<Tsl, TslError> {
     if text.len() > TSL_BYTES_MAX {
         return Err(fail(format!("the TSL has {} bytes, {TSL_BYTES_MAX} at most are allowed", text.len())));
     }
-    let json: Json = serde_json::from_str(text).map_err(|error| {
-        // serde_json goes 128 lists and objects deep, and says it in these words. It has no kind of its own for it.
-        let is_deep = error.to_string().starts_with("recursion limit exceeded");
-        let place = format!("at line {} column {}", error.line(), error.column());
-        fail(if is_deep { format!("nests deeper than {TYPE_DEPTH_MAX} types {place}") } else { format!("the TSL is not JSON: {error}") })
-    })?;
+    if let Some(problem) = too_deep(text.as_bytes()) {
+        return Err(TslError(vec![problem]));
+    }
+    let json: Json = serde_json::from_str(text).map_err(|error| fail(format!("the TSL is not JSON: {error}")))?;
     if !json.is_object() {
         return Err(fail("the TSL is not a JSON object".to_owned()));
     }
@@ -89,7 +87,7 @@ fn data_type(at: &At, depth: usize, problems: &mut Problems) -> Option<DataType>
         "int" => Some(int(&specs, problems)),
         "float" => Some(float(&specs, problems)),
         "double" => Some(double(&specs, problems)),
-        "bool" => Some(DataType::Bool),
+        "bool" => Some(bool(&specs, problems)),
         "enum" => Some(DataType::Enum { members: enum_members(&specs, problems) }),
         "text" => Some(DataType::Text { length: specs.member("length").count(problems, TEXT_BYTES_MAX).unwrap_or(TEXT_BYTES_DEFAULT) }),
         "date" => Some(DataType::Date),
@@ -112,9 +110,7 @@ fn int(specs: &At, problems: &mut Problems) -> DataType {
     let max = specs.member("max").whole(problems).unwrap_or(i32::MAX);
     check_range(specs, f64::from(min), f64::from(max), problems);
     let step = specs.member("step").whole(problems);
-    if step.is_some_and(|step| step <= 0) {
-        problems.add(&specs.member("step"), "is not above 0");
-    }
+    check_step(specs, step.map(f64::from), problems);
     DataType::Int { min, max, step }
 }
 
@@ -130,20 +126,42 @@ fn float(specs: &At, problems: &mut Problems) -> DataType {
     };
     let (min, max) = (bound("min", f32::MIN), bound("max", f32::MAX));
     check_range(specs, f64::from(min), f64::from(max), problems);
-    DataType::Float { min, max, step: specs.member("step").number(problems) }
+    DataType::Float { min, max, step: step(specs, problems) }
 }
 
 fn double(specs: &At, problems: &mut Problems) -> DataType {
     let min = specs.member("min").number(problems).unwrap_or(f64::MIN);
     let max = specs.member("max").number(problems).unwrap_or(f64::MAX);
     check_range(specs, min, max, problems);
-    DataType::Double { min, max, step: specs.member("step").number(problems) }
+    DataType::Double { min, max, step: step(specs, problems) }
 }
 
 fn check_range(specs: &At, min: f64, max: f64, problems: &mut Problems) {
     if min > max {
         problems.add(&specs.member("min"), "is above `max`");
     }
+}
+
+fn step(specs: &At, problems: &mut Problems) -> Option<f64> {
+    let step = specs.member("step").number(problems);
+    check_step(specs, step, problems);
+    step
+}
+
+fn check_step(specs: &At, step: Option<f64>, problems: &mut Problems) {
+    if step.is_some_and(|step| step <= 0.0) {
+        problems.add(&specs.member("step"), "is not above 0");
+    }
+}
+
+/// Its members' names are for people, but a third one would be a mistake.
+fn bool(specs: &At, problems: &mut Problems) -> DataType {
+    for key in specs.json.and_then(Json::as_object).into_iter().flat_map(|given| given.keys()) {
+        if key != "0" && key != "1" {
+            problems.add(&specs.member(key), format!("{} is no member of a bool: expected `0` and `1`", quoted(key)));
+        }
+    }
+    DataType::Bool
 }
 
 fn enum_members(specs: &At, problems: &mut Problems) -> BTreeMap<i32, String> {
@@ -364,6 +382,12 @@ mod tests {
             (r#"{"type": "int", "specs": {"max": "3000000000"}}"#, "specs.max: 3000000000 is not a whole number of 32 bits"),
             (r#"{"type": "int", "specs": {"min": "2", "max": "1"}}"#, "specs.min: is above `max`"),
             (r#"{"type": "int", "specs": {"step": "0"}}"#, "specs.step: is not above 0"),
+            (r#"{"type": "float", "specs": {"step": "-1"}}"#, "specs.step: is not above 0"),
+            (r#"{"type": "double", "specs": {"step": 0}}"#, "specs.step: is not above 0"),
+            (
+                r#"{"type": "bool", "specs": {"0": "off", "1": "on", "2": "dim"}}"#,
+                "specs.2: `2` is no member of a bool: expected `0` and `1`",
+            ),
             (r#"{"type": "float", "specs": {"max": "1e39"}}"#, "specs.max: does not fit a float: the type `double` has the room"),
             (r#"{"type": "double", "specs": {"min": "NaN"}}"#, "specs.min: `NaN` is not a number"),
             (r#"{"type": "double", "specs": {"min": {}}}"#, "specs.min: `{}` is not a number"),
@@ -436,8 +460,11 @@ mod tests {
         let many = format!(r#"{{"events": [{}]}}"#, vec!["{}"; MEMBERS_MAX + 1].join(","));
         assert_eq!(problems(&many), ["events: has 16385 entries, 16384 at most are allowed"]);
         assert!(problems(&" ".repeat(TSL_BYTES_MAX + 1))[0].contains("bytes"));
-        assert!(problems(&"[".repeat(10_000))[0].starts_with("nests deeper than 8 types at line 1 column"));
-        assert!(typed(&nested(200)).unwrap_err().contains("nests deeper than 8 types"));
+        let place = format!("properties[0].dataType{}: nests deeper than 8 types", ".specs.item".repeat(TYPE_DEPTH_MAX));
+        for levels in [TYPE_DEPTH_MAX + 1, 40, 60, 200, 10_000] {
+            assert_eq!(typed(&nested(levels)), Err(place.clone()), "{levels}");
+        }
+        assert!(problems(&"[".repeat(10_000))[0].ends_with("nests deeper than 100 lists and objects"));
         assert_eq!(problems("[]"), ["the TSL is not a JSON object"]);
     }
 

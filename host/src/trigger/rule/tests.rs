@@ -12,7 +12,7 @@ use crate::store::writer::Writer;
 use crate::thing::fault::Fault;
 use crate::thing::tsl::Tsl;
 use crate::thing::value::{Property, Value};
-use crate::thing::{BoxFuture, Device, Product};
+use crate::thing::{BoxFuture, Device, Product, Turn};
 
 /// Sunday, in Berlin too.
 const START: &str = "2026-01-04T00:00:00Z";
@@ -29,19 +29,21 @@ impl Device for Lamp {
         Duration::from_secs(1)
     }
 
-    fn was_late(&self, _: &str) {}
+    fn was_late(&self, _: std::time::Instant, _: &str) {}
 
-    fn get_properties(&self, _: ThingId, _: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
+    fn is_alive(&self) {}
+
+    fn get_properties(&self, _: Turn, _: ThingId, _: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 
-    fn set_properties(&self, _: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>> {
+    fn set_properties(&self, _: Turn, _: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>> {
         let now_ms = self.clock.unix_ms();
         self.switched.lock().extend(properties.into_iter().map(|property| (now_ms, property.value)));
         Box::pin(async { Ok(()) })
     }
 
-    fn call_service(&self, _: ThingId, _: String, _: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
+    fn call_service(&self, _: Turn, _: ThingId, _: String, _: Vec<Property>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
         Box::pin(async { Ok(Vec::new()) })
     }
 }

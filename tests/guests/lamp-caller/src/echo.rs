@@ -66,7 +66,7 @@ impl Properties {
 impl TryFrom<&value::Properties> for Properties {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             number: values.get_optional("Number")?,
         })
@@ -100,7 +100,7 @@ impl Settings {
 impl TryFrom<&value::Properties> for Settings {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             number: values.get_optional("Number")?,
         })
@@ -138,7 +138,7 @@ impl Thing {
         let wanted = if wanted.is_empty() { Property::ALL } else { wanted };
         let identifiers: Vec<&str> = wanted.iter().map(|property| property.identifier()).collect();
         let values = iot_data::get_thing_properties(PRODUCT_KEY, &self.name, &identifiers)?;
-        Ok(Properties::try_from(&values)?)
+        Ok(<Properties as TryFrom<&value::Properties>>::try_from(&values)?)
     }
 
     /// `Number`, a number: 0 to 100.
@@ -168,7 +168,7 @@ pub struct Alarm {
 impl TryFrom<&value::Properties> for Alarm {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             level: values.get("level")?,
         })
@@ -200,7 +200,7 @@ impl Event {
             return Err(format!("the message of topic `{}` is of no thing of product `{PRODUCT_KEY}`", message.topic).into());
         }
         let event = match event {
-            "property" => Self::Report(Properties::try_from(&message.properties()?)?),
+            "property" => Self::Report(<Properties as TryFrom<&value::Properties>>::try_from(&message.properties()?)?),
             "alarm" => Self::Alarm(Alarm::try_from(&message.outputs()?)?),
             other => return Err(format!("`{other}` is no event of `{id}` that this function knows").into()),
         };

@@ -38,7 +38,7 @@ impl Mode {
 impl TryFrom<&value::Value> for Mode {
     type Error = value::WrongType;
 
-    fn try_from(value: &value::Value) -> Result<Self, Self::Error> {
+    fn try_from(value: &value::Value) -> Result<Self, value::WrongType> {
         match i32::try_from(value)? {
             0 => Ok(Self::Day),
             1 => Ok(Self::Night),
@@ -74,7 +74,7 @@ impl BlinkMode {
 impl TryFrom<&value::Value> for BlinkMode {
     type Error = value::WrongType;
 
-    fn try_from(value: &value::Value) -> Result<Self, Self::Error> {
+    fn try_from(value: &value::Value) -> Result<Self, value::WrongType> {
         match i32::try_from(value)? {
             0 => Ok(Self::Slow),
             1 => Ok(Self::Fast),
@@ -101,7 +101,7 @@ pub struct Scene {
 impl TryFrom<&value::Properties> for Scene {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             on: values.get("on")?,
             level: values.get("level")?,
@@ -121,7 +121,7 @@ impl From<Scene> for value::Properties {
 impl TryFrom<&value::Value> for Scene {
     type Error = value::WrongType;
 
-    fn try_from(value: &value::Value) -> Result<Self, Self::Error> {
+    fn try_from(value: &value::Value) -> Result<Self, value::WrongType> {
         let fields = value::Properties::try_from(value)?;
         Ok(Self::try_from(&fields)?)
     }
@@ -293,7 +293,7 @@ impl Properties {
 impl TryFrom<&value::Properties> for Properties {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
             brightness: values.get_optional("Brightness")?,
@@ -406,7 +406,7 @@ impl Settings {
 impl TryFrom<&value::Properties> for Settings {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
             brightness: values.get_optional("Brightness")?,
@@ -445,7 +445,7 @@ pub struct BlinkOutput {
 impl TryFrom<&value::Properties> for BlinkOutput {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             done: values.get("done")?,
         })
@@ -483,7 +483,7 @@ impl Thing {
         let wanted = if wanted.is_empty() { Property::ALL } else { wanted };
         let identifiers: Vec<&str> = wanted.iter().map(|property| property.identifier()).collect();
         let values = iot_data::get_thing_properties(PRODUCT_KEY, &self.name, &identifiers)?;
-        Ok(Properties::try_from(&values)?)
+        Ok(<Properties as TryFrom<&value::Properties>>::try_from(&values)?)
     }
 
     /// `LightSwitch`, 开关: `false` is 关, `true` is 开.
@@ -611,7 +611,7 @@ pub struct Overheated {
 impl TryFrom<&value::Properties> for Overheated {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             temperature: values.get("temperature")?,
             since: values.get("since")?,
@@ -645,7 +645,7 @@ impl Event {
             return Err(format!("the message of topic `{}` is of no thing of product `{PRODUCT_KEY}`", message.topic).into());
         }
         let event = match event {
-            "property" => Self::Report(Properties::try_from(&message.properties()?)?),
+            "property" => Self::Report(<Properties as TryFrom<&value::Properties>>::try_from(&message.properties()?)?),
             "overheated" => Self::Overheated(Overheated::try_from(&message.outputs()?)?),
             other => return Err(format!("`{other}` is no event of `{id}` that this function knows").into()),
         };

@@ -37,7 +37,7 @@ impl Mode {
 impl TryFrom<&value::Value> for Mode {
     type Error = value::WrongType;
 
-    fn try_from(value: &value::Value) -> Result<Self, Self::Error> {
+    fn try_from(value: &value::Value) -> Result<Self, value::WrongType> {
         match i32::try_from(value)? {
             0 => Ok(Self::Day),
             1 => Ok(Self::Night),
@@ -73,7 +73,7 @@ impl BlinkMode {
 impl TryFrom<&value::Value> for BlinkMode {
     type Error = value::WrongType;
 
-    fn try_from(value: &value::Value) -> Result<Self, Self::Error> {
+    fn try_from(value: &value::Value) -> Result<Self, value::WrongType> {
         match i32::try_from(value)? {
             0 => Ok(Self::Slow),
             1 => Ok(Self::Fast),
@@ -100,7 +100,7 @@ pub struct Scene {
 impl TryFrom<&value::Properties> for Scene {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             on: values.get("on")?,
             level: values.get("level")?,
@@ -120,7 +120,7 @@ impl From<Scene> for value::Properties {
 impl TryFrom<&value::Value> for Scene {
     type Error = value::WrongType;
 
-    fn try_from(value: &value::Value) -> Result<Self, Self::Error> {
+    fn try_from(value: &value::Value) -> Result<Self, value::WrongType> {
         let fields = value::Properties::try_from(value)?;
         Ok(Self::try_from(&fields)?)
     }
@@ -292,7 +292,7 @@ impl Properties {
 impl TryFrom<&value::Properties> for Properties {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
             brightness: values.get_optional("Brightness")?,
@@ -405,7 +405,7 @@ impl Settings {
 impl TryFrom<&value::Properties> for Settings {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             light_switch: values.get_optional("LightSwitch")?,
             brightness: values.get_optional("Brightness")?,
@@ -444,7 +444,7 @@ pub struct BlinkOutput {
 impl TryFrom<&value::Properties> for BlinkOutput {
     type Error = value::ValueError;
 
-    fn try_from(values: &value::Properties) -> Result<Self, Self::Error> {
+    fn try_from(values: &value::Properties) -> Result<Self, value::ValueError> {
         Ok(Self {
             done: values.get("done")?,
         })
@@ -536,7 +536,7 @@ pub struct Component<D>(pub D);
 
 impl<D: Driver> device::Driver for Component<D> {
     async fn run(&self) -> Result<(), Error> {
-        self.0.run().await
+        Driver::run(&self.0).await
     }
 
     async fn get_properties(&self, thing: &ThingId, identifiers: Vec<String>) -> Result<value::Properties, Fault> {
@@ -545,7 +545,7 @@ impl<D: Driver> device::Driver for Component<D> {
             let message = format!("the driver of `{thing}` does not know {}", identifiers.join(", "));
             return Err(Fault::new(Fault::PROPERTY_NOT_EXIST, message));
         }
-        Ok(self.0.get(thing, &wanted).await?.into())
+        Ok(value::Properties::from(Driver::get(&self.0, thing, &wanted).await?))
     }
 
     async fn set_properties(
@@ -558,7 +558,8 @@ impl<D: Driver> device::Driver for Component<D> {
             let message = format!("the driver of `{thing}` does not know `{}`", other.identifier);
             return Err(Fault::new(Fault::PROPERTY_NOT_EXIST, message));
         }
-        self.0.set(thing, Settings::try_from(&properties)?).await
+        let settings = <Settings as TryFrom<&value::Properties>>::try_from(&properties)?;
+        Driver::set(&self.0, thing, settings).await
     }
 
     async fn call_service(
@@ -574,7 +575,7 @@ impl<D: Driver> device::Driver for Component<D> {
             "blink" => {
                 let input_0 = arguments.get("times").map_err(wrong)?;
                 let input_1 = arguments.get_optional("mode").map_err(wrong)?;
-                Ok(self.0.blink(thing, input_0, input_1).await?.into())
+                Ok(value::Properties::from(Driver::blink(&self.0, thing, input_0, input_1).await?))
             }
             _ => {
                 let message = format!("the driver of `{thing}` has no service `{service}`");
@@ -584,6 +585,6 @@ impl<D: Driver> device::Driver for Component<D> {
     }
 
     async fn config_changed(&self, config: thing_access::DriverConfig) -> Result<(), Fault> {
-        self.0.config_changed(config).await
+        Driver::config_changed(&self.0, config).await
     }
 }

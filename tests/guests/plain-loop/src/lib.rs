@@ -31,7 +31,11 @@ struct Kept {
 
 impl Driver for PlainLoop {
     fn run(&self) -> Result<(), Error> {
-        self.take(blocking::driver_config()?)?;
+        let config = DriverConfig { config: blocking::driver_info()?, devices: blocking::device_info()? };
+        if config != blocking::driver_config()? {
+            return Err("the configuration in two parts is another one than the whole".into());
+        }
+        self.take(config)?;
         loop {
             for kept in self.things.borrow().values() {
                 kept.thing.report_properties([("Level", self.rounds.get() as f32)])?;
