@@ -11,6 +11,7 @@ mod front;
 mod history;
 mod invocation;
 mod invoke;
+mod later;
 mod ledge;
 mod login;
 mod product;
@@ -24,7 +25,7 @@ mod version;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -84,6 +85,17 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(thing::invoke_service))
         .routes(routes!(event_stream::get))
         .routes(routes!(invoke::invoke))
+        .routes(routes!(later::session::begin))
+        .routes(routes!(later::session::end))
+        .routes(routes!(later::thing::list))
+        .routes(routes!(later::thing::search))
+        .routes(routes!(later::thing::get_properties, later::thing::set_properties))
+        .routes(routes!(later::thing::call_services))
+        .routes(routes!(later::thing::tsl))
+        .routes(routes!(later::bulk::bulk))
+        .routes(routes!(later::scene::list))
+        .routes(routes!(later::scene::enable))
+        .routes(routes!(later::scene::disable))
         .routes(routes!(ledge::gateway))
         .routes(routes!(ledge::metrics))
         .routes(routes!(ledge::functions))
@@ -126,5 +138,6 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/openapi.json", get(move || async move { describe::shown(&document) }))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn(error::shape))
         .with_state(api)
 }

@@ -90,6 +90,11 @@ fn denied(audit: &Audit, peer: Option<&Peer>, user: &User, what: &str) -> ApiErr
 }
 
 impl Caller {
+    /// For operations whose permission depends on what they are asked.
+    pub fn require(&self, audit: &Audit, permission: Permission) -> Result<(), ApiError> {
+        require(audit, None, &self.0, permission)
+    }
+
     /// Whether things of this product are any of the caller's business; a denial is written down.
     pub fn covers(&self, audit: &Audit, product_key: &str) -> Result<(), ApiError> {
         if self.0.rights.covers(product_key) {

@@ -110,7 +110,14 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
         "session": {"type": "apiKey", "in": "cookie", "name": super::caller::COOKIE_NAME, "description": "of `/auth/login`"},
         "basic": {"type": "http", "scheme": "basic"},
     });
-    let schema = json!({"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}});
+    document["components"]["schemas"]["LaterError"] = json!({
+        "type": "object",
+        "required": ["Code", "Message"],
+        "properties": {"Code": {"type": "string"}, "Message": {"type": "string"}},
+        "description": "an error below `/2020-04-30`",
+    });
+    let either = [json!({"$ref": "#/components/schemas/Envelope"}), json!({"$ref": "#/components/schemas/LaterError"})];
+    let schema = json!({"application/json": {"schema": {"oneOf": either}}});
     for (name, description) in [
         ("Wrong", "the request is wrong"),
         ("Unauthorized", "no session, or one that has ended"),

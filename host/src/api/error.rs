@@ -1,6 +1,10 @@
 //! The one error of the API, and its one mapping to HTTP. The HTTP status equals `code` (manual 3.2).
 
+use std::sync::Arc;
+
+use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
@@ -47,6 +51,25 @@ impl ApiError {
         self.status
     }
 
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// As the later API has it: `{"Code", "Message"}` (FACTS 5.2).
+    pub fn into_later(self) -> Response {
+        let code = match self.status {
+            StatusCode::BAD_REQUEST => "InvalidParameter",
+            StatusCode::UNAUTHORIZED => "Unauthorized",
+            StatusCode::FORBIDDEN => "Forbidden",
+            StatusCode::NOT_FOUND => "NotFound",
+            StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowed",
+            StatusCode::MISDIRECTED_REQUEST => "TooManyConnections",
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+            _ => "InternalError",
+        };
+        (self.status, spaced_json::Body(json!({"Code": code, "Message": self.message}))).into_response()
+    }
+
     /// The body, as text.
     pub fn text(&self) -> String {
         spaced_json::to_string(&json!({"code": self.status.as_u16(), "message": self.message, "data": self.data}))
@@ -70,7 +93,20 @@ pub fn reason(status: StatusCode) -> &'static str {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"code": self.status.as_u16(), "message": self.message, "data": self.data});
-        (self.status, spaced_json::Body(body)).into_response()
+        let mut response = (self.status, spaced_json::Body(body)).into_response();
+        // For `shape`, where the path has another form of errors.
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+}
+
+/// Gives errors the form that the API of their path has.
+pub async fn shape(request: Request, next: Next) -> Response {
+    let is_later = request.uri().path().starts_with("/2020-04-30/");
+    let mut response = next.run(request).await;
+    match response.extensions_mut().remove::<Arc<ApiError>>() {
+        Some(error) if is_later => Arc::try_unwrap(error).map_or(response, ApiError::into_later),
+        _ => response,
     }
 }
 

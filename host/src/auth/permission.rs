@@ -58,14 +58,12 @@ pub enum Role {
 }
 
 /// What one user may do. `None` narrows nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     pub role: Role,
     /// Of the role's permissions, only these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<BTreeSet<Permission>>,
     /// Things and models of these products only, and nothing else: functions, rules and deployments know no products.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub products: Option<BTreeSet<String>>,
 }
 

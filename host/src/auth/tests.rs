@@ -3,6 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::clock::Hands;
+use crate::store::Table;
 
 const PASSWORD: &str = "correct horse";
 

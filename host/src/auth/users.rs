@@ -1,6 +1,6 @@
 //! The users: who there is, what each may do, and how their passwords are checked. On disk before they are anywhere else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::password::Hash;
-use super::permission::{Rights, Role};
+use super::permission::{Permission, Rights, Role};
 use super::{ADMIN, UserError};
 use crate::store::{Batch, Store, Table};
 
@@ -17,13 +17,17 @@ use crate::store::{Batch, Store, Table};
 #[derive(Serialize, Deserialize)]
 struct Row {
     password_hash: String,
-    #[serde(flatten, default = "of_old")]
-    rights: Rights,
+    /// Before there were roles, there was only `admin`.
+    #[serde(default = "admin")]
+    role: Role,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    permissions: Option<BTreeSet<Permission>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    products: Option<BTreeSet<String>>,
 }
 
-/// Before there were roles, there was only `admin`.
-fn of_old() -> Rights {
-    Rights::of(Role::Admin)
+fn admin() -> Role {
+    Role::Admin
 }
 
 #[derive(Clone)]
@@ -48,7 +52,8 @@ impl Users {
         let mut entries = HashMap::new();
         for (name, row) in store.list_json::<Row>(Table::Users)? {
             let hash = Hash::parse(&row.password_hash).with_context(|| format!("the stored password of user `{name}` is damaged"))?;
-            entries.insert(name, Entry { hash, rights: Arc::new(row.rights) });
+            let rights = Rights { role: row.role, permissions: row.permissions, products: row.products };
+            entries.insert(name, Entry { hash, rights: Arc::new(rights) });
         }
         Ok(Self { store, entries: ArcSwap::from_pointee(entries), changing: Mutex::default() })
     }
@@ -126,7 +131,8 @@ impl Users {
 
     /// Whoever calls holds `changing`.
     fn write(&self, name: &str, entry: Entry) -> Result<(), UserError> {
-        let row = Row { password_hash: entry.hash.to_text(), rights: Rights::clone(&entry.rights) };
+        let Rights { role, permissions, products } = Rights::clone(&entry.rights);
+        let row = Row { password_hash: entry.hash.to_text(), role, permissions, products };
         let mut batch = Batch::new();
         let written = batch.put_json(Table::Users, name, &row).and_then(|()| self.store.commit(batch));
         written.with_context(|| format!("saving user `{name}`")).map_err(UserError::Failed)?;

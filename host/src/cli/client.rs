@@ -130,7 +130,7 @@ impl Answer {
             return Ok(self.body);
         }
         let said = serde_json::from_slice::<Json>(&self.body).ok();
-        match said.as_ref().and_then(|body| body.get("message")).and_then(Json::as_str) {
+        match said.as_ref().and_then(|body| body.get("message").or_else(|| body.get("Message"))).and_then(Json::as_str) {
             _ if self.status == StatusCode::UNAUTHORIZED => bail!("the gateway does not accept this user name and password"),
             // What the status is called says nothing that the rest does not.
             Some(message) => {

@@ -23,7 +23,7 @@ use crate::auth::LoginError;
     tag = "2020-04-30",
     operation_id = "later_login",
     security(()),
-    responses((status = 201, description = "`Set-Cookie: token=...`"), (status = 401, body = crate::api::describe::LaterError)),
+    responses((status = 201, description = "`Set-Cookie: token=...`")),
 )]
 pub async fn begin(
     State(api): State<Arc<Api>>,

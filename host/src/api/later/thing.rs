@@ -159,12 +159,7 @@ pub struct Properties {
     request_body = Properties,
     responses((status = 200, body = super::Answer)),
 )]
-pub async fn set_properties(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    thing: Pair,
-    body: Body,
-) -> Result<impl IntoResponse, ApiError> {
+pub async fn set_properties(State(api): State<Arc<Api>>, caller: Caller, thing: Pair, body: Body) -> Result<impl IntoResponse, ApiError> {
     let thing = known(&api, &caller, id(thing)?)?;
     let given: Properties = parse(&body::read(body).await?)?;
     set(&api, &thing, &given.properties).await?;

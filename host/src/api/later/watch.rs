@@ -33,11 +33,12 @@ pub fn watch(api: &Arc<Api>, caller: &Caller, wishes: HashMap<ThingId, Watched>)
     let rights = caller.0.rights.clone();
     let is_wanted = move |message: &Message| {
         let Source::Thing(thing) = &message.source else { return false };
-        let watched = if wishes.is_empty() { rights.covers(&thing.product_key).then_some(Watched::All) } else { wishes.get(thing).copied() };
-        match (&message.kind, watched) {
-            (Kind::Properties, Some(Watched::All | Watched::Properties)) | (Kind::Event(_), Some(Watched::All | Watched::Events)) => true,
-            _ => false,
-        }
+        let watched =
+            if wishes.is_empty() { rights.covers(&thing.product_key).then_some(Watched::All) } else { wishes.get(thing).copied() };
+        matches!(
+            (&message.kind, watched),
+            (Kind::Properties, Some(Watched::All | Watched::Properties)) | (Kind::Event(_), Some(Watched::All | Watched::Events))
+        )
     };
     let lines = stream(api, is_wanted, Watching { clock: api.clock.clone() });
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(lines)).into_response())
