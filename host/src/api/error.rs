@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
 use super::spaced_json;
+use crate::auth::LoginError;
 use crate::function::InvokeError;
 use crate::thing::fault::{self, Fault};
 
@@ -18,16 +20,26 @@ pub struct ApiError {
     /// Begins with what the manual says of the status (3.2), unless it prints another text for the case.
     message: String,
     data: Json,
+    /// After how many seconds it is worth another try.
+    retry_s: Option<u64>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Json::Null }
+        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Json::Null, retry_s: None }
     }
 
     /// With a text that the manual prints.
     pub fn as_printed(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), data: Json::Null }
+        Self { status, message: message.into(), data: Json::Null, retry_s: None }
+    }
+
+    /// For a login that is not looked at now.
+    pub fn of_login(error: LoginError, if_too_often: StatusCode) -> Self {
+        match error {
+            LoginError::TooOften { wait_s } => Self { retry_s: Some(wait_s), ..Self::new(if_too_often, error.to_string()) },
+            other => Self { retry_s: Some(1), ..Self::unavailable(other.to_string()) },
+        }
     }
 
     pub fn with_data(self, data: Json) -> Self {
@@ -67,12 +79,20 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
             _ => "InternalError",
         };
-        (self.status, spaced_json::Body(json!({"Code": code, "Message": self.message}))).into_response()
+        let mut response = (self.status, spaced_json::Body(json!({"Code": code, "Message": self.message}))).into_response();
+        self.say_when(&mut response);
+        response
     }
 
     /// The body, as text.
     pub fn text(&self) -> String {
         spaced_json::to_string(&json!({"code": self.status.as_u16(), "message": self.message, "data": self.data}))
+    }
+
+    fn say_when(&self, response: &mut Response) {
+        if let Some(seconds) = self.retry_s {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
     }
 
     pub fn internal(what: &str, error: &anyhow::Error) -> Self {
@@ -94,6 +114,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"code": self.status.as_u16(), "message": self.message, "data": self.data});
         let mut response = (self.status, spaced_json::Body(body)).into_response();
+        self.say_when(&mut response);
         // For `shape`, where the path has another form of errors.
         response.extensions_mut().insert(Arc::new(self));
         response

@@ -208,7 +208,7 @@ pub async fn set_password(
         let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
         let refused = |error| match error {
             LoginError::Invalid => ApiError::bad_request("`old` is not the password that holds now"),
-            later => ApiError::unavailable(later.to_string()),
+            later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
         };
         api.auth.verify(&name, old, peer.source()).await.map_err(refused)?;
     }
