@@ -176,7 +176,7 @@ async fn a_function_that_fails_five_times_in_a_row_is_not_called_until_a_probe_g
     assert!(reason.contains("trapped"), "{reason}");
     let (status, answer) = post(&gw.admin(), "/2020-04-30/functions/service:test:function:count/invocations", "").await;
     assert_eq!(status, 503);
-    assert!(answer["message"].as_str().unwrap().contains("failed 5 times in a row"), "{answer}");
+    assert!(answer["Message"].as_str().unwrap().contains("failed 5 times in a row"), "{answer}");
     eventually("a probe to close it", || async { gw.invoke("count", "").await.is_ok() }).await;
     assert_eq!(gw.result("count", "").await, "1");
 }
@@ -272,7 +272,7 @@ async fn so_many_callers_wait_for_a_place_and_the_next_is_refused_at_once() {
     assert!(matches!(refused, InvokeError::Busy { running: 1, waiting: WAITING_MAX, .. }), "{refused}");
     let (status, answer) = post(&gw.admin(), "/2020-04-30/functions/service:test:function:misbehave/invocations", "").await;
     assert_eq!(status, 503);
-    assert!(answer["message"].as_str().unwrap().contains("1024 wait"), "{answer}");
+    assert!(answer["Message"].as_str().unwrap().contains("1024 wait"), "{answer}");
     assert!(calls.try_join_next().is_none(), "another one is not waiting any more");
 }
 
