@@ -1,11 +1,19 @@
-//! The audit: who was denied what, who logged in, what was deployed. One JSON line a fact, in `<data>/audit.log`.
+//! The audit: who was denied what, who logged in, what was deployed. One JSON line a fact, in `<data>/audit.log`, each chained to the one
+//! before, so that [`verify`] finds what was changed afterwards.
 //!
 //! Recording never waits and never fails: what cannot be written is counted, and the count is written. Nobody gets more than a few lines a
 //! second, so that a hostile guest can neither fill the disk nor hide what others do. Never a payload or a secret: `detail` is written
 //! by the host. Deliberately absent: a way to read the audit over the network.
 
+mod chain;
 mod file;
+mod head;
+mod journal;
 mod rate;
+mod show;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -20,9 +28,13 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use self::file::LogFile;
+pub use self::chain::Link;
+use self::journal::{FirstLines, Journal};
 use self::rate::{Rate, Suppressed};
+pub use self::show::{Shown, last_lines};
+pub use self::verify::Findings;
 use crate::clock::Clock;
+use crate::seal::Seal;
 
 /// Records facts. Clones write to the same place.
 #[derive(Clone)]
@@ -39,11 +51,14 @@ struct Inner {
 enum Message {
     Line(Line),
     Flush(SyncSender<()>),
+    Close(SyncSender<()>),
 }
 
 /// One fact, as it is written.
 #[derive(Serialize)]
 struct Line {
+    /// In the chain; the writer gives it.
+    seq: u64,
     /// Unix milliseconds.
     time: u64,
     who: String,
@@ -54,49 +69,72 @@ struct Line {
 type Memory = Arc<Mutex<Vec<String>>>;
 
 enum Sink {
-    File(LogFile),
+    Files(Box<Journal>),
     Memory(Memory),
 }
 
+/// Reads the audit in a data directory, whether its gateway runs or not, and says what of it the gateway did not write so. With `since`, also
+/// whether it goes on from that line.
+pub fn verify(dir: &Path, key_file: &Path, since: Option<Link>) -> Result<Findings> {
+    let keys = chain::Keys::of(&Seal::read(key_file)?);
+    verify::verify(dir, &keys, since).with_context(|| format!("reading the audit in `{}`", dir.display()))
+}
+
 impl Audit {
-    /// Appends to `audit.log` in the data directory, which must be there.
-    pub fn open(dir: &Path) -> Result<Self> {
-        let path = dir.join("audit.log");
-        let file = LogFile::open(&path, FILE_BYTES_MAX).with_context(|| format!("opening the audit `{}`", path.display()))?;
-        Self::start(Sink::File(file), Clock::system())
+    /// Goes on with the audit in the data directory, which must be there.
+    pub fn open(dir: &Path, seal: &Seal) -> Result<Self> {
+        let opening = || format!("opening the audit in `{}`", dir.display());
+        let (journal, first_lines) = Journal::open(dir, seal, FILE_BYTES_MAX).with_context(opening)?;
+        Self::start(Sink::Files(Box::new(journal)), first_lines, Clock::system())
     }
 
     /// An audit that is gone with the process: for tests, which read it with [`Audit::lines`].
     pub fn in_memory() -> Self {
-        Self::start(Sink::Memory(Memory::default()), Clock::system()).expect("a process that can run a test can start a thread")
+        let sink = Sink::Memory(Memory::default());
+        Self::start(sink, FirstLines::new(), Clock::system()).expect("a process that can run a test can start a thread")
     }
 
-    fn start(sink: Sink, clock: Clock) -> Result<Self> {
+    fn start(sink: Sink, first_lines: FirstLines, clock: Clock) -> Result<Self> {
         let memory = if let Sink::Memory(memory) = &sink { Some(memory.clone()) } else { None };
         let (sender, receiver) = sync_channel(WAITING_LINES_MAX);
         let (rate, lost) = (Arc::new(Rate::new(clock.clone())), Arc::new(AtomicU64::new(0)));
-        let writer = Writer { sink, clock: clock.clone(), rate: rate.clone(), lost: lost.clone(), failing: false };
-        thread::Builder::new().name("audit".into()).spawn(move || writer.run(&receiver)).context("starting the audit's thread")?;
+        let mut writer = Writer { sink, clock: clock.clone(), rate: rate.clone(), lost: lost.clone(), failing: false };
+        let run = move || {
+            for (what, detail) in first_lines {
+                writer.note(what, detail);
+            }
+            writer.run(&receiver);
+        };
+        thread::Builder::new().name("audit".into()).spawn(run).context("starting the audit's thread")?;
         Ok(Self(Arc::new(Inner { clock, rate, lost, sender, memory })))
     }
 
-    /// Records that `who` (`function EdgeFC/x`, `user admin`) did or suffered `what` (`denied`). Long text is cut.
+    /// Records that `who` (`function EdgeFC/x`, `user admin from 10.0.0.7`) did or suffered `what` (`denied`). Long text is cut.
     pub fn record(&self, who: &str, what: &'static str, detail: &str) {
         let who = cut(who, WHO_BYTES_MAX);
         if !self.0.rate.allows(who) {
             return;
         }
         let detail = cut(detail, DETAIL_BYTES_MAX).to_owned();
-        let line = Line { time: self.0.clock.unix_ms(), who: who.to_owned(), what: what.into(), detail };
+        let line = Line { seq: 0, time: self.0.clock.unix_ms(), who: who.to_owned(), what: what.into(), detail };
         if self.0.sender.try_send(Message::Line(line)).is_err() {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Waits until all that was recorded so far is on disk, but not for a disk that hangs. For an orderly end; blocks.
+    /// Waits until all that was recorded so far is on disk, but not for a disk that hangs. Blocks.
     pub fn flush(&self) {
+        self.told(Message::Flush);
+    }
+
+    /// The same, and nothing is written after it: another gateway may go on with the files.
+    pub fn close(&self) {
+        self.told(Message::Close);
+    }
+
+    fn told(&self, message: impl FnOnce(SyncSender<()>) -> Message) {
         let (done, is_done) = sync_channel(1);
-        if self.0.sender.send(Message::Flush(done)).is_ok() {
+        if self.0.sender.send(message(done)).is_ok() {
             _ = is_done.recv_timeout(FLUSH_MAX);
         }
     }
@@ -108,7 +146,7 @@ impl Audit {
     }
 }
 
-/// The thread that owns the file. It ends when the last [`Audit`] is gone.
+/// The thread that owns the files. It ends with [`Audit::close`], or when the last [`Audit`] is gone.
 struct Writer {
     sink: Sink,
     clock: Clock,
@@ -123,79 +161,132 @@ impl Writer {
         let mut next_sweep = Instant::now() + SWEEP_EVERY;
         loop {
             // Nothing was recorded lately: sleep until something is.
-            let idle = self.rate.is_empty() && self.lost.load(Ordering::Relaxed) == 0;
-            let wait = if idle { Duration::MAX } else { next_sweep.saturating_duration_since(Instant::now()) };
+            let wait = if self.is_idle() { Duration::MAX } else { next_sweep.saturating_duration_since(Instant::now()) };
             match receiver.recv_timeout(wait) {
-                Ok(Message::Line(line)) => self.write(&line),
+                Ok(Message::Line(line)) => self.write(line),
                 Ok(Message::Flush(done)) => {
-                    self.write_counts();
-                    self.sync();
+                    self.settle();
                     _ = done.try_send(());
+                }
+                Ok(Message::Close(done)) => {
+                    self.settle();
+                    _ = done.try_send(());
+                    return;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if Instant::now() >= next_sweep {
-                self.write_counts();
+                self.settle();
                 next_sweep = Instant::now() + SWEEP_EVERY;
             }
         }
-        self.write_counts();
+        self.settle();
     }
 
-    /// Says how many lines are missing, and whose.
-    fn write_counts(&mut self) {
+    fn is_idle(&self) -> bool {
+        let is_settled = if let Sink::Files(journal) = &self.sink { !journal.is_behind() } else { true };
+        is_settled && self.rate.is_empty() && self.lost.load(Ordering::Relaxed) == 0
+    }
+
+    /// Says how many lines are missing, and whose; then all of it is to be on the disk.
+    fn settle(&mut self) {
         for Suppressed { who, lines } in self.rate.sweep() {
             let detail = format!("{lines} lines left out: more than {} a second", rate::LINES_PER_S_MAX);
-            self.write(&Line { time: self.clock.unix_ms(), who, what: "suppressed".into(), detail });
+            self.write(Line { seq: 0, time: self.clock.unix_ms(), who, what: SUPPRESSED.into(), detail });
         }
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let detail = format!("{lost} lines: they came faster than the disk took them, or the disk failed");
-            let line = Line { time: self.clock.unix_ms(), who: "gateway".into(), what: "lost".into(), detail };
-            self.write_or_lose(&line, lost);
+            let line = self.own(LOST, format!("{lost} lines: they came faster than the disk took them, or the disk failed"));
+            self.write_or_lose(line, lost);
+        }
+        if let Sink::Files(journal) = &mut self.sink
+            && let Err(error) = journal.settle()
+        {
+            self.said_once(&error);
         }
     }
 
-    fn write(&mut self, line: &Line) {
+    /// A line of the gateway itself.
+    fn own(&self, what: &'static str, detail: String) -> Line {
+        Line { seq: 0, time: self.clock.unix_ms(), who: "gateway".into(), what: what.into(), detail }
+    }
+
+    fn note(&mut self, what: &'static str, detail: String) {
+        let line = self.own(what, detail);
+        self.write(line);
+    }
+
+    fn write(&mut self, line: Line) {
         self.write_or_lose(line, 1);
     }
 
     /// `lost` is how many lines are lost if this one cannot be written.
-    fn write_or_lose(&mut self, line: &Line, lost: u64) {
-        let text = serde_json::to_string(line).expect("a line is three texts and a number");
+    fn write_or_lose(&mut self, mut line: Line, lost: u64) {
+        let to_text = |line: &Line| serde_json::to_string(line).expect("a line is three texts and two numbers");
         let written = match &mut self.sink {
-            Sink::File(file) => file.append(format!("{text}\n").as_bytes()),
+            Sink::Files(journal) => {
+                line.seq = journal.next_seq();
+                journal.append(&to_text(&line))
+            }
             Sink::Memory(lines) => {
-                lines.lock().push(text.clone());
-                Ok(())
+                let mut lines = lines.lock();
+                line.seq = lines.len() as u64 + 1;
+                lines.push(to_text(&line));
+                Ok(to_text(&line))
             }
         };
         match written {
             // The whole line as JSON: no control character of a guest reaches a terminal.
-            Ok(()) if QUIET.contains(&&*line.what) => info!(target: "audit", "{text}"),
-            Ok(()) => warn!(target: "audit", "{text}"),
-            Err(ref error) => {
-                self.lost.fetch_add(lost, Ordering::Relaxed);
-                if !self.failing {
-                    error!("the audit cannot be written ({error}): lines are counted as lost until it can; is the disk full?");
+            Ok(text) => {
+                self.failing = false;
+                if QUIET.contains(&&*line.what) {
+                    info!(target: "audit", "{text}");
+                } else {
+                    warn!(target: "audit", "{text}");
                 }
             }
+            Err(error) => {
+                self.lost.fetch_add(lost, Ordering::Relaxed);
+                self.said_once(&error);
+            }
         }
-        self.failing = written.is_err();
     }
 
-    fn sync(&mut self) {
-        if let Sink::File(file) = &self.sink
-            && let Err(error) = file.sync()
-        {
-            error!("the audit cannot be written to disk: {error}; is the disk failing?");
+    fn said_once(&mut self, error: &std::io::Error) {
+        if !self.failing {
+            error!("the audit cannot be written ({error}): lines are counted as lost until it can; is the disk full?");
         }
+        self.failing = true;
     }
 }
 
 /// What is no cause for alarm.
-const QUIET: [&str; 2] = ["deployed", "logged in"];
+const QUIET: [&str; 13] = [
+    "deployed",
+    "logged in",
+    "logged out",
+    "started",
+    "stopped",
+    "user added",
+    "user changed",
+    "user deleted",
+    "password changed",
+    "rule enabled",
+    "rule disabled",
+    "rule triggered",
+    BEGUN,
+];
+/// The first line of a chain.
+const BEGUN: &str = "audit begun";
+/// A line that ended in its middle was cut off.
+const REPAIRED: &str = "audit repaired";
+/// The audit was changed while the gateway did not run.
+const ALARM: &str = "audit changed";
+/// Lines of one that were left out.
+const SUPPRESSED: &str = "suppressed";
+/// Lines of all that were left out.
+const LOST: &str = "lost";
 
 fn cut(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
@@ -209,82 +300,3 @@ const WHO_BYTES_MAX: usize = 256;
 const DETAIL_BYTES_MAX: usize = 1_024;
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use super::*;
-
-    fn parsed(lines: &[String]) -> Vec<serde_json::Value> {
-        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    #[test]
-    fn a_fact_is_one_line_whatever_a_guest_put_into_it() {
-        let audit = Audit::in_memory();
-        audit.record("function EdgeFC/x", "denied", "topic `a\n{\"what\":\"fake\"}`");
-        audit.record(&"é".repeat(500), "denied", &"é".repeat(5_000));
-        let lines = audit.lines();
-        let read = parsed(&lines);
-        assert_eq!(read.len(), 2);
-        assert_eq!((&read[0]["who"], &read[0]["what"]), (&"function EdgeFC/x".into(), &"denied".into()));
-        assert_eq!(read[0]["detail"], "topic `a\n{\"what\":\"fake\"}`");
-        assert!(read[0]["time"].as_u64().unwrap() > 0 && !lines[0].contains('\n'));
-        assert_eq!(read[1]["detail"].as_str().unwrap().len(), DETAIL_BYTES_MAX);
-    }
-
-    #[test]
-    fn a_loud_guest_is_counted_and_a_quiet_one_is_heard() {
-        let (clock, hands) = Clock::fixed(0);
-        let audit = Audit::start(Sink::Memory(Memory::default()), clock).unwrap();
-        for _ in 0..1_000 {
-            audit.record("function a/loud", "denied", "x");
-        }
-        audit.record("function a/quiet", "denied", "x");
-        hands.advance(Duration::from_secs(1));
-        audit.record("function a/loud", "denied", "x");
-        let read = parsed(&audit.lines());
-        let count = |who: &str, what: &str| read.iter().filter(|line| line["who"] == who && line["what"] == what).count();
-        assert_eq!(count("function a/loud", "denied"), 11);
-        assert_eq!(count("function a/quiet", "denied"), 1);
-        let suppressed: u64 = read.iter().filter(|line| line["what"] == "suppressed").map(leading_number).sum();
-        assert_eq!(suppressed, 990);
-    }
-
-    fn leading_number(line: &serde_json::Value) -> u64 {
-        line["detail"].as_str().unwrap().split(' ').next().unwrap().parse().unwrap()
-    }
-
-    #[test]
-    fn what_finds_no_room_is_counted() {
-        let (clock, _hands) = Clock::fixed(0);
-        let memory = Memory::default();
-        let audit = Audit::start(Sink::Memory(memory.clone()), clock).unwrap();
-        // Held: the writer stands as if the disk hung.
-        let disk = memory.lock();
-        for number in 0..2_000 {
-            audit.record(&format!("function a/f{number}"), "denied", "x");
-        }
-        drop(disk);
-        let read = parsed(&audit.lines());
-        let written = read.iter().filter(|line| line["what"] == "denied").count() as u64;
-        let lost: u64 = read.iter().filter(|line| line["what"] == "lost").map(leading_number).sum();
-        let suppressed: u64 = read.iter().filter(|line| line["what"] == "suppressed").map(leading_number).sum();
-        assert!(lost > 0);
-        assert_eq!(written + lost + suppressed, 2_000);
-    }
-
-    #[test]
-    fn the_file_is_ours_alone_and_grows_over_restarts() {
-        let dir = tempfile::tempdir().unwrap();
-        for _ in 0..2 {
-            let audit = Audit::open(dir.path()).unwrap();
-            audit.record("user admin", "login", "from 127.0.0.1");
-            audit.flush();
-        }
-        let path = dir.path().join("audit.log");
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-}

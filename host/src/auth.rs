@@ -153,14 +153,15 @@ impl Auth {
         self.0.sessions.end(&hash_of(token))
     }
 
-    /// Whose `Authorization: Basic ...` this is. Cheap, but for the first time.
-    pub async fn basic(&self, header_value: &str, source: Option<Source>) -> Result<User, LoginError> {
+    /// Whose `Authorization: Basic ...` this is. Cheap, but for the first time, of which `logged_in` is told.
+    pub async fn basic(&self, header_value: &str, source: Option<Source>, logged_in: impl FnOnce(&User)) -> Result<User, LoginError> {
         let basic = &self.0.basic;
         let key = basic.key(header_value);
         let check = || async {
             let credentials = Credentials::parse(header_value).ok_or(LoginError::Invalid)?;
             let (user, _turn) = self.check(&credentials.user, &credentials.password, source).await?;
             basic.remember(key, &user.name);
+            logged_in(&user);
             Ok(user.name.into())
         };
         let name = basic.user(key, check).await?;
@@ -275,7 +276,7 @@ impl Auth {
 impl Inner {
     /// With what they may do now.
     fn user(&self, name: &str) -> Option<User> {
-        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights })
+        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights, from: String::new() })
     }
 
     fn log_out(&self, user: &str) {

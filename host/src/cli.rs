@@ -1,6 +1,7 @@
 //! The command line: parses it, and turns every error into one message and an exit code (1; wrong usage: 2).
 
 mod asks;
+mod audit;
 mod bindgen;
 pub mod build;
 pub mod client;
@@ -103,6 +104,9 @@ enum Command {
     /// Who may use a gateway, and for what.
     #[command(subcommand)]
     User(user::Command),
+    /// What was done on a gateway of this machine and by whom, and whether that record is as the gateway wrote it.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// What a thing reported, by time.
     History(history::HistoryArgs),
     /// Automation rules on a running gateway: change them, run them, ask what they did and why.
@@ -294,6 +298,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollback(args) => wait(version::roll_back(args)),
         Command::Product(command) => wait(product::run(command)),
         Command::User(command) => wait(user::run(command)),
+        Command::Audit(command) => audit::run(command),
         Command::History(args) => wait(history::run(args)),
         Command::Rule(command) => wait(rule::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),

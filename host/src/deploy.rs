@@ -377,7 +377,7 @@ impl Deploy {
         self.switch(after, ready).await;
         self.release(named, who);
         tokio::task::block_in_place(|| self.prune());
-        self.parts.audit.record(who, "deployed", &report.summary());
+        self.parts.audit.record(who, "deployed", &report.changes());
         Ok(report)
     }
 

@@ -154,12 +154,24 @@ impl Gateway {
         let key_file = options.key_file.unwrap_or_else(|| data.path("key"));
         let seal = Arc::new(Seal::open(&key_file)?);
         let closed_dirs = Arc::new(ClosedDirs::new([data.root().to_owned(), directory_of(&key_file)]));
-        let audit = Audit::open(data.root())?;
+        let audit = Audit::open(data.root(), &seal)?;
         let store = Arc::new(Store::open(data.root())?);
         let writer = Writer::start(store.clone())?;
         let identity = Identity::open(&data.path("tls"), &seal, &names(address))?;
         let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
         let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
+        let started = format!(
+            "ledge {} at {address}{}; the certificate {}; {}{}",
+            env!("CARGO_PKG_VERSION"),
+            plain_tcp.as_ref().map_or("", |_| " and over plain HTTP"),
+            identity.fingerprint(),
+            match &first_password {
+                FirstPassword::Generated(_) => "the password of admin was made",
+                FirstPassword::Given => "the password of admin is the one that was given now",
+                FirstPassword::Kept => "the password of admin is the one of before",
+            },
+            if options.compat_default_login { "; the manual's admin1234 is accepted" } else { "" },
+        );
 
         let bus = Arc::new(Bus::default());
         let things = Things::open(bus.clone(), clock.clone(), store.clone()).context("opening what things remember")?;
@@ -226,6 +238,7 @@ impl Gateway {
         let deploy = Arc::new(deploy);
         deploy.restore().await.context("starting what was deployed before")?;
 
+        audit.record("gateway", "started", &started);
         let shutdown = Shutdown::default();
         let front = Arc::new(Front { auth: auth.clone(), audit: audit.clone(), triggers: http_triggers });
         let router = api::router(Arc::new(Api {
@@ -367,7 +380,8 @@ impl Gateway {
         if left > 0 {
             tracing::info!("{left} async invocations that were accepted wait on the disk for the next start");
         }
-        self.audit.flush();
+        self.audit.record("gateway", "stopped", "in order");
+        self.audit.close();
     }
 }
 
@@ -376,6 +390,8 @@ impl Drop for Gateway {
         for task in self.serving.iter().chain(&self.upkeep).chain([&self.workers]) {
             task.abort();
         }
+        // The next gateway goes on with its files, whoever still holds it here.
+        self.audit.close();
         // A function's code can reach the table that holds it: emptied, the two let go of each other.
         self.functions.replace([]);
     }

@@ -43,6 +43,13 @@ impl Seal {
         Ok(Self::from_key(&key))
     }
 
+    /// Reads the key file, which must be there: for those who only look.
+    pub fn read(key_file: &Path) -> Result<Self> {
+        let file = File::open(key_file).with_context(|| format!("opening the key file `{}`", key_file.display()))?;
+        let key = read_key(file, key_file)?;
+        Ok(Self::from_key(&key))
+    }
+
     /// A seal that is gone with the process: for tests.
     pub fn ephemeral() -> Self {
         Self::from_key(&Zeroizing::new(random()))
@@ -76,8 +83,12 @@ impl Seal {
 
     /// Signs. The parts keep their borders: `["a", "b"]` and `["ab"]` have different signatures.
     pub fn mac(&self, purpose: &str, parts: &[&[u8]]) -> [u8; 32] {
-        let tag = hmac::sign(&self.mac_key(purpose), digest_of(parts).as_ref());
-        tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+        self.signer(purpose).mac(parts)
+    }
+
+    /// Makes the signatures of [`Seal::mac`] for one purpose, many of them: its key is derived once.
+    pub fn signer(&self, purpose: &str) -> Signer {
+        Signer(self.mac_key(purpose))
     }
 
     /// Whether [`Seal::mac`] made this signature, compared in constant time.
@@ -111,6 +122,19 @@ impl Seal {
 
     fn key<L: KeyType, K: for<'a> From<ring::hkdf::Okm<'a, L>>>(&self, kind: &[u8], purpose: &str, length: L) -> K {
         self.root.expand(&[kind, purpose.as_bytes()], length).expect("these keys are far shorter than HKDF's limit").into()
+    }
+}
+
+/// Signs for one purpose. It has no `Debug`, as [`Seal`] has none.
+pub struct Signer(hmac::Key);
+
+impl Signer {
+    pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        hmac::sign(&self.0, digest_of(parts).as_ref()).as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+    }
+
+    pub fn verify(&self, parts: &[&[u8]], signature: &[u8]) -> bool {
+        hmac::verify(&self.0, digest_of(parts).as_ref(), signature).is_ok()
     }
 }
 

@@ -74,7 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &["seal"]),
     ("seal", &[]),
     ("shutdown", &[]),
-    ("audit", &[]),
+    ("audit", &["seal"]),
     ("store", &[]),
     ("telemetry", &[]),
     ("grant", &[]),

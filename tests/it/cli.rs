@@ -11,7 +11,7 @@ use crate::harness::{component, gateway};
 #[tokio::test(flavor = "multi_thread")]
 async fn help_says_what_a_person_needs() {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["", "demo", "up", "build", "deploy", "invoke", "list", "release", "new", "bindgen", "bench"] {
+    for name in ["", "demo", "up", "build", "deploy", "invoke", "list", "release", "new", "bindgen", "bench", "audit", "audit verify"] {
         let args: Vec<&str> = name.split_whitespace().chain(["--help"]).collect();
         let output = ledge(dir.path(), &args).await;
         assert_eq!(output.code, 0);

@@ -12,7 +12,7 @@ use hyper::header::HeaderName;
 use ledge::cli::client::{Client, Connection};
 use tempfile::TempDir;
 
-use crate::harness::command::{Process, command};
+use crate::harness::command::{Process, command, ledge};
 use crate::harness::{PASSWORD, Setup, component, data_dir, eventually, gateway, shared_key};
 
 const KILLS_IN_CI: u32 = 30;
@@ -142,6 +142,9 @@ async fn what_was_acknowledged_before_a_kill_runs_after_it() {
         eventually("the queue to become shorter", || async { rows().await < left }).await;
         left = rows().await;
     }
+    let key = shared_key();
+    let audit = ledge(killable.data.path(), &["audit", "verify", "--data", ".", "--key-file", key.to_str().unwrap()]).await;
+    assert!(audit.code == 0, "a kill is taken for a change of the audit: {audit:?}");
     let dead = running.client.get_json("/ledge/v1/dead-letters").await.unwrap();
     assert_eq!(dead.as_array().unwrap().len(), 0, "{dead}");
     let (mut all, mut ran) = (0, 0);

@@ -94,7 +94,7 @@ async fn without_the_grant_nothing_is_told_and_the_audit_says_who_asked() {
     // No thing, so that nobody waits for it to be online.
     let gw = gateway().product("b1Gateway", tsl).driver("curious", "gateway_monitor").start().await;
     gw.audited("gateway_info true").await;
-    assert!(gw.audit().contains("driver curious"), "{}", gw.audit());
+    assert!(gw.audit().contains(r#""who":"driver curious""#), "{}", gw.audit());
     let reason = || {
         let (_, condition, _) = gw.gateway.drivers.list().into_iter().next().unwrap();
         match condition {

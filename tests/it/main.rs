@@ -5,6 +5,7 @@
 mod harness;
 
 mod architecture;
+mod audit;
 mod bindgen;
 mod blocking_driver;
 mod blocking_listen;

@@ -130,7 +130,7 @@ async fn things_of_other_products_are_not_there() {
     assert_eq!(post(&own, "/thing/device/events/get", &events).await.0, 403);
     assert_eq!(own.send(Method::GET, "/ledge/v1/things/a1Other/other-1/history", &[], "".into()).await.unwrap().status, 403);
     assert_eq!(own.send(Method::GET, "/ledge/v1/functions", &[], "".into()).await.unwrap().status, 403);
-    gw.audited("product a1Other").await;
+    gw.audited(r#""detail":"product a1Other""#).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

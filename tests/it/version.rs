@@ -137,7 +137,7 @@ async fn the_last_two_that_were_deployed_can_be_gone_back_to_over_a_restart() {
     let gw = gw.restart().await;
     assert!(said(&gw, "rollback test/look").await.contains("test/look"));
     assert_eq!(version(&gw, "look").await, "3");
-    gw.audited("user").await;
+    gw.audited(r#""who":"user admin from"#).await;
     let gw = gw.restart().await;
     assert_eq!(version(&gw, "look").await, "3");
     said(&gw, "rollback test/look").await;

@@ -39,6 +39,11 @@ impl Peer {
         }
     }
 
+    /// How the audit calls a user who is here.
+    pub fn who(&self, user: &User) -> String {
+        User { from: self.name(), ..user.clone() }.who()
+    }
+
     /// For the audit.
     pub fn name(&self) -> String {
         match self {
@@ -68,31 +73,35 @@ pub async fn admit(
     };
     let user = identify(&api.auth, &api.audit, peer, request.headers()).await?;
     if let Some(permission) = permission {
-        require(&api.audit, peer, &user, permission)?;
+        require(&api.audit, &user, permission)?;
     }
     request.extensions_mut().insert(user);
     Ok(next.run(request).await)
 }
 
 /// A denial is written down.
-pub fn require(audit: &Audit, peer: Option<&Peer>, user: &User, permission: Permission) -> Result<(), ApiError> {
+pub fn require(audit: &Audit, user: &User, permission: Permission) -> Result<(), ApiError> {
     if user.rights.may(permission) {
         return Ok(());
     }
-    Err(denied(audit, peer, user, permission.name()))
+    Err(denied(audit, user, permission.name()))
 }
 
-fn denied(audit: &Audit, peer: Option<&Peer>, user: &User, what: &str) -> ApiError {
-    let peer = peer.map(Peer::name).unwrap_or_default();
-    audit.record(&format!("user {}", user.name), "denied", &format!("{what} (from {peer})"));
-    let message = format!("user `{}` may not do this: it needs `{what}`, which an administrator can give (`ledge user`)", user.name);
+fn denied(audit: &Audit, user: &User, needed: &str) -> ApiError {
+    let message = format!("user `{}` may not do this: it needs `{needed}`, which an administrator can give (`ledge user`)", user.name);
+    forbidden(audit, user, needed, message)
+}
+
+/// The answer to what a user may not do, after a line in the audit.
+pub fn forbidden(audit: &Audit, user: &User, what: &str, message: String) -> ApiError {
+    audit.record(&user.who(), "denied", what);
     ApiError::new(StatusCode::FORBIDDEN, message)
 }
 
 impl Caller {
     /// For operations whose permission depends on what they are asked.
     pub fn require(&self, audit: &Audit, permission: Permission) -> Result<(), ApiError> {
-        require(audit, None, &self.0, permission)
+        require(audit, &self.0, permission)
     }
 
     /// Whether things of this product are any of the caller's business; a denial is written down.
@@ -100,7 +109,7 @@ impl Caller {
         if self.0.rights.covers(product_key) {
             return Ok(());
         }
-        Err(denied(audit, None, &self.0, &format!("product {product_key}")))
+        Err(denied(audit, &self.0, &format!("product {product_key}")))
     }
 }
 
@@ -113,8 +122,13 @@ impl FromRequestParts<Arc<Api>> for Caller {
     }
 }
 
-/// Who sent a request with these headers.
+/// Who sent a request with these headers, and from where.
 pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, ApiError> {
+    let user = known(auth, audit, peer, headers).await?;
+    Ok(User { from: peer.map(Peer::name).unwrap_or_default(), ..user })
+}
+
+async fn known(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, ApiError> {
     if matches!(peer, Some(Peer::Local)) {
         return Ok(User::local());
     }
@@ -125,7 +139,8 @@ pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: 
     let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
         return Err(ApiError::unauthorized());
     };
-    match auth.basic(header, peer.and_then(Peer::source)).await {
+    let logged_in = |user: &User| audit.record(&peer.map_or_else(|| user.who(), |peer| peer.who(user)), "logged in", "with HTTP Basic");
+    match auth.basic(header, peer.and_then(Peer::source), logged_in).await {
         Ok(user) => Ok(user),
         Err(LoginError::Invalid) => {
             let peer = peer.map(Peer::name).unwrap_or_default();

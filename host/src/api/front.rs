@@ -38,7 +38,7 @@ impl Front {
         };
         if auth == HttpAuth::User {
             let user = identify(&self.auth, &self.audit, Some(&peer), request.headers()).await;
-            let may = user.and_then(|user| require(&self.audit, Some(&peer), &user, Permission::FunctionsInvoke));
+            let may = user.and_then(|user| require(&self.audit, &user, Permission::FunctionsInvoke));
             if let Err(error) = may {
                 return error_answer(&error);
             }

@@ -134,7 +134,7 @@ pub async fn dead_letter(
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn requeue(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result<Path<String>, PathRejection>) -> Answer {
-    one(&api, &user.name, parse(id)?, Fate::Requeued).await
+    one(&api, &user.who(), parse(id)?, Fate::Requeued).await
 }
 
 #[utoipa::path(
@@ -147,7 +147,7 @@ pub async fn requeue(State(api): State<Arc<Api>>, Caller(user): Caller, id: Resu
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn purge(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result<Path<String>, PathRejection>) -> Answer {
-    one(&api, &user.name, parse(id)?, Fate::Purged).await
+    one(&api, &user.who(), parse(id)?, Fate::Purged).await
 }
 
 #[utoipa::path(
@@ -160,7 +160,7 @@ pub async fn purge(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn requeue_all(State(api): State<Arc<Api>>, Caller(user): Caller, query: WantedQuery) -> Answer {
-    many(&api, &user.name, wanted(query)?, Fate::Requeued).await
+    many(&api, &user.who(), wanted(query)?, Fate::Requeued).await
 }
 
 #[utoipa::path(
@@ -173,7 +173,7 @@ pub async fn requeue_all(State(api): State<Arc<Api>>, Caller(user): Caller, quer
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn purge_all(State(api): State<Arc<Api>>, Caller(user): Caller, query: WantedQuery) -> Answer {
-    many(&api, &user.name, wanted(query)?, Fate::Purged).await
+    many(&api, &user.who(), wanted(query)?, Fate::Purged).await
 }
 
 type Answer = Result<JsonBody<Json>, ApiError>;
@@ -185,25 +185,25 @@ enum Fate {
     Purged,
 }
 
-async fn one(api: &Api, user: &str, id: Uuid, fate: Fate) -> Answer {
-    match unbury(api, user, move |head| head.id == id, &id.to_string(), fate).await? {
+async fn one(api: &Api, who: &str, id: Uuid, fate: Fate) -> Answer {
+    match unbury(api, who, move |head| head.id == id, &id.to_string(), fate).await? {
         0 => Err(not_there(id)),
         found => Ok(JsonBody(json!({"count": found}))),
     }
 }
 
-async fn many(api: &Api, user: &str, wanted: Wanted, fate: Fate) -> Answer {
+async fn many(api: &Api, who: &str, wanted: Wanted, fate: Fate) -> Answer {
     let which = wanted.function.as_ref().map_or_else(|| "all".to_owned(), |function| format!("all of {function}"));
-    let found = unbury(api, user, move |head| wanted.covers(head), &which, fate).await?;
+    let found = unbury(api, who, move |head| wanted.covers(head), &which, fate).await?;
     Ok(JsonBody(json!({"count": found})))
 }
 
-async fn unbury(api: &Api, user: &str, wanted: impl Fn(&DeadHead) -> bool, which: &str, fate: Fate) -> Result<usize, ApiError> {
+async fn unbury(api: &Api, who: &str, wanted: impl Fn(&DeadHead) -> bool, which: &str, fate: Fate) -> Result<usize, ApiError> {
     let taken = api.queue.unbury(wanted, fate == Fate::Requeued).await;
     let found = taken.map_err(|lost: QueueError| ApiError::unavailable(lost.to_string()))?;
     if found > 0 {
         let done = if fate == Fate::Requeued { "requeued" } else { "purged" };
-        api.audit.record(&format!("user {user}"), done, &format!("dead letters: {which} ({found})"));
+        api.audit.record(who, done, &format!("dead letters: {which} ({found})"));
     }
     Ok(found)
 }

@@ -183,7 +183,7 @@ pub async fn release(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<JsonBody<Json>, ApiError> {
     let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
-    released(api.drivers.release(&name, &format!("user {}", user.name)), &format!("driver `{name}`"))
+    released(api.drivers.release(&name, &user.who()), &format!("driver `{name}`"))
 }
 
 #[utoipa::path(
@@ -202,7 +202,7 @@ pub async fn release_function(
 ) -> Result<JsonBody<Json>, ApiError> {
     let Path((service, function)) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     let name = format!("{service}/{function}");
-    released(api.persistents.release(&name, &format!("user {}", user.name)), &format!("persistent function `{name}`"))
+    released(api.persistents.release(&name, &user.who()), &format!("persistent function `{name}`"))
 }
 
 fn released(released: Result<(), ReleaseError>, who: &str) -> Result<JsonBody<Json>, ApiError> {
@@ -290,7 +290,7 @@ pub async fn routes(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Json> {
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn add_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Report>, ApiError> {
-    change_route(api, user.name, body, true).await
+    change_route(api, user.who(), body, true).await
 }
 
 #[utoipa::path(
@@ -303,15 +303,15 @@ pub async fn add_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: 
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete_route(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Report>, ApiError> {
-    change_route(api, user.name, body, false).await
+    change_route(api, user.who(), body, false).await
 }
 
 /// The body is the route, as `routes` lists them.
-async fn change_route(api: Arc<Api>, user: String, body: Body, is_added: bool) -> Result<JsonBody<Report>, ApiError> {
+async fn change_route(api: Arc<Api>, who: String, body: Body, is_added: bool) -> Result<JsonBody<Report>, ApiError> {
     let body = body::read(body).await?;
     let route: Route = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a route: {error}")))?;
     // Not on the request's own task, as for a whole deployment.
-    let changed = tokio::spawn(async move { api.deploy.change_route(route, is_added, &format!("user {user}")).await }).await;
+    let changed = tokio::spawn(async move { api.deploy.change_route(route, is_added, &who).await }).await;
     let changed = changed.map_err(|error| ApiError::internal("changing a route", &error.into()))?.map_err(not_deployed)?;
     let none = || ApiError::new(StatusCode::NOT_FOUND, "there is no such route; `ledge list routes` shows those that there are");
     changed.map(JsonBody).ok_or_else(none)
@@ -404,7 +404,7 @@ pub async fn deploy(
             if options.dry_run {
                 return api.deploy.plan(set, options.prune);
             }
-            api.deploy.apply(set, options.prune, &format!("user {}", user.name)).await
+            api.deploy.apply(set, options.prune, &user.who()).await
         }
     };
     // Not on the request's own task: a client that goes away must not stop a deployment half way.

@@ -34,7 +34,7 @@ pub async fn login(
     let password = params.text("Password")?;
     match api.auth.login(user, password, peer.source()).await {
         Ok(session) => {
-            api.audit.record(&format!("client {}", peer.name()), "logged in", &session.user.name);
+            api.audit.record(&peer.who(&session.user), "logged in", "with a password");
             Ok(([(SET_COOKIE, cookie(&session.token, &peer))], success(json!({"UserName": session.user.name}))))
         }
         Err(LoginError::Invalid) => {
@@ -56,8 +56,15 @@ pub async fn login(
     request_body = describe::Request,
     responses((status = 200, body = describe::Envelope)),
 )]
-pub async fn logout(State(api): State<Arc<Api>>, headers: HeaderMap, _: StrangersParams) -> Result<impl IntoResponse, ApiError> {
-    if tokens(&headers).any(|token| api.auth.logout(token)) {
+pub async fn logout(
+    State(api): State<Arc<Api>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    _: StrangersParams,
+) -> Result<impl IntoResponse, ApiError> {
+    let ended = tokens(&headers).find_map(|token| api.auth.session(token).filter(|_| api.auth.logout(token)));
+    if let Some(user) = ended {
+        api.audit.record(&peer.who(&user), "logged out", "");
         Ok(([(SET_COOKIE, gone_cookie())], success(json!({}))))
     } else {
         Err(ApiError::as_printed(StatusCode::BAD_REQUEST, "cookie is invalid").with_data(json!({})))

@@ -106,7 +106,7 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, bo
             key: of,
         }))
     };
-    change(api, user.name, key, Box::new(make)).await
+    change(api, user.who(), key, Box::new(make)).await
 }
 
 #[utoipa::path(
@@ -119,13 +119,13 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, bo
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key) -> Result<JsonBody<Report>, ApiError> {
-    change(api, user.name, parse(key)?, Box::new(|_| Ok(None))).await
+    change(api, user.who(), parse(key)?, Box::new(|_| Ok(None))).await
 }
 
-async fn change(api: Arc<Api>, user: String, key: String, make: MakeProduct<'static>) -> Result<JsonBody<Report>, ApiError> {
+async fn change(api: Arc<Api>, who: String, key: String, make: MakeProduct<'static>) -> Result<JsonBody<Report>, ApiError> {
     let none = none(&key);
     // Not on the request's own task, as for a whole deployment.
-    let changed = tokio::spawn(async move { api.deploy.change_product(&key, make, &format!("user {user}")).await }).await;
+    let changed = tokio::spawn(async move { api.deploy.change_product(&key, make, &who).await }).await;
     let changed = changed.map_err(|error| ApiError::internal("changing a product", &error.into()))?.map_err(not_deployed)?;
     changed.map(JsonBody).ok_or(none)
 }

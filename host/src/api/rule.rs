@@ -109,7 +109,7 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, 
         qos: given.qos,
         runs_per_s: given.runs_per_s.unwrap_or(crate::limit::RUNS_PER_S_USUAL),
     };
-    change(api, user.name, name, Some(rule)).await
+    change(api, user.who(), name, Some(rule)).await
 }
 
 #[utoipa::path(
@@ -122,13 +122,13 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, 
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Report>, ApiError> {
-    change(api, user.name, parse(name)?, None).await
+    change(api, user.who(), parse(name)?, None).await
 }
 
-async fn change(api: Arc<Api>, user: String, name: String, rule: Option<set::Rule>) -> Result<JsonBody<Report>, ApiError> {
+async fn change(api: Arc<Api>, who: String, name: String, rule: Option<set::Rule>) -> Result<JsonBody<Report>, ApiError> {
     let none = NoSuchRule(name.clone());
     // Not on the request's own task, as for a whole deployment.
-    let changed = tokio::spawn(async move { api.deploy.change_rule(&name, rule, &format!("user {user}")).await }).await;
+    let changed = tokio::spawn(async move { api.deploy.change_rule(&name, rule, &who).await }).await;
     let changed = changed.map_err(|error| ApiError::internal("changing a rule", &error.into()))?.map_err(not_deployed)?;
     changed.map(JsonBody).ok_or_else(|| none.into())
 }
@@ -143,7 +143,7 @@ async fn change(api: Arc<Api>, user: String, name: String, rule: Option<set::Rul
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
-    switch(&api, &parse(name)?, true, &user.name).await
+    switch(&api, &parse(name)?, true, &user.who()).await
 }
 
 #[utoipa::path(
@@ -156,11 +156,11 @@ pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Nam
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn disable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
-    switch(&api, &parse(name)?, false, &user.name).await
+    switch(&api, &parse(name)?, false, &user.who()).await
 }
 
-async fn switch(api: &Api, name: &str, is_on: bool, user: &str) -> Result<JsonBody<Json>, ApiError> {
-    let written = api.rules.switch(name, is_on, &format!("user {user}")).await?;
+async fn switch(api: &Api, name: &str, is_on: bool, who: &str) -> Result<JsonBody<Json>, ApiError> {
+    let written = api.rules.switch(name, is_on, who).await?;
     written.map_err(|lost| ApiError::unavailable(lost.to_string()))?;
     Ok(JsonBody(json!({"name": name, "enabled": is_on})))
 }
@@ -182,7 +182,7 @@ pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Na
         TriggerError::None(none) => none.into(),
         error => ApiError::unavailable(error.to_string()),
     })?;
-    api.audit.record(&by, "rule triggered", &name);
+    api.audit.record(&user.who(), "rule triggered", &name);
     Ok(JsonBody(judged(&name, &evaluation)))
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
-use super::caller::{Caller, Peer};
+use super::caller::{Caller, Peer, forbidden};
 use super::error::ApiError;
 use super::{Api, body};
 use crate::auth::{LoginError, Permission, Rights, Role, UserError, generate_password};
@@ -128,14 +128,12 @@ pub async fn put(
     let rights = Rights { role: given.role, permissions: given.permissions, products: given.products };
     if !user.rights.include(&rights) {
         let message = format!("user `{}` may not give more than they have themselves", user.name);
-        return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+        return Err(forbidden(&api.audit, &user, &format!("giving user {name} rights"), message));
     }
     let before = api.auth.rights(&name);
     if before.as_ref().is_some_and(|before| !user.rights.include(before)) {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            format!("user `{name}` may do more than `{}`, who may not change them", user.name),
-        ));
+        let message = format!("user `{name}` may do more than `{}`, who may not change them", user.name);
+        return Err(forbidden(&api.audit, &user, &format!("changing user {name}"), message));
     }
     let is_new = before.is_none();
     let made = (is_new && given.password.is_none()).then(generate_password);
@@ -150,7 +148,10 @@ pub async fn put(
     }
     let what = if is_new { "user added" } else { "user changed" };
     let row = shown(name, &rights);
-    api.audit.record(&format!("user {}", user.name), what, &json!(row).to_string());
+    api.audit.record(&user.who(), what, &json!(row).to_string());
+    if !is_new && given.password.is_some() {
+        api.audit.record(&user.who(), "password changed", &row.name);
+    }
     let row = Shown { password: made.map(|made| made.to_string()), ..row };
     Ok((if is_new { StatusCode::CREATED } else { StatusCode::OK }, JsonBody(row)))
 }
@@ -168,13 +169,11 @@ pub async fn put(
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
     let name = parse(name)?;
     if api.auth.rights(&name).is_some_and(|rights| !user.rights.include(&rights)) {
-        return Err(ApiError::new(
-            StatusCode::FORBIDDEN,
-            format!("user `{name}` may do more than `{}`, who may not delete them", user.name),
-        ));
+        let message = format!("user `{name}` may do more than `{}`, who may not delete them", user.name);
+        return Err(forbidden(&api.audit, &user, &format!("deleting user {name}"), message));
     }
     api.auth.delete_user(&name).await?;
-    api.audit.record(&format!("user {}", user.name), "user deleted", &name);
+    api.audit.record(&user.who(), "user deleted", &name);
     Ok(JsonBody(json!({})))
 }
 
@@ -201,13 +200,17 @@ pub async fn set_password(
         .map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}; expected {{\"old\": ..., \"new\": ...}}")))?;
     let may_change = user.rights.may(Permission::Users) && api.auth.rights(&name).is_none_or(|rights| user.rights.include(&rights));
     if user.name != name && !may_change {
-        return Err(ApiError::new(StatusCode::FORBIDDEN, format!("user `{}` may change no password but their own", user.name)));
+        let message = format!("user `{}` may change no password but their own", user.name);
+        return Err(forbidden(&api.audit, &user, &format!("changing the password of user {name}"), message));
     }
     // Whoever finds a browser open may not take the account over.
     if !user.rights.may(Permission::Users) {
         let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
         let refused = |error| match error {
-            LoginError::Invalid => ApiError::bad_request("`old` is not the password that holds now"),
+            LoginError::Invalid => {
+                api.audit.record(&user.who(), "login failed", "the old password, to change it");
+                ApiError::bad_request("`old` is not the password that holds now")
+            }
             later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
         };
         api.auth.verify(&name, old, peer.source()).await.map_err(refused)?;
@@ -216,7 +219,7 @@ pub async fn set_password(
     if let Some(password) = given.new.as_ref().or(made.as_ref()) {
         api.auth.set_password(&name, password).await?;
     }
-    api.audit.record(&format!("user {}", user.name), "password changed", &name);
+    api.audit.record(&user.who(), "password changed", &name);
     Ok(JsonBody(Changed { password: made.map(|made| made.to_string()) }))
 }
 

@@ -91,7 +91,7 @@ pub async fn publish(
         return Err(ApiError::bad_request(format!("`description` has more than {DESCRIPTION_CHARS_MAX} characters")));
     }
     let given = service.clone();
-    let number = changed(&api, user.name, async move |deploy, who| deploy.publish(&given, &publish.description, &who).await).await?;
+    let number = changed(&api, user.who(), async move |deploy, who| deploy.publish(&given, &publish.description, &who).await).await?;
     Ok(JsonBody(json!({"service": service, "version": number})))
 }
 
@@ -107,7 +107,7 @@ pub async fn publish(
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
     let (service, number) = pair(path)?;
     let number: u32 = number.parse().map_err(|_| ApiError::bad_request(format!("`{number}` is no number of a version")))?;
-    changed(&api, user.name, async move |deploy, who| deploy.delete_version(&service, number, &who).await).await?;
+    changed(&api, user.who(), async move |deploy, who| deploy.delete_version(&service, number, &who).await).await?;
     Ok(JsonBody(json!({})))
 }
 
@@ -141,7 +141,7 @@ pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: 
     let ((service, name), body) = (pair(path)?, body::read(body).await?);
     let Given { version, also } = parse(&body)?;
     let alias = Alias { service, name, version, also: also.map(|also| (also.version, also.percent)) };
-    changed(&api, user.name, async move |deploy, who| deploy.set_alias(alias, &who).await).await?;
+    changed(&api, user.who(), async move |deploy, who| deploy.set_alias(alias, &who).await).await?;
     Ok(JsonBody(json!({})))
 }
 
@@ -156,7 +156,7 @@ pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: 
 )]
 pub async fn delete_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
     let (service, name) = pair(path)?;
-    changed(&api, user.name, async move |deploy, who| deploy.delete_alias(&service, &name, &who).await).await?;
+    changed(&api, user.who(), async move |deploy, who| deploy.delete_alias(&service, &name, &who).await).await?;
     Ok(JsonBody(json!({})))
 }
 
@@ -174,19 +174,19 @@ pub async fn roll_back(State(api): State<Arc<Api>>, Caller(user): Caller, path: 
     let (service, function) = pair(path)?;
     let name = FunctionName::new(&service, &function).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
     let given = name.clone();
-    changed(&api, user.name, async move |deploy, who| deploy.roll_back(&given, &who).await).await?;
+    changed(&api, user.who(), async move |deploy, who| deploy.roll_back(&given, &who).await).await?;
     let now = api.functions.get(&name).map(|function| function.digest.to_string());
     Ok(JsonBody(json!({"function": name, "component": now})))
 }
 
 /// Not on the request's own task, as for a whole deployment.
-async fn changed<T, F, W>(api: &Arc<Api>, user: String, work: W) -> Result<T, ApiError>
+async fn changed<T, F, W>(api: &Arc<Api>, who: String, work: W) -> Result<T, ApiError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, ChangeError>> + Send + 'static,
     W: FnOnce(Arc<Deploy>, String) -> F,
 {
-    let done = tokio::spawn(work(api.deploy.clone(), format!("user {user}"))).await;
+    let done = tokio::spawn(work(api.deploy.clone(), who)).await;
     done.map_err(|error| ApiError::internal("changing versions", &error.into()))?.map_err(refused)
 }
 

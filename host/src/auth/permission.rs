@@ -184,12 +184,19 @@ impl Rights {
 pub struct User {
     pub name: String,
     pub rights: Arc<Rights>,
+    /// From where, for the audit: an address, or the local socket. Empty as long as nobody has said it.
+    pub from: String,
 }
 
 impl User {
     /// Whoever may open the socket in the data directory.
     pub fn local() -> Self {
-        Self { name: super::ADMIN.to_owned(), rights: Arc::new(Rights::of(Role::Admin)) }
+        Self { name: super::ADMIN.to_owned(), rights: Arc::new(Rights::of(Role::Admin)), from: String::new() }
+    }
+
+    /// How the audit calls them.
+    pub fn who(&self) -> String {
+        if self.from.is_empty() { format!("user {}", self.name) } else { format!("user {} from {}", self.name, self.from) }
     }
 }
 

@@ -89,17 +89,17 @@ async fn a_basic_header_is_hashed_once_until_it_is_idle() {
     let Opened { auth, hands, .. } = given();
     let before = auth.hashes();
     for _ in 0..3 {
-        assert_eq!(auth.basic(&header("admin", PASSWORD), None).await.unwrap().name, "admin");
+        assert_eq!(auth.basic(&header("admin", PASSWORD), None, |_| ()).await.unwrap().name, "admin");
     }
     assert_eq!(auth.hashes() - before, 1);
     hands.advance(SESSION_IDLE_MAX);
-    assert!(auth.basic(&header("admin", PASSWORD), None).await.is_ok());
+    assert!(auth.basic(&header("admin", PASSWORD), None, |_| ()).await.is_ok());
     assert_eq!(auth.hashes() - before, 2);
     for _ in 0..2 {
-        assert_eq!(auth.basic(&header("admin", "wrong horse!"), None).await, Err(LoginError::Invalid));
+        assert_eq!(auth.basic(&header("admin", "wrong horse!"), None, |_| ()).await, Err(LoginError::Invalid));
     }
     assert_eq!(auth.hashes() - before, 4);
-    assert_eq!(auth.basic("Basic nonsense", None).await, Err(LoginError::Invalid));
+    assert_eq!(auth.basic("Basic nonsense", None, |_| ()).await, Err(LoginError::Invalid));
     assert_eq!(auth.hashes() - before, 4);
 }
 
@@ -110,7 +110,7 @@ async fn many_connections_with_one_new_header_share_one_hash() {
     let value = header("admin", PASSWORD);
     let answers = futures(64, || {
         let (auth, value) = (auth.clone(), value.clone());
-        async move { auth.basic(&value, None).await }
+        async move { auth.basic(&value, None, |_| ()).await }
     });
     for answer in answers.await {
         assert!(answer.is_ok());
@@ -136,14 +136,14 @@ async fn a_new_password_ends_what_the_old_one_opened() {
     let auth = given().auth;
     let session = auth.login("admin", PASSWORD, None).await.unwrap();
     let old = header("admin", PASSWORD);
-    auth.basic(&old, None).await.unwrap();
+    auth.basic(&old, None, |_| ()).await.unwrap();
     assert!(matches!(auth.set_password("admin", "short").await, Err(UserError::Password(_))));
     assert!(matches!(auth.set_password("nobody", "another horse").await, Err(UserError::Unknown(_))));
     assert!(auth.session(&session.token).is_some());
     auth.set_password("admin", "another horse").await.unwrap();
     assert_eq!(auth.session(&session.token), None);
-    assert_eq!(auth.basic(&old, None).await, Err(LoginError::Invalid));
-    assert!(auth.basic(&header("admin", "another horse"), None).await.is_ok());
+    assert_eq!(auth.basic(&old, None, |_| ()).await, Err(LoginError::Invalid));
+    assert!(auth.basic(&header("admin", "another horse"), None, |_| ()).await.is_ok());
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn the_manuals_login_is_accepted_only_where_it_was_asked_for_and_is_never_
     let store = Arc::new(Store::in_memory());
     let compat = open(&store, Some(PASSWORD), true).auth;
     assert!(compat.login("admin", "admin1234", None).await.is_ok());
-    assert!(compat.basic(&header("admin", "admin1234"), None).await.is_ok());
+    assert!(compat.basic(&header("admin", "admin1234"), None, |_| ()).await.is_ok());
     assert!(compat.login("admin", PASSWORD, None).await.is_ok());
     assert!(compat.login("root", "admin1234", None).await.is_err());
     let strict = open(&store, None, false).auth;

@@ -64,6 +64,24 @@ impl Report {
             self.compiled
         )
     }
+
+    /// The same with what is not unchanged, by name.
+    pub fn changes(&self) -> String {
+        let changed = self.entries.iter().filter(|entry| entry.change != Change::Unchanged);
+        let named = changed.map(|entry| format!("{} {} {}", entry.kind, entry.name, entry.change.name()));
+        format!("{}: {}", self.summary(), named.collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl Change {
+    fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 fn compare<T: PartialEq>(kind: &str, before: &[T], after: &[T], name: impl Fn(&T) -> String, entries: &mut Vec<Entry>) {

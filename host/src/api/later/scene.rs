@@ -56,6 +56,6 @@ pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, id: Result<Pat
 
 async fn switch(api: &Api, caller: &Caller, id: Result<Path<String>, PathRejection>, is_on: bool) -> Result<(), ApiError> {
     let Path(name) = id.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
-    let written = api.rules.switch(&name, is_on, &format!("user {}", caller.0.name)).await?;
+    let written = api.rules.switch(&name, is_on, &caller.0.who()).await?;
     written.map_err(|lost| ApiError::unavailable(lost.to_string()))
 }

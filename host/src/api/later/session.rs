@@ -31,14 +31,13 @@ pub async fn begin(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
     let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str).and_then(Result::ok).ok_or_else(ApiError::unauthorized)?;
-    let who = format!("client {}", peer.name());
     match api.auth.login_basic(header, peer.source()).await {
         Ok(session) => {
-            api.audit.record(&who, "logged in", &session.user.name);
+            api.audit.record(&peer.who(&session.user), "logged in", "with HTTP Basic");
             Ok((StatusCode::CREATED, [(SET_COOKIE, cookie(&session.token, &peer))]))
         }
         Err(LoginError::Invalid) => {
-            api.audit.record(&who, "login failed", "HTTP Basic");
+            api.audit.record(&format!("client {}", peer.name()), "login failed", "HTTP Basic");
             Err(ApiError::unauthorized())
         }
         Err(later) => Err(ApiError::of_login(later, StatusCode::UNAUTHORIZED)),
@@ -65,5 +64,6 @@ pub async fn end(
     if !is_own || !api.auth.logout(&token) {
         return Err(ApiError::new(StatusCode::NOT_FOUND, "this is no session of yours"));
     }
+    api.audit.record(&user.who(), "logged out", "");
     Ok([(SET_COOKIE, gone_cookie())])
 }
