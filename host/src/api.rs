@@ -8,6 +8,7 @@ mod describe;
 mod error;
 mod event_stream;
 mod front;
+mod guard;
 mod history;
 mod invocation;
 mod invoke;
@@ -18,6 +19,7 @@ mod product;
 mod rule;
 mod spaced_json;
 mod thing;
+mod turned_away;
 mod user;
 mod v1;
 mod version;
@@ -33,6 +35,8 @@ use utoipa_axum::routes;
 
 pub use caller::Peer;
 pub use front::Front;
+pub use guard::{Guard, parse_host_name};
+pub use turned_away::{to_https, too_many};
 
 use crate::audit::Audit;
 use crate::auth::Auth;
@@ -64,6 +68,7 @@ pub struct Api {
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
     pub audit: Audit,
+    pub guard: Arc<Guard>,
     pub metrics: Metrics,
     /// What the runtime chose for this machine, in words.
     pub sandbox: String,
@@ -138,6 +143,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/openapi.json", get(move || async move { describe::shown(&document) }))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(api.guard.clone(), guard::guard))
         .layer(from_fn(error::shape))
+        .layer(from_fn(guard::mark))
         .with_state(api)
 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
 use ledge::function::{IDLE, Invocation, InvokeError, Outcome};
-use ledge::gateway::{Gateway, HttpListen, Options};
+use ledge::gateway::{ConnectionLimits, Gateway, HttpListen, Options};
 use ledge::grant::{Grants, InvokeGrants};
 use ledge::limit::{HISTORY_BYTES_USUAL, Limits};
 use ledge::name::ThingId;
@@ -251,6 +251,8 @@ fn options(data: &Path) -> Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         plain_listen: None,
         http_listen: None,
+        host_names: vec![],
+        connections: ConnectionLimits::default(),
         data: data.to_owned(),
         key_file: Some(guests::shared_key()),
         admin_password: Some(Zeroizing::new(PASSWORD.into())),
