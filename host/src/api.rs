@@ -4,6 +4,7 @@
 
 mod body;
 mod caller;
+mod certificate;
 mod describe;
 mod error;
 mod event_stream;
@@ -135,6 +136,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(user::list))
         .routes(routes!(user::show, user::put, user::delete))
         .routes(routes!(user::set_password))
+        .routes(routes!(certificate::show, certificate::put))
         .split_for_parts();
     let document = describe::complete(&document);
     let operations = Arc::new(describe::Operations::read(&document));

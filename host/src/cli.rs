@@ -3,6 +3,7 @@
 mod asks;
 mod bindgen;
 pub mod build;
+mod certificate;
 pub mod client;
 mod compile_component;
 mod curl;
@@ -104,6 +105,9 @@ enum Command {
     /// Who may use a gateway, and for what.
     #[command(subcommand)]
     User(user::Command),
+    /// The certificate that a gateway shows to its clients.
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// What a thing reported, by time.
     History(history::HistoryArgs),
     /// Automation rules on a running gateway: change them, run them, ask what they did and why.
@@ -305,6 +309,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Rollback(args) => wait(version::roll_back(args)),
         Command::Product(command) => wait(product::run(command)),
         Command::User(command) => wait(user::run(command)),
+        Command::Certificate(command) => wait(certificate::run(command)),
         Command::History(args) => wait(history::run(args)),
         Command::Rule(command) => wait(rule::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),
