@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::middleware::Next;
@@ -58,6 +58,7 @@ pub async fn mark(request: Request, next: Next) -> Response {
 
 impl Guard {
     fn check(&self, head: &Parts, is_tls: bool) -> Result<(), ApiError> {
+        framing(&head.headers)?;
         let host = host(&head.headers, head.version)?;
         for said in host.into_iter().chain(head.uri.authority().map(|authority| authority.as_str())) {
             let Some(parsed) = Host::parse(said) else {
@@ -80,6 +81,16 @@ impl Guard {
             || name.eq_ignore_ascii_case("localhost")
             || self.host_names.iter().any(|own| own.eq_ignore_ascii_case(name))
             || self.identity.names(name)
+    }
+}
+
+/// Where another reader could see the end of the body elsewhere.
+fn framing(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).into_iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(ApiError::bad_request("the header `Transfer-Encoding` is not `chunked`, the only one that is understood")),
     }
 }
 
