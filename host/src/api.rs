@@ -30,6 +30,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
+use bytes::Bytes;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -140,9 +141,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .split_for_parts();
     let document = describe::complete(&document);
     let operations = Arc::new(describe::Operations::read(&document));
+    // Anybody may ask for it: it is written once.
+    let text = Bytes::from(document.to_string());
     described
         .route_layer(from_fn_with_state((api.clone(), operations), caller::admit))
-        .route("/openapi.json", get(move || async move { describe::shown(&document) }))
+        .route("/openapi.json", get(move || async move { describe::shown(text) }))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(from_fn_with_state(api.guard.clone(), guard::guard))

@@ -157,7 +157,7 @@ async fn slow_clients_are_cut_and_hold_nobody_up() {
     done.store(true, Ordering::Relaxed);
     let (alone, beside) = (p99(alone), p99(healthy.await.unwrap()));
     println!("{slow} slow connections: a healthy client's p99 is {beside:?}, {alone:?} alone");
-    let slack = Duration::from_millis(count(500, 10) as u64);
+    let slack = Duration::from_millis(count(1_000, 10) as u64);
     assert!(beside <= alone * 2 + slack, "{beside:?} beside {slow} slow connections, {alone:?} alone");
 }
 
@@ -172,24 +172,25 @@ fn watch() -> String {
 }
 
 async fn ask_from(gw: &TestGateway, from: IpAddr) -> (Option<u16>, impl Sized + use<>) {
-    ask_for(gw, from, ASK).await
+    match ask_for(gw, from, ASK).await {
+        Ok((status, stream)) => (Some(status), Some(stream)),
+        Err(_) => (None, None),
+    }
 }
 
-/// Connects and asks; gives the status, and the connection that is still open.
-async fn ask_for(gw: &TestGateway, from: IpAddr, request: &str) -> (Option<u16>, impl Sized + use<>) {
-    let Ok(mut stream) = raw::connect_tls(gw, from).await else { return (None, None) };
-    if stream.write_all(request.as_bytes()).await.is_err() {
-        return (None, None);
-    }
-    let answer = raw::answer(&mut stream).await;
-    if let Some((421, head, body)) = &answer {
-        let body: Json = serde_json::from_str(body).unwrap();
+/// Connects and asks; gives the status, and the connection that is still open, or how it was closed without an answer.
+async fn ask_for(gw: &TestGateway, from: IpAddr, request: &str) -> Result<(u16, impl Sized + use<>), String> {
+    let mut stream = raw::connect_tls(gw, from).await.map_err(|error| format!("in the handshake: {error}"))?;
+    stream.write_all(request.as_bytes()).await.map_err(|error| format!("asking: {error}"))?;
+    let (status, head, body) = raw::answer(&mut stream).await.ok_or("before the answer")?;
+    if status == 421 {
+        let body: Json = serde_json::from_str(&body).unwrap();
         assert_eq!(body["code"], 421, "{body}");
         assert!(body["message"].as_str().unwrap().starts_with("Too Many Connections: "), "{body}");
         assert!(head.contains("connection: close"), "{head}");
         assert_eq!(stream.read(&mut [0; 8]).await.unwrap_or(0), 0, "it stays open");
     }
-    (answer.map(|(status, _, _)| status), Some(stream))
+    Ok((status, stream))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,20 +199,21 @@ async fn one_address_never_has_more_than_its_connections() {
     let admin = gw.admin();
     let greedy = raw::address(1);
     let (done, healthy) = healthy_beside(admin.clone());
+    is_healthy(&admin).await;
     let (watch, mut held) = (watch(), Vec::new());
-    let (mut served, mut told, mut closed) = (0, 0, 0);
+    let (mut told, mut closed) = (0, Vec::new());
     for _ in 0..count(3, 100) {
-        for (status, stream) in join_all((0..100).map(|_| ask_for(&gw, greedy, &watch))).await {
-            match status {
-                Some(200) => served += 1,
-                Some(421) => told += 1,
-                None => closed += 1,
-                Some(other) => panic!("it is answered {other}"),
+        for asked in join_all((0..100).map(|_| ask_for(&gw, greedy, &watch))).await {
+            match asked {
+                Ok((200, stream)) => held.push(stream),
+                Ok((421, _)) => told += 1,
+                Ok((other, _)) => panic!("it is answered {other}"),
+                Err(how) => closed.push(how),
             }
-            held.extend((status == Some(200)).then_some(stream));
         }
-        assert!(told > 0 && served == 32, "{served} served, {told} told, {closed} closed");
+        assert!(told > 0 && held.len() == 32, "{} served, {told} told, others closed: {closed:?}", held.len());
     }
+    let (served, closed) = (held.len(), closed.len());
     println!("{served} served, {told} told that they are too many, {closed} closed");
     done.store(true, Ordering::Relaxed);
     assert!(!healthy.await.unwrap().is_empty());
@@ -279,10 +281,10 @@ async fn plain_http_on_the_port_of_https_is_led_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_is_neither_guessed_at_nor_kept() {
-    let limits = ConnectionLimits { per_address_max: 8, max: 8 };
+    let limits = ConnectionLimits { per_address_max: 8, max: 100 };
     let gw = gateway().plain_listen().connections(limits).start().await;
     let body = r#"{"params": {}}"#;
-    let mut ask = Vec::new();
+    let (watch, mut ask) = (watch(), Vec::new());
     for (line, more, expected) in [
         ("GET /openapi.json", "", 200),
         ("POST /thing/device/count", "", 401),
@@ -305,20 +307,14 @@ async fn every_answer_is_neither_guessed_at_nor_kept() {
         assert_eq!(status, expected, "{text}");
         heads.push(head);
     }
-    let held = join_all((0..8).map(|_| raw::connect(raw::address(1), gw.gateway.plain.unwrap()))).await;
-    eventually("every place to be taken", async || {
-        let said = raw::exchange(
-            raw::connect(raw::address(2), gw.gateway.plain.unwrap()).await,
-            ASK.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").as_bytes(),
-        )
-        .await;
-        let said = String::from_utf8_lossy(&said).to_ascii_lowercase();
-        said.starts_with("http/1.1 421")
-            && said.contains("\r\nx-content-type-options: nosniff\r\n")
-            && said.contains("\r\ncache-control: no-store\r\n")
-    })
-    .await;
-    drop(held);
+    let asked = (0..8).map(async |_| ask_for(&gw, raw::address(1), &watch).await.unwrap());
+    let held = join_all(asked).await;
+    assert!(held.iter().all(|(status, _)| *status == 200));
+    let mut stream = raw::connect(raw::address(1), gw.gateway.plain.unwrap()).await;
+    stream.write_all(ASK.as_bytes()).await.unwrap();
+    let (status, head, _) = raw::answer(&mut stream).await.unwrap();
+    assert_eq!(status, 421);
+    heads.push(head);
     for head in heads {
         for line in ["x-content-type-options: nosniff", "cache-control: no-store"] {
             assert!(head.lines().any(|found| found == line), "{line} is not in {head}");

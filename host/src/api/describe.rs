@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 use utoipa::{OpenApi, ToSchema};
 
@@ -152,6 +153,6 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
     document
 }
 
-pub fn shown(document: &Json) -> impl IntoResponse + use<> {
-    ([(CONTENT_TYPE, "application/json; charset=utf-8")], document.to_string())
+pub fn shown(document: Bytes) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json; charset=utf-8")], document)
 }
