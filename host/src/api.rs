@@ -4,11 +4,13 @@
 
 mod body;
 mod caller;
+mod certificate;
 mod describe;
 mod docs;
 mod error;
 mod event_stream;
 mod front;
+mod guard;
 mod health;
 mod history;
 mod invocation;
@@ -20,6 +22,7 @@ mod product;
 mod rule;
 mod spaced_json;
 mod thing;
+mod turned_away;
 mod user;
 mod v1;
 mod version;
@@ -34,6 +37,8 @@ use utoipa_axum::routes;
 
 pub use caller::Peer;
 pub use front::Front;
+pub use guard::{Guard, parse_host_name};
+pub use turned_away::{to_https, too_many};
 
 use crate::audit::Audit;
 use crate::auth::Auth;
@@ -67,6 +72,7 @@ pub struct Api {
     pub deploy: Arc<Deploy>,
     pub store: Arc<Store>,
     pub audit: Audit,
+    pub guard: Arc<Guard>,
     pub metrics: Metrics,
     /// What the runtime chose for this machine, in words.
     pub sandbox: String,
@@ -136,6 +142,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(user::list))
         .routes(routes!(user::show, user::put, user::delete))
         .routes(routes!(user::set_password))
+        .routes(routes!(certificate::show, certificate::put))
         .split_for_parts();
     let document = describe::complete(&document);
     let operations = Arc::new(describe::Operations::read(&document));
@@ -144,6 +151,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(docs::router(&document))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn_with_state(api.guard.clone(), guard::guard))
         .layer(from_fn(error::shape))
+        .layer(from_fn(guard::mark))
         .with_state(api)
 }

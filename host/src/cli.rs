@@ -4,6 +4,7 @@ mod asks;
 mod audit;
 mod bindgen;
 pub mod build;
+mod certificate;
 pub mod client;
 mod compile_component;
 mod curl;
@@ -38,6 +39,7 @@ use zeroize::Zeroizing;
 use crate::bench;
 use crate::function;
 use crate::gateway;
+use crate::limit;
 use crate::name::FunctionName;
 
 /// Ledge, an edge gateway: functions and device drivers as WebAssembly components.
@@ -107,6 +109,9 @@ enum Command {
     /// What was done on a gateway of this machine and by whom, and whether that record is as the gateway wrote it.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The certificate that a gateway shows to its clients.
+    #[command(subcommand)]
+    Certificate(certificate::Command),
     /// What a thing reported, by time.
     History(history::HistoryArgs),
     /// Automation rules on a running gateway: change them, run them, ask what they did and why.
@@ -178,6 +183,16 @@ struct RunArgs {
     /// not given.
     #[arg(long, value_name = "URL")]
     http_listen: Option<gateway::HttpListen>,
+    /// A name by which people call this gateway, besides the machine's own and those in its certificate; may be given several times. Requests
+    /// to any other name are refused: a web page could have made it lead here.
+    #[arg(long = "host-name", value_name = "NAME", value_parser = gateway::parse_host_name)]
+    host_names: Vec<String>,
+    /// Open connections of one address (of IPv6: of one /64) to each listener of HTTP. One more is answered 421.
+    #[arg(long, default_value_t = limit::CONNECTIONS_PER_ADDRESS_MAX, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    connections_per_address_max: u32,
+    /// Open connections to each listener of HTTP in all. One more is answered 421.
+    #[arg(long, default_value_t = limit::CONNECTIONS_MAX, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    connections_max: u32,
     /// Where the gateway keeps everything. It is made if it is not there.
     #[arg(long, default_value = ".ledge", value_name = "DIR")]
     data: PathBuf,
@@ -299,6 +314,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Product(command) => wait(product::run(command)),
         Command::User(command) => wait(user::run(command)),
         Command::Audit(command) => audit::run(command),
+        Command::Certificate(command) => wait(certificate::run(command)),
         Command::History(args) => wait(history::run(args)),
         Command::Rule(command) => wait(rule::run(command)),
         Command::DeadLetters(command) => wait(dead_letters::run(command)),
@@ -347,6 +363,8 @@ impl From<RunArgs> for gateway::Options {
             listen: args.listen,
             plain_listen: args.plain_listen,
             http_listen: args.http_listen,
+            host_names: args.host_names,
+            connections: gateway::ConnectionLimits { per_address_max: args.connections_per_address_max, max: args.connections_max },
             data: args.data,
             key_file: args.key_file,
             admin_password: args.admin_password.map(Zeroizing::new),

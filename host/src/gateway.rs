@@ -1,11 +1,13 @@
 //! The gateway, put together: opens what it keeps, starts what runs, and listens. Besides it, only `capability/listen` binds sockets:
 //! those of drivers.
 
+mod connection;
 mod data_dir;
 mod guest_runtime;
 mod http_listen;
 mod listen;
 pub mod monitor;
+mod places;
 mod write_timeout;
 
 use std::net::SocketAddr;
@@ -17,7 +19,8 @@ use anyhow::Context;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::api::{self, Api, Front};
+pub use crate::api::parse_host_name;
+use crate::api::{self, Api, Front, Guard};
 use crate::audit::Audit;
 use crate::auth::{Auth, AuthOptions, FirstPassword};
 use crate::bus::{Bus, Sink};
@@ -40,6 +43,7 @@ use crate::state::State;
 use crate::store::Store;
 use crate::store::writer::Writer;
 pub use crate::supervisor::RestartPolicy;
+use crate::telemetry::OncePerSecond;
 use crate::thing::Things;
 use crate::thing::keep::Keeper;
 use crate::tls::Identity;
@@ -52,8 +56,12 @@ use data_dir::DataDir;
 pub use data_dir::socket_path;
 pub use guest_runtime::GuestRuntime;
 pub use http_listen::HttpListen;
+use http_listen::HttpSocket;
+use listen::Served;
 pub use listen::bind;
 use monitor::Bring;
+pub use places::ConnectionLimits;
+use places::Places;
 
 /// How the gateway is started. All of it is parsed: nothing reads the environment later.
 pub struct Options {
@@ -63,6 +71,10 @@ pub struct Options {
     pub plain_listen: Option<SocketAddr>,
     /// Where functions answer HTTP requests, if they do.
     pub http_listen: Option<HttpListen>,
+    /// By which names it is called, besides the machine's and those of its certificate.
+    pub host_names: Vec<String>,
+    /// How many connections each of these listeners of HTTP has open.
+    pub connections: ConnectionLimits,
     pub data: PathBuf,
     /// The key that seals the gateway's secrets; `<data>/key` if it is not given.
     pub key_file: Option<PathBuf>,
@@ -141,6 +153,7 @@ impl Gateway {
             );
         }
         forbid_core_dumps()?;
+        allow_open_files();
         // First of all: what is told no here has made nothing.
         let tcp = listen::bind(options.listen).await?;
         let plain_tcp = listen::bind_plain(options.plain_listen).await?;
@@ -157,7 +170,9 @@ impl Gateway {
         let audit = Audit::open(data.root(), &seal)?;
         let store = Arc::new(Store::open(data.root())?);
         let writer = Writer::start(store.clone())?;
-        let identity = Identity::open(&data.path("tls"), &seal, &names(address))?;
+        let identity = Arc::new(Identity::open(&data.path("tls"), &seal, &names(address))?);
+        let host_names = options.host_names.into_iter().chain(machine_name()).collect();
+        let guard = Arc::new(Guard { identity: identity.clone(), host_names, refusals: OncePerSecond::default() });
         let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
         let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
         let started = format!(
@@ -255,6 +270,7 @@ impl Gateway {
             deploy: deploy.clone(),
             store: store.clone(),
             audit: audit.clone(),
+            guard,
             metrics,
             sandbox: sizes,
             clock: clock.clone(),
@@ -271,14 +287,17 @@ impl Gateway {
             tokio::spawn(deploy::compile_missing(deploy.clone())),
             tokio::spawn(deploy::watch(deploy.clone(), failing)),
         ];
+        let served = Served { router: router.clone(), places: Places::new(options.connections), shutdown: shutdown.clone() };
         let mut serving = vec![
-            tokio::spawn(listen::serve_tls(tcp, identity.server_config(), router.clone(), shutdown.clone())),
-            tokio::spawn(listen::serve_local(local, router.clone(), shutdown.clone())),
+            tokio::spawn(listen::serve_tls(tcp, identity.server_config(), served.clone())),
+            tokio::spawn(listen::serve_local(local, router, shutdown.clone())),
         ];
         let plain = plain_tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
-        serving.extend(plain_tcp.map(|tcp| tokio::spawn(listen::serve_plain(tcp, router, shutdown.clone()))));
+        serving.extend(plain_tcp.map(|tcp| tokio::spawn(listen::serve_plain(tcp, served))));
         let http = http_socket.as_ref().map(|socket| socket.listen);
-        serving.extend(http_socket.map(|socket| guests.handle().spawn(socket.serve(identity.server_config(), front, shutdown.clone()))));
+        let places = Places::new(options.connections);
+        let serve = |socket: HttpSocket| guests.handle().spawn(socket.serve(identity.server_config(), front, places, shutdown.clone()));
+        serving.extend(http_socket.map(serve));
         Ok(Self {
             address,
             plain,
@@ -410,6 +429,15 @@ fn forbid_core_dumps() -> anyhow::Result<()> {
     setrlimit(Resource::Core, limit).context("forbidding core dumps")
 }
 
+/// Each connection is an open file, and so is much else. What the system allows is not always what it starts a program with.
+fn allow_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let allowed = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed }) {
+        tracing::warn!("the gateway may open {:?} files and no more: {error}", allowed.current);
+    }
+}
+
 /// Where a file really is, whatever links lead to it.
 fn directory_of(file: &Path) -> PathBuf {
     let file = file.canonicalize().unwrap_or_else(|_| file.to_owned());
@@ -418,7 +446,11 @@ fn directory_of(file: &Path) -> PathBuf {
 
 /// What the certificate is for, besides loopback.
 fn names(address: SocketAddr) -> Vec<String> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let ip = (!address.ip().is_unspecified()).then(|| address.ip().to_string());
-    ip.into_iter().chain((!host.is_empty()).then_some(host)).collect()
+    ip.into_iter().chain(machine_name()).collect()
+}
+
+fn machine_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    (!name.is_empty()).then_some(name)
 }

@@ -133,7 +133,13 @@ pub const COMPILED_BYTES_MAX: u64 = 256 << 20;
 /// How long components and compiled code of them stay on disk after they were written, where nothing uses them any more: the
 /// way back from a deployment is quick on the same day.
 pub const UNUSED_KEPT: Duration = Duration::from_secs(24 * 3_600);
-/// The largest body of any other HTTP request, and so the largest event.
-pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// The largest event of an invocation over HTTP.
+pub const EVENT_BYTES_MAX: usize = 1 << 20;
+/// The largest body of any other HTTP request.
+pub const BODY_BYTES_MAX: usize = 64 << 10;
+/// Open connections of one address, or of one /64 of IPv6, where `--connections-per-address-max` is silent. One more is answered 421.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 32;
+/// Open connections in all, where `--connections-max` is silent. One more is answered 421.
+pub const CONNECTIONS_MAX: u32 = 1_024;
 /// The longest topic, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 256;

@@ -1,23 +1,30 @@
 //! The gateway's TLS identity, and the client side that trusts exactly one such identity.
 //!
-//! The certificate is self-signed and made once; people and programs know it by its fingerprint. Its key is on disk only sealed.
-//! Deliberately absent: certificates of an authority and their renewal.
+//! The certificate is self-signed and made once, until somebody brings another (`replace`); people and programs know it by its
+//! fingerprint. Its key is on disk only sealed. Deliberately absent: asking an authority for certificates.
 
+mod replace;
+
+use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use arc_swap::ArcSwap;
+use base64::Engine;
+use parking_lot::Mutex;
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, date_time_ymd};
 use ring::digest::{SHA256, digest};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_name;
 use rustls::crypto::{self, CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
+use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, OtherError, ServerConfig, SignatureScheme};
 use tracing::warn;
 use zeroize::Zeroizing;
@@ -25,12 +32,23 @@ use zeroize::Zeroizing;
 use crate::clock::Clock;
 use crate::seal::Seal;
 use crate::store::file;
+pub use replace::{Given, ReplaceError};
 
-/// The certificate and its key, ready to serve.
+/// The certificate and its key, ready to serve. Both can be replaced while they are served.
 pub struct Identity {
-    certificate: CertificateDer<'static>,
+    dir: PathBuf,
     path: PathBuf,
+    seal: Arc<Seal>,
+    served: Arc<Served>,
     config: Arc<ServerConfig>,
+    changing: Mutex<()>,
+}
+
+/// What handshakes that begin now use.
+struct Served {
+    key: ArcSwap<CertifiedKey>,
+    /// Sessions of TLS that clients may take up again, without seeing the certificate.
+    sessions: ArcSwap<ServerSessionMemoryCache>,
 }
 
 /// The server is not the gateway that the client was told to trust. Comes inside of `rustls::Error`.
@@ -47,27 +65,44 @@ pub struct WrongFingerprint {
 impl Identity {
     /// Loads the identity from `dir` (`<data>/tls`), or makes it on the first start. `names` are names and addresses that people call
     /// the gateway by, besides `localhost` and the loopback addresses; one that an older certificate lacks is only warned about.
-    pub fn open(dir: &Path, seal: &Seal, names: &[String]) -> Result<Self> {
+    pub fn open(dir: &Path, seal: &Arc<Seal>, names: &[String]) -> Result<Self> {
         let path = dir.join("cert.pem");
         let pem = match fs::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => create(dir, &path, seal, names)?,
             read => read.with_context(|| format!("reading the certificate `{}`", path.display()))?,
         };
-        let certificate = CertificateDer::from_pem_slice(&pem).with_context(|| damaged("certificate", &path, dir))?;
-        let key = read_key(dir, seal)?;
-        let config = server_config(certificate.clone(), &key).with_context(|| damaged("certificate or its key", &path, dir))?;
+        let wrong = || damaged("certificate", &path, dir);
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().with_context(wrong)?;
+        let certificate = chain.first().cloned().with_context(wrong)?;
+        let key = read_key(dir, &certificate, seal)?;
+        let key = PrivateKeyDer::try_from(key.to_vec()).map_err(|wrong| anyhow!(wrong)).with_context(wrong)?;
+        let key = CertifiedKey::from_der(chain, key, &provider()).with_context(|| damaged("certificate or its key", &path, dir))?;
+        let served = Arc::new(Served { key: ArcSwap::from_pointee(key), sessions: ArcSwap::new(sessions()) });
         warn_of_missing_names(&certificate, &path, names);
-        Ok(Self { certificate, path, config: Arc::new(config) })
+        let config = Arc::new(server_config(served.clone())?);
+        Ok(Self { dir: dir.to_owned(), path, seal: seal.clone(), served, config, changing: Mutex::new(()) })
     }
 
     /// SHA-256 of the certificate, as `AB:CD:...`: what a person compares.
     pub fn fingerprint(&self) -> String {
-        fingerprint(&self.certificate)
+        fingerprint(&self.certificate())
     }
 
     /// The certificate in PEM, for clients that want a file to trust.
     pub fn cert_path(&self) -> &Path {
         &self.path
+    }
+
+    /// The certificate, and those that vouch for it, in PEM.
+    pub fn pem(&self) -> String {
+        self.served.key.load().cert.iter().map(pem).collect()
+    }
+
+    /// Whether the certificate is for this name.
+    pub fn names(&self, name: &str) -> bool {
+        let certificate = self.certificate();
+        let parsed = ParsedCertificate::try_from(&certificate);
+        parsed.is_ok_and(|parsed| ServerName::try_from(name).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok()))
     }
 
     /// TLS 1.2 and 1.3, for HTTP/1.1.
@@ -80,6 +115,10 @@ impl Identity {
         let mut config = (*self.config).clone();
         config.alpn_protocols.clear();
         Arc::new(config)
+    }
+
+    fn certificate(&self) -> CertificateDer<'static> {
+        self.served.key.load().cert[0].clone()
     }
 }
 
@@ -115,13 +154,12 @@ pub fn client_config(fingerprint: &str) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-fn server_config(certificate: CertificateDer<'static>, key: &[u8]) -> Result<ServerConfig, rustls::Error> {
-    let key = PrivatePkcs8KeyDer::from(key.to_vec());
+fn server_config(served: Arc<Served>) -> Result<ServerConfig, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        // Refuses a key that is not the certificate's.
-        .with_single_cert(vec![certificate], key.into())?;
+        .with_cert_resolver(served.clone());
+    config.session_storage = served;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config)
 }
@@ -138,7 +176,7 @@ fn create(dir: &Path, path: &Path, seal: &Seal, names: &[String]) -> Result<Vec<
     let sealed = seal.seal(PURPOSE, &Zeroizing::new(key.serialize_der()));
     file::create_dir(dir).with_context(making)?;
     // The certificate comes last: without it, the next start begins again.
-    file::replace(&key_path(dir), 0o600, &sealed).with_context(making)?;
+    file::replace(&key_path(dir, certificate.der()), 0o600, &sealed).with_context(making)?;
     file::replace(path, 0o644, certificate.pem().as_bytes()).with_context(making)?;
     Ok(certificate.pem().into_bytes())
 }
@@ -166,14 +204,16 @@ fn params(names: &[String]) -> Result<CertificateParams> {
     Ok(params)
 }
 
-fn read_key(dir: &Path, seal: &Seal) -> Result<Zeroizing<Vec<u8>>> {
-    let path = key_path(dir);
+fn read_key(dir: &Path, certificate: &CertificateDer<'_>, seal: &Seal) -> Result<Zeroizing<Vec<u8>>> {
+    let path = key_path(dir, certificate);
     let sealed = fs::read(&path).with_context(|| damaged("certificate's key", &path, dir))?;
     seal.unseal(PURPOSE, &sealed).with_context(|| damaged("certificate's key", &path, dir))
 }
 
-fn key_path(dir: &Path) -> PathBuf {
-    dir.join("key.sealed")
+/// Each certificate has a key file of its own, so that the two change together: with `cert.pem`.
+fn key_path(dir: &Path, certificate: &CertificateDer<'_>) -> PathBuf {
+    let hash = fingerprint(certificate).replace(':', "").to_ascii_lowercase();
+    dir.join(format!("key-{}.sealed", &hash[..16]))
 }
 
 fn damaged(what: &str, path: &Path, dir: &Path) -> String {
@@ -197,6 +237,46 @@ fn warn_of_missing_names(certificate: &CertificateDer<'_>, path: &Path, names: &
                 path.display()
             );
         }
+    }
+}
+
+fn sessions() -> Arc<ServerSessionMemoryCache> {
+    ServerSessionMemoryCache::new(SESSIONS_MAX)
+}
+
+fn pem(certificate: &CertificateDer<'_>) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(certificate);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap_or_default()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}
+
+impl fmt::Debug for Served {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Served")
+    }
+}
+
+impl ResolvesServerCert for Served {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.key.load_full())
+    }
+}
+
+impl StoresServerSessions for Served {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.sessions.load().put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.sessions.load().get(key)
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.sessions.load().take(key)
+    }
+
+    fn can_cache(&self) -> bool {
+        true
     }
 }
 
@@ -249,6 +329,7 @@ impl ServerCertVerifier for Pinned {
 }
 
 const PURPOSE: &str = "tls";
+const SESSIONS_MAX: usize = 256;
 const ALPN: &[u8] = b"http/1.1";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const VALID: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
@@ -259,7 +340,8 @@ const BUILT: Duration = Duration::from_secs(1_767_225_600);
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::sign::SingleCertAndKey;
     use rustls::{ClientConnection, ServerConnection};
 
     use super::*;
@@ -285,7 +367,7 @@ mod tests {
     fn the_identity_is_made_once_and_known_by_its_fingerprint() {
         let data = tempfile::tempdir().unwrap();
         let dir = data.path().join("tls");
-        let seal = Seal::ephemeral();
+        let seal = Arc::new(Seal::ephemeral());
         let first = Identity::open(&dir, &seal, &["gateway.plant".into()]).unwrap();
         let second = Identity::open(&dir, &seal, &["other.plant".into()]).unwrap();
         assert_eq!(first.fingerprint(), second.fingerprint());
@@ -294,7 +376,8 @@ mod tests {
         let config = client_config(&first.fingerprint().to_lowercase().replace(':', "")).unwrap();
         let client = handshake(second.server_config(), config, "192.0.2.1").unwrap();
         assert_eq!(client.alpn_protocol(), Some(ALPN));
-        let parsed = ParsedCertificate::try_from(&first.certificate).unwrap();
+        let parsed = first.certificate();
+        let parsed = ParsedCertificate::try_from(&parsed).unwrap();
         for name in ["localhost", "127.0.0.1", "::1", "gateway.plant"] {
             verify_server_name(&parsed, &ServerName::try_from(name).unwrap()).unwrap();
         }
@@ -302,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_client_refuses_every_other_certificate_and_says_why() {
-        let seal = Seal::ephemeral();
+        let seal = Arc::new(Seal::ephemeral());
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let expected = Identity::open(here.path(), &seal, &[]).unwrap().fingerprint();
         let server = Identity::open(there.path(), &seal, &[]).unwrap();
@@ -313,7 +396,7 @@ mod tests {
 
     #[test]
     fn a_copied_certificate_without_its_key_does_not_pass() {
-        let seal = Seal::ephemeral();
+        let seal = Arc::new(Seal::ephemeral());
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let real = Identity::open(here.path(), &seal, &[]).unwrap();
         Identity::open(there.path(), &seal, &[]).unwrap();
@@ -322,7 +405,7 @@ mod tests {
         assert!(error.to_string().contains("delete"), "{error}");
         let key = PrivatePkcs8KeyDer::from(KeyPair::generate().unwrap().serialize_der());
         let signer = provider().key_provider.load_private_key(key.into()).unwrap();
-        let thief = Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![real.certificate.clone()], signer)));
+        let thief = Arc::new(SingleCertAndKey::from(CertifiedKey::new(vec![real.certificate()], signer)));
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
             let config = ServerConfig::builder_with_provider(provider()).with_protocol_versions(&[version]).unwrap();
             let config = config.with_no_client_auth().with_cert_resolver(thief.clone());
@@ -334,15 +417,15 @@ mod tests {
     #[test]
     fn another_key_file_is_named_as_the_cause() {
         let dir = tempfile::tempdir().unwrap();
-        Identity::open(dir.path(), &Seal::ephemeral(), &[]).unwrap();
-        let error = Identity::open(dir.path(), &Seal::ephemeral(), &[]).map(|_| ()).unwrap_err();
+        Identity::open(dir.path(), &Arc::new(Seal::ephemeral()), &[]).unwrap();
+        let error = Identity::open(dir.path(), &Arc::new(Seal::ephemeral()), &[]).map(|_| ()).unwrap_err();
         assert!(format!("{error:#}").contains("sealed with another key file"), "{error:#}");
     }
 
     #[test]
     fn wrong_names_and_fingerprints_are_refused() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Identity::open(dir.path(), &Seal::ephemeral(), &["two words".into()]).is_err());
+        assert!(Identity::open(dir.path(), &Arc::new(Seal::ephemeral()), &["two words".into()]).is_err());
         for wrong in ["", "AB:CD", &"G".repeat(64), &"é".repeat(32)] {
             assert!(client_config(wrong).is_err(), "{wrong}");
         }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use ledge::function::{Invocation, Outcome};
-use ledge::gateway::{Gateway, Options};
+use ledge::gateway::{ConnectionLimits, Gateway, Options};
 use ledge::supervisor::RestartPolicy;
 
 use crate::harness::{Setup, component, gateway};
@@ -16,6 +16,8 @@ async fn start(data: &Path) -> Gateway {
         listen: "127.0.0.1:0".parse().unwrap(),
         plain_listen: None,
         http_listen: None,
+        host_names: vec![],
+        connections: ConnectionLimits::default(),
         data: data.into(),
         key_file: None,
         admin_password: None,

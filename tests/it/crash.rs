@@ -54,6 +54,7 @@ impl Killable {
         let (data, key) = (self.data.path(), shared_key());
         let [data, key, project] = [data, &key, &self.project].map(|path: &Path| path.to_str().unwrap());
         let args = ["up", project, "--data", data, "--key-file", key, "--listen", "127.0.0.1:0", "--gateway-monitor", "never"];
+        let args = [&args[..], &["--connections-per-address-max", "64"]].concat();
         let mut command = command(self.data.path(), &args);
         command.env("LEDGE_ADMIN_PASSWORD", PASSWORD);
         let mut process = Process::start(command);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ledge::bus::{Message, Subscription};
 use ledge::deploy::{DeployError, Report};
 use ledge::function::{IDLE, Invocation, InvokeError, Outcome};
-use ledge::gateway::{Gateway, HttpListen, Options};
+use ledge::gateway::{ConnectionLimits, Gateway, HttpListen, Options};
 use ledge::grant::{Grants, InvokeGrants};
 use ledge::limit::{HISTORY_BYTES_USUAL, Limits};
 use ledge::name::ThingId;
@@ -36,6 +36,9 @@ pub struct Setup {
     pub components: BTreeMap<Digest, Vec<u8>>,
     compat_default_login: bool,
     http_listen: Option<HttpListen>,
+    plain_listen: bool,
+    host_names: Vec<String>,
+    connections: ConnectionLimits,
     /// Another compiler than `ledge`, and a cache of its own.
     compiler: Option<PathBuf>,
     idle: Duration,
@@ -71,7 +74,17 @@ pub fn key_dir() -> PathBuf {
 
 pub fn gateway() -> Setup {
     let set = Set { products: vec![], things: vec![], drivers: vec![], functions: vec![], routes: vec![], rules: vec![] };
-    Setup { set, components: BTreeMap::new(), compat_default_login: false, http_listen: None, compiler: None, idle: IDLE }
+    Setup {
+        set,
+        components: BTreeMap::new(),
+        compat_default_login: false,
+        http_listen: None,
+        plain_listen: false,
+        host_names: vec![],
+        connections: ConnectionLimits::default(),
+        compiler: None,
+        idle: IDLE,
+    }
 }
 
 impl Setup {
@@ -201,6 +214,20 @@ impl Setup {
         self
     }
 
+    /// Serves the API without TLS too, as `--plain-listen` has.
+    pub fn plain_listen(self) -> Self {
+        Self { plain_listen: true, ..self }
+    }
+
+    pub fn host_name(mut self, name: &str) -> Self {
+        self.host_names.push(name.into());
+        self
+    }
+
+    pub fn connections(self, connections: ConnectionLimits) -> Self {
+        Self { connections, ..self }
+    }
+
     /// A function `test/NAME` that answers everybody below a prefix.
     pub fn answers(self, name: &str, guest: &str, prefix: &str) -> Self {
         let http = set::HttpTrigger { prefix: prefix.into(), auth: set::HttpAuth::Anonymous };
@@ -235,6 +262,9 @@ impl Setup {
         let options = Options {
             compat_default_login: self.compat_default_login,
             http_listen: self.http_listen,
+            plain_listen: self.plain_listen.then(|| "127.0.0.1:0".parse().unwrap()),
+            host_names: self.host_names.clone(),
+            connections: self.connections,
             program: compiler,
             idle: self.idle,
             ..options(data.path())
@@ -251,6 +281,8 @@ fn options(data: &Path) -> Options {
         listen: "127.0.0.1:0".parse().unwrap(),
         plain_listen: None,
         http_listen: None,
+        host_names: vec![],
+        connections: ConnectionLimits::default(),
         data: data.to_owned(),
         key_file: Some(guests::shared_key()),
         admin_password: Some(Zeroizing::new(PASSWORD.into())),

@@ -40,6 +40,7 @@ mod route;
 mod rule;
 mod sample;
 mod scale;
+mod server;
 mod small_machine;
 mod socket;
 mod timer;

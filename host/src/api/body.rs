@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use crate::limit::BODY_BYTES_MAX;
 
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may take to send a body, or each MiB of a larger one.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+const PIECE_BYTES: usize = 1 << 20;
 
 /// What is read and thrown away of a body that is too large.
 const DRAIN_BYTES_MAX: usize = 128 << 20;
@@ -20,27 +22,37 @@ pub async fn read(body: Body) -> Result<Bytes, ApiError> {
 }
 
 pub async fn read_at_most(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
-    let read = async {
-        let whole = Limited::new(&mut body, bytes_max).collect().await;
-        if whole.as_ref().is_err_and(|error| error.is::<LengthLimitError>()) {
-            drain(&mut body).await;
+    let began = Instant::now();
+    let mut whole = Vec::new();
+    loop {
+        let next = timeout_at(due(began, whole.len()), body.frame()).await;
+        match next {
+            Ok(None) => return Ok(whole.into()),
+            Ok(Some(Ok(frame))) => {
+                let Some(bytes) = frame.data_ref() else { continue };
+                if whole.len() + bytes.len() > bytes_max {
+                    drain(&mut body, due(began, bytes_max)).await;
+                    let message = format!("the body is larger than {bytes_max} bytes, the most that is taken here");
+                    return Err(ApiError::bad_request(message));
+                }
+                whole.extend_from_slice(bytes);
+            }
+            Ok(Some(Err(error))) => return Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
+            Err(_) => return Err(ApiError::bad_request(format!("the body did not arrive within {} s", began.elapsed().as_secs()))),
         }
-        whole
-    };
-    match tokio::time::timeout(BODY_TIMEOUT, read).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(ApiError::bad_request(format!("the body is larger than {bytes_max} bytes, the most that is taken here")))
-        }
-        Ok(Err(error)) => Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
-        Err(_) => Err(ApiError::bad_request(format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs()))),
     }
 }
 
+/// When the next part must be here.
+fn due(began: Instant, bytes: usize) -> Instant {
+    let pieces = u32::try_from(bytes / PIECE_BYTES).unwrap_or(u32::MAX - 1) + 1;
+    began + BODY_TIMEOUT * pieces
+}
+
 /// Lets a client finish what it is sending: one whose connection is closed while it sends never sees the answer.
-async fn drain(body: &mut Body) {
+async fn drain(body: &mut Body, until: Instant) {
     let mut left = DRAIN_BYTES_MAX;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         if bytes > left {
             return;

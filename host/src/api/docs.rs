@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use serde_json::Value as Json;
 use utoipa_swagger_ui::Config;
 
@@ -16,8 +17,9 @@ use super::error::ApiError;
 
 /// Nothing of it is anybody's secret, so it is everybody's.
 pub fn router(document: &Json) -> Router<Arc<Api>> {
-    let text: Arc<str> = document.to_string().into();
-    let shown = move || async move { ([(CONTENT_TYPE, "application/json; charset=utf-8")], text.to_string()) };
+    // Written once, and not for each who asks.
+    let text = Bytes::from(document.to_string());
+    let shown = move || async move { ([(CONTENT_TYPE, "application/json; charset=utf-8")], text) };
     Router::new()
         .route("/openapi.json", get(shown))
         .route("/docs", get(|| async { Redirect::permanent("/docs/") }))

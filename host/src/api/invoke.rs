@@ -15,6 +15,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::{Api, body, spaced_json};
 use crate::function::{Invocation, InvokeError, Outcome};
+use crate::limit::EVENT_BYTES_MAX;
 use crate::name::FunctionName;
 use crate::queue::QueueError;
 use crate::queue::job::{Ended, Job, Status, check_key};
@@ -57,7 +58,7 @@ pub async fn invoke(
             "X-Fc-Idempotency-Key is for asynchronous invocations; send `X-Fc-Invocation-Type: Async` with it",
         ));
     }
-    let event = body::read(body).await?;
+    let event = body::read_at_most(body, EVENT_BYTES_MAX).await?;
     if is_async { accept(&api, name, event, key).await } else { run(&api, Invocation::new(name, event)).await }
 }
 

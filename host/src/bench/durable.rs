@@ -106,7 +106,7 @@ impl Gateway {
     async fn serve(prepared: &Prepared) -> anyhow::Result<Server> {
         let mut ledge = Command::new(this_program());
         ledge.arg("up").arg(prepared.project()).arg("--data").arg(prepared.data());
-        ledge.args(["--listen", "127.0.0.1:0", "--plain-listen", "127.0.0.1:0"]);
+        ledge.args(["--listen", "127.0.0.1:0", "--plain-listen", "127.0.0.1:0", "--connections-per-address-max", "1024"]);
         ledge.env_remove("LEDGE_ADMIN_PASSWORD").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = super::wasi_http::spawn(ledge)?;
         let said = process.stdout.take().context("reading what the gateway says")?;

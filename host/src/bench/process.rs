@@ -26,7 +26,7 @@ use crate::cli::client::Client;
 use crate::config::manifest;
 use crate::function::IDLE;
 use crate::gateway::monitor::Bring;
-use crate::gateway::{Gateway, Options, this_program};
+use crate::gateway::{ConnectionLimits, Gateway, Options, this_program};
 use crate::name::FunctionName;
 use crate::set::{Digest, Set};
 use crate::supervisor::RestartPolicy;
@@ -111,6 +111,8 @@ pub fn options(data: &Path) -> Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         plain_listen: None,
         http_listen: None,
+        host_names: vec![],
+        connections: ConnectionLimits::default(),
         data: data.to_owned(),
         key_file: None,
         admin_password: None,
@@ -149,6 +151,7 @@ impl Running {
     pub async fn start(prepared: &Prepared) -> anyhow::Result<(Self, Duration)> {
         let mut ledge = Command::new(std::env::current_exe().context("finding this program")?);
         ledge.arg("up").arg(&prepared.project).arg("--data").arg(&prepared.data).args(["--listen", "127.0.0.1:0"]);
+        ledge.args(["--connections-per-address-max", "1024"]);
         ledge.args(["--idle-s", &prepared.idle.as_secs().to_string()]);
         // A password in the environment is for another gateway.
         ledge.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).env_remove("LEDGE_ADMIN_PASSWORD");

@@ -24,7 +24,7 @@ use super::stand_in::Pool;
 use super::{Effort, Name};
 use crate::config::manifest;
 use crate::function::IDLE;
-use crate::gateway::{Gateway, Options, this_program};
+use crate::gateway::{ConnectionLimits, Gateway, Options, this_program};
 use crate::limit::REUSE;
 use crate::set::{self, HttpAuth, HttpTrigger, Set};
 use crate::supervisor::RestartPolicy;
@@ -135,6 +135,7 @@ impl Server {
         deploy(guests, &data).await?;
         let mut ledge = Command::new(this_program());
         ledge.arg("up").arg(&project).arg("--data").arg(&data).args(["--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
+        ledge.args(["--connections-per-address-max", "1024"]);
         ledge.args(["--gateway-monitor", "never"]);
         ledge.env_remove("LEDGE_ADMIN_PASSWORD").stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = spawn(ledge)?;
@@ -203,6 +204,8 @@ async fn deploy(guests: &Guests, data: &Path) -> anyhow::Result<()> {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         plain_listen: None,
         http_listen: None,
+        host_names: vec![],
+        connections: ConnectionLimits::default(),
         data: data.to_owned(),
         key_file: None,
         admin_password: Some(Zeroizing::new(crate::seal::random_token())),

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::TargetArgs;
 use super::client::Client;
 use super::output::say;
-use crate::limit::BODY_BYTES_MAX;
+use crate::limit::EVENT_BYTES_MAX;
 use crate::name::FunctionName;
 
 /// Whether somebody waits for the result.
@@ -65,6 +65,6 @@ fn event(data: Option<String>) -> anyhow::Result<Bytes> {
 /// One byte more than the gateway takes is enough for it to say so.
 fn read(from: impl Read) -> anyhow::Result<Bytes> {
     let mut event = Vec::new();
-    from.take(BODY_BYTES_MAX as u64 + 1).read_to_end(&mut event)?;
+    from.take(EVENT_BYTES_MAX as u64 + 1).read_to_end(&mut event)?;
     Ok(event.into())
 }

@@ -4,22 +4,20 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::listen::{HANDSHAKE_TIMEOUT, HEADER_BYTES_MAX, HEADER_TIMEOUT, WRITE_TIMEOUT, accept_all, bind_as};
-use super::write_timeout::WriteTimeout;
-use crate::api::{Front, Peer};
+use super::connection::{converse, serve_once};
+use super::listen::{accept_all, bind_as, handshake, remote_ip};
+use super::places::{Place, Places};
+use crate::api::{self, Front, Peer};
 use crate::shutdown::Shutdown;
 
 /// Where to listen, and how: `http://ADDR`, `https://ADDR`, or `ADDR` for http.
@@ -71,45 +69,34 @@ pub async fn bind(listen: Option<HttpListen>, guests: &tokio::runtime::Handle) -
 }
 
 impl HttpSocket {
-    pub async fn serve(self, tls: Arc<ServerConfig>, front: Arc<Front>, shutdown: Shutdown) {
+    pub async fn serve(self, tls: Arc<ServerConfig>, front: Arc<Front>, places: Arc<Places>, shutdown: Shutdown) {
         let acceptor = self.listen.is_tls.then(|| TlsAcceptor::from(tls));
-        let handle = |(stream, address): (TcpStream, SocketAddr)| {
+        let handle = |(stream, address): (TcpStream, SocketAddr), place: Place| {
             let (acceptor, front, shutdown) = (acceptor.clone(), front.clone(), shutdown.clone());
             async move {
                 // Answers are written whole: waiting to join small ones only delays them.
                 stream.set_nodelay(true)?;
                 let peer = Peer::Remote { address, tls: acceptor.is_some() };
-                let Some(acceptor) = acceptor else { return connection(stream, peer, front, shutdown).await };
-                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
-                let stream = tokio::select! {
-                    stream = handshake => stream.context("TLS handshake")??,
-                    () = shutdown.ordered() => return Ok(()),
-                };
-                connection(stream, peer, front, shutdown).await
+                let Some(acceptor) = acceptor else { return connection(stream, peer, &place, front, shutdown).await };
+                let Some(stream) = handshake(&acceptor, stream, &shutdown).await? else { return Ok(()) };
+                connection(stream, peer, &place, front, shutdown).await
             }
         };
-        let open = accept_all(|| self.listener.accept(), handle, shutdown.clone()).await;
+        let open = accept_all(|| self.listener.accept(), remote_ip, &places, handle, &shutdown).await;
         drop(self.listener);
         open.join_all().await;
     }
 }
 
-async fn connection<S>(stream: S, peer: Peer, front: Arc<Front>, shutdown: Shutdown) -> anyhow::Result<()>
+async fn connection<S>(stream: S, peer: Peer, place: &Place, front: Arc<Front>, shutdown: Shutdown) -> anyhow::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| async { Ok::<_, std::convert::Infallible>(front.answer(peer, request).await) });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIMEOUT)), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended.context("serving"),
-        () = shutdown.ordered() => connection.as_mut().graceful_shutdown(),
+    if matches!(place, Place::Goodbye { .. }) {
+        return serve_once(stream, peer, api::too_many(), shutdown).await;
     }
-    connection.await.context("serving")
+    let service = service_fn(|request| async { Ok::<_, std::convert::Infallible>(front.answer(peer, request).await) });
+    converse(stream, service, true, shutdown).await
 }
 
 #[cfg(test)]

@@ -1,39 +1,23 @@
-//! The accept loops. No client can hold one up: each has a task, and a time for its handshake and for its headers.
+//! The accept loops. No client can hold one up: each has a task, a place, and a time for its handshake and for its headers.
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::pin;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::body::Body;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tower::ServiceExt;
+use tokio_rustls::server::TlsStream;
 
-use super::write_timeout::WriteTimeout;
-use crate::api::Peer;
+use super::connection::{Beginning, HANDSHAKE_TIMEOUT, beginning, serve, serve_once};
+use super::places::{ConnectionLimits, Place, Places};
+use crate::api::{self, Peer};
 use crate::shutdown::Shutdown;
 
-/// Open connections. One more is closed at once.
-const CONNECTIONS_MAX: usize = 1_024;
-pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the headers of a request, and for a silent connection between two.
-pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-/// For what is sent to a client and not read by it.
-pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-pub(super) const HEADER_BYTES_MAX: usize = 32 << 10;
 /// After an error that will not pass by itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,54 +44,110 @@ pub async fn bind_as(address: SocketAddr, option: &str) -> anyhow::Result<TcpLis
     })
 }
 
-pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, shutdown: Shutdown) {
+/// What every listener of the API serves.
+#[derive(Clone)]
+pub struct Served {
+    pub router: Router,
+    pub places: Arc<Places>,
+    pub shutdown: Shutdown,
+}
+
+pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, served: Served) {
     let acceptor = TlsAcceptor::from(tls);
-    let handle = |(stream, address): (tokio::net::TcpStream, SocketAddr)| {
-        let (acceptor, router, shutdown) = (acceptor.clone(), router.clone(), shutdown.clone());
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let handle = |(stream, address): (TcpStream, SocketAddr), place: Place| {
+        let (acceptor, served) = (acceptor.clone(), served.clone());
         async move {
+            let shutdown = served.shutdown;
             // Answers are written whole: waiting to join small ones only delays them.
             stream.set_nodelay(true)?;
-            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
-            let stream = tokio::select! {
-                stream = handshake => stream.context("TLS handshake")??,
+            let begun = tokio::select! {
+                begun = beginning(&stream) => begun?,
                 () = shutdown.ordered() => return Ok(()),
             };
-            serve(stream, Peer::Remote { address, tls: true }, router, shutdown).await
+            let clear = Peer::Remote { address, tls: false };
+            match (begun, &place) {
+                (Beginning::Neither, _) => Ok(()),
+                (Beginning::Http, Place::Served { .. }) => serve_once(stream, clear, api::to_https(port), shutdown).await,
+                (Beginning::Http, Place::Goodbye { .. }) => serve_once(stream, clear, api::too_many(), shutdown).await,
+                (Beginning::Tls, _) => {
+                    let Some(stream) = handshake(&acceptor, stream, &shutdown).await? else { return Ok(()) };
+                    talk(stream, Peer::Remote { address, tls: true }, &place, served.router, shutdown).await
+                }
+            }
         }
     };
-    let open = accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    let open = accept_all(|| listener.accept(), remote_ip, &served.places, handle, &served.shutdown).await;
     drop(listener);
     open.join_all().await;
 }
 
-pub async fn serve_plain(listener: TcpListener, router: Router, shutdown: Shutdown) {
-    let handle = |(stream, address): (tokio::net::TcpStream, SocketAddr)| {
-        let (router, shutdown) = (router.clone(), shutdown.clone());
+pub async fn serve_plain(listener: TcpListener, served: Served) {
+    let handle = |(stream, address): (TcpStream, SocketAddr), place: Place| {
+        let Served { router, shutdown, .. } = served.clone();
         async move {
             stream.set_nodelay(true)?;
-            serve(stream, Peer::Remote { address, tls: false }, router, shutdown).await
+            talk(stream, Peer::Remote { address, tls: false }, &place, router, shutdown).await
         }
     };
-    let open = accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    let open = accept_all(|| listener.accept(), remote_ip, &served.places, handle, &served.shutdown).await;
     drop(listener);
     open.join_all().await;
 }
 
+/// The administrator's own socket. Clients from elsewhere cannot take its places.
 pub async fn serve_local(listener: UnixListener, router: Router, shutdown: Shutdown) {
-    let handle = |(stream, _)| serve(stream, Peer::Local, router.clone(), shutdown.clone());
-    let open = accept_all(|| listener.accept(), handle, shutdown.clone()).await;
+    let places = Places::new(ConnectionLimits::default());
+    let handle = |(stream, _), place: Place| {
+        let (router, shutdown) = (router.clone(), shutdown.clone());
+        async move { talk(stream, Peer::Local, &place, router, shutdown).await }
+    };
+    let open = accept_all(|| listener.accept(), |_| None, &places, handle, &shutdown).await;
     drop(listener);
     open.join_all().await;
+}
+
+/// Serves whoever has a place, and tells others that they have none.
+async fn talk<S>(stream: S, peer: Peer, place: &Place, router: Router, shutdown: Shutdown) -> anyhow::Result<()>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    match place {
+        Place::Served { .. } => serve(stream, peer, router, shutdown).await,
+        Place::Goodbye { .. } => serve_once(stream, peer, api::too_many(), shutdown).await,
+    }
+}
+
+/// `None` once the gateway stops.
+pub(super) async fn handshake(
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<TlsStream<TcpStream>>> {
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+    tokio::select! {
+        stream = handshake => Ok(Some(stream.context("TLS handshake")??)),
+        () = shutdown.ordered() => Ok(None),
+    }
+}
+
+pub(super) fn remote_ip((_, address): &(TcpStream, SocketAddr)) -> Option<IpAddr> {
+    Some(address.ip())
 }
 
 /// Accepts until the gateway stops, and gives the connections that are open then. Whoever calls lets go of the listener
 /// before waiting for them, so that a new client is refused at once.
-pub(super) async fn accept_all<C, A, H>(accept: impl Fn() -> A, handle: impl Fn(C) -> H, shutdown: Shutdown) -> JoinSet<()>
+pub(super) async fn accept_all<C, A, H>(
+    accept: impl Fn() -> A,
+    address_of: impl Fn(&C) -> Option<IpAddr>,
+    places: &Arc<Places>,
+    handle: impl Fn(C, Place) -> H,
+    shutdown: &Shutdown,
+) -> JoinSet<()>
 where
     A: Future<Output = io::Result<C>>,
     H: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -117,15 +157,16 @@ where
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok(connection) => {
-                let Ok(place) = places.clone().try_acquire_owned() else { continue };
-                let connection = handle(connection);
+                let Some(place) = places.take(address_of(&connection)) else { continue };
+                let connection = handle(connection, place);
                 connections.spawn(async move {
-                    let _place = place;
                     if let Err(error) = connection.await {
                         tracing::debug!("a connection ended: {error:#}");
                     }
                 });
             }
+            // The client has gone already: others wait.
+            Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) => {}
             Err(error) => {
                 tracing::warn!("a connection could not be accepted: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -133,25 +174,4 @@ where
         }
     }
     connections
-}
-
-async fn serve<S>(stream: S, peer: Peer, router: Router, shutdown: Shutdown) -> anyhow::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
-        router.clone().oneshot(request.map(Body::new))
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIMEOUT)), service);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return ended.context("serving"),
-        () = shutdown.ordered() => connection.as_mut().graceful_shutdown(),
-    }
-    connection.await.context("serving")
 }

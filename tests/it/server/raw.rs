@@ -1,0 +1,90 @@
+//! Clients that send bytes, whatever they are, from whichever address.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::harness::TestGateway;
+
+/// Longer than the longest time that the gateway gives anybody (15 s), and its end (1 s), on a busy machine.
+const END_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// One of many addresses of this machine.
+pub fn address(at: usize) -> IpAddr {
+    let [.., high, low] = u32::try_from(at).unwrap().to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low).into()
+}
+
+pub async fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    // What is not read waits with the gateway and not here.
+    socket.set_recv_buffer_size(4_096).unwrap();
+    socket.bind(SocketAddr::new(from, 0)).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+pub async fn connect_tls(gw: &TestGateway, from: IpAddr) -> std::io::Result<TlsStream<TcpStream>> {
+    let tls = TlsConnector::from(ledge::tls::client_config(&gw.gateway.fingerprint).unwrap());
+    tls.connect(ServerName::try_from("localhost").unwrap(), connect(from, gw.gateway.address).await).await
+}
+
+/// Sends everything, and gives what comes until the gateway closes the connection.
+pub async fn exchange(stream: impl AsyncRead + AsyncWrite, bytes: &[u8]) -> Vec<u8> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut said = Vec::new();
+    let send = async {
+        // A gateway that has closed is not told the rest.
+        let _ = writer.write_all(bytes).await;
+        let _ = writer.flush().await;
+        std::future::pending::<()>().await;
+    };
+    let receive = async {
+        let mut part = [0; 4_096];
+        while let Ok(count @ 1..) = reader.read(&mut part).await {
+            said.extend_from_slice(&part[..count]);
+        }
+    };
+    let both = async {
+        tokio::select! {
+            () = send => {}
+            () = receive => {}
+        }
+    };
+    let ended = tokio::time::timeout(END_TIMEOUT, both).await;
+    let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
+    ended.unwrap_or_else(|_| panic!("the connection of a client that sent {shown:?} is still open"));
+    said
+}
+
+/// The statuses of the answers among these bytes.
+pub fn statuses(said: &[u8]) -> Vec<u16> {
+    let text = String::from_utf8_lossy(said);
+    let answers = text.split("HTTP/1.1 ").skip(1);
+    answers.map(|answer| answer.get(..3).and_then(|status| status.parse().ok()).expect("a status")).collect()
+}
+
+/// The first answer on a connection that stays open: its status, its headers in lower case, and its body if it has a length.
+pub async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u16, String, String)> {
+    let mut said = Vec::new();
+    let mut part = [0; 4_096];
+    loop {
+        let text = String::from_utf8_lossy(&said);
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+            if body.len() >= length.unwrap_or(0) {
+                return Some((head.get(9..12)?.parse().ok()?, head, body.to_owned()));
+            }
+        }
+        match tokio::time::timeout(END_TIMEOUT, stream.read(&mut part)).await.expect("no answer came") {
+            Ok(count @ 1..) => said.extend_from_slice(&part[..count]),
+            _ => return None,
+        }
+    }
+}
