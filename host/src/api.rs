@@ -2,6 +2,7 @@
 //!
 //! Functions' own answers to HTTP requests are in `front`. It binds no sockets: `gateway` hands it requests.
 
+mod access_key;
 mod body;
 mod caller;
 mod describe;
@@ -16,6 +17,7 @@ mod ledge;
 mod login;
 mod product;
 mod rule;
+mod signature;
 mod spaced_json;
 mod thing;
 mod user;
@@ -130,6 +132,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(user::list))
         .routes(routes!(user::show, user::put, user::delete))
         .routes(routes!(user::set_password))
+        .routes(routes!(access_key::list, access_key::add))
+        .routes(routes!(access_key::delete))
         .split_for_parts();
     let document = describe::complete(&document);
     let operations = Arc::new(describe::Operations::read(&document));

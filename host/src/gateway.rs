@@ -159,7 +159,7 @@ impl Gateway {
         let writer = Writer::start(store.clone())?;
         let identity = Identity::open(&data.path("tls"), &seal, &names(address))?;
         let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
-        let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
+        let (auth, first_password) = Auth::open(store.clone(), seal.clone(), clock.clone(), auth)?;
 
         let bus = Arc::new(Bus::default());
         let things = Things::open(bus.clone(), clock.clone(), store.clone()).context("opening what things remember")?;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
+use super::invoke::REQUEST_ID;
 use super::spaced_json;
 use crate::function::InvokeError;
 use crate::thing::fault::{self, Fault};
@@ -18,20 +19,27 @@ pub struct ApiError {
     /// Begins with what the manual says of the status (3.2), unless it prints another text for the case.
     message: String,
     data: Json,
+    /// What Function Compute calls it, where the status does not say.
+    code: Option<&'static str>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Json::Null }
+        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Json::Null, code: None }
     }
 
     /// With a text that the manual prints.
     pub fn as_printed(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), data: Json::Null }
+        Self { status, message: message.into(), data: Json::Null, code: None }
     }
 
     pub fn with_data(self, data: Json) -> Self {
         Self { data, ..self }
+    }
+
+    /// With what Function Compute calls it.
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -70,6 +78,21 @@ impl ApiError {
         (self.status, spaced_json::Body(json!({"Code": code, "Message": self.message}))).into_response()
     }
 
+    /// As Function Compute has it: `{"ErrorCode", "ErrorMessage"}`.
+    fn into_function_compute(self) -> Response {
+        let code = self.code.unwrap_or(match self.status {
+            StatusCode::BAD_REQUEST => "InvalidArgument",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "AccessDenied",
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => "PathNotSupported",
+            StatusCode::CONFLICT => "Conflict",
+            StatusCode::PRECONDITION_FAILED => "PreconditionFailed",
+            StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_MANY_REQUESTS => "ResourceExhausted",
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+            _ => "InternalServerError",
+        });
+        (self.status, spaced_json::Body(json!({"ErrorCode": code, "ErrorMessage": self.message}))).into_response()
+    }
+
     /// The body, as text.
     pub fn text(&self) -> String {
         spaced_json::to_string(&json!({"code": self.status.as_u16(), "message": self.message, "data": self.data}))
@@ -102,12 +125,19 @@ impl IntoResponse for ApiError {
 
 /// Gives errors the form that the API of their path has.
 pub async fn shape(request: Request, next: Next) -> Response {
-    let is_later = request.uri().path().starts_with("/2020-04-30/");
+    let path = request.uri().path();
+    let (is_later, is_function_compute) = (path.starts_with("/2020-04-30/"), path.starts_with("/2016-08-15/"));
     let mut response = next.run(request).await;
     match response.extensions_mut().remove::<Arc<ApiError>>() {
-        Some(error) if is_later => Arc::try_unwrap(error).map_or(response, ApiError::into_later),
-        _ => response,
+        Some(error) if is_later => response = Arc::try_unwrap(error).map_or(response, ApiError::into_later),
+        Some(error) if is_function_compute => response = Arc::try_unwrap(error).map_or(response, ApiError::into_function_compute),
+        _ => {}
     }
+    if is_function_compute && !response.headers().contains_key(REQUEST_ID) {
+        let id = uuid::Uuid::new_v4().to_string();
+        response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is ASCII"));
+    }
+    response
 }
 
 impl From<Fault> for ApiError {
@@ -135,7 +165,8 @@ impl From<InvokeError> for ApiError {
             InvokeError::NotLoaded { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             InvokeError::CallDepth { .. } | InvokeError::OnlyHttp(_) => StatusCode::BAD_REQUEST,
         };
-        Self::new(status, error.to_string())
+        let code = matches!(error, InvokeError::UnknownFunction(_)).then_some("FunctionNotFound");
+        Self { code, ..Self::new(status, error.to_string()) }
     }
 }
 

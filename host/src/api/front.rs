@@ -37,7 +37,7 @@ impl Front {
             ));
         };
         if auth == HttpAuth::User {
-            let user = identify(&self.auth, &self.audit, Some(&peer), request.headers()).await;
+            let user = identify(&self.auth, &self.audit, Some(&peer), (&request).into()).await;
             let may = user.and_then(|user| require(&self.audit, Some(&peer), &user, Permission::FunctionsInvoke));
             if let Err(error) = may {
                 return error_answer(&error);
