@@ -9,6 +9,7 @@ mod describe;
 mod error;
 mod event_stream;
 mod front;
+mod function_compute;
 mod history;
 mod invocation;
 mod invoke;
@@ -36,6 +37,7 @@ use utoipa_axum::routes;
 pub use caller::Peer;
 pub use front::Front;
 
+use self::function_compute as fc;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::bus::Bus;
@@ -134,6 +136,19 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(user::set_password))
         .routes(routes!(access_key::list, access_key::add))
         .routes(routes!(access_key::delete))
+        .routes(routes!(fc::service::list, fc::service::create))
+        .routes(routes!(fc::service::get, fc::service::update, fc::service::delete))
+        .routes(routes!(fc::function::list, fc::function::create))
+        .routes(routes!(fc::function::get, fc::function::update, fc::function::delete))
+        .routes(routes!(fc::invocation::invoke))
+        .routes(routes!(fc::version::list, fc::version::publish))
+        .routes(routes!(fc::version::delete))
+        .routes(routes!(fc::alias::list, fc::alias::create))
+        .routes(routes!(fc::alias::get, fc::alias::update, fc::alias::delete))
+        .routes(routes!(fc::trigger::list, fc::trigger::create))
+        .routes(routes!(fc::trigger::get, fc::trigger::update, fc::trigger::delete))
+        .routes(routes!(fc::async_config::get, fc::async_config::put, fc::async_config::delete))
+        .routes(routes!(fc::async_config::list))
         .split_for_parts();
     let document = describe::complete(&document);
     let operations = Arc::new(describe::Operations::read(&document));

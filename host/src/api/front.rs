@@ -45,6 +45,10 @@ impl Front {
             // What opens the gateway is none of the guest's business.
             forget_credentials(request.headers_mut());
         }
+        if let Some(http) = function.http.as_ref().filter(|http| !http.takes(request.method().as_str())) {
+            let message = format!("`{}` answers {}, and not {}", http.prefix, http.methods.join(", "), request.method());
+            return error_answer(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message));
+        }
         if let Err(error) = check(&mut request) {
             return error_answer(&error);
         }
