@@ -11,19 +11,19 @@ use super::output::say;
 pub enum Command {
     /// Make an access key, with which a program signs its requests as this user. Its secret is printed once.
     Add {
-        user: String,
+        name: String,
         #[command(flatten)]
         target: TargetArgs,
     },
     /// The ids of a user's access keys, the oldest first.
     List {
-        user: String,
+        name: String,
         #[command(flatten)]
         target: TargetArgs,
     },
     /// Delete an access key, which opens nothing from then on.
     Delete {
-        user: String,
+        name: String,
         id: String,
         #[command(flatten)]
         target: TargetArgs,
@@ -32,28 +32,28 @@ pub enum Command {
 
 pub async fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Add { user, target } => {
-            let key = Client::of(&target)?.send(Method::POST, &path(&user, ""), &[], "".into()).await?.json()?;
+        Command::Add { name, target } => {
+            let key = Client::of(&target)?.send(Method::POST, &path(&name, ""), &[], "".into()).await?.json()?;
             let text = |name: &str| key[name].as_str().unwrap_or_default().to_owned();
             say(format_args!("access key id: {}", text("id")))?;
             Ok(say(format_args!("access key secret (shown once): {}", text("secret")))?)
         }
-        Command::List { user, target } => {
-            let keys = Client::of(&target)?.get_json(&path(&user, "")).await?;
+        Command::List { name, target } => {
+            let keys = Client::of(&target)?.get_json(&path(&name, "")).await?;
             for key in keys.as_array().into_iter().flatten() {
                 say(format_args!("{}  {}", key["id"].as_str().unwrap_or_default(), key["created"].as_str().unwrap_or_default()))?;
             }
             Ok(())
         }
-        Command::Delete { user, id, target } => {
-            Client::of(&target)?.send(Method::DELETE, &path(&user, &id), &[], "".into()).await?.ok()?;
+        Command::Delete { name, id, target } => {
+            Client::of(&target)?.send(Method::DELETE, &path(&name, &id), &[], "".into()).await?.ok()?;
             Ok(say(format_args!("access key `{id}` is deleted"))?)
         }
     }
 }
 
-fn path(user: &str, id: &str) -> String {
+fn path(name: &str, id: &str) -> String {
     let escaped = |text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
     let slash = if id.is_empty() { "" } else { "/" };
-    format!("/ledge/v1/users/{}/access-keys{slash}{}", escaped(user), escaped(id))
+    format!("/ledge/v1/users/{}/access-keys{slash}{}", escaped(name), escaped(id))
 }
