@@ -6,10 +6,12 @@ mod access_key;
 mod body;
 mod caller;
 mod describe;
+mod docs;
 mod error;
 mod event_stream;
 mod front;
 mod function_compute;
+mod health;
 mod history;
 mod invocation;
 mod invoke;
@@ -29,7 +31,6 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::get;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -49,6 +50,7 @@ use crate::metric::Metrics;
 use crate::persistent::Persistents;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
+use crate::store::Store;
 use crate::thing::Things;
 use crate::trigger::route::Routes;
 use crate::trigger::rule::Rules;
@@ -67,6 +69,7 @@ pub struct Api {
     pub queue: Arc<Queue>,
     pub bus: Arc<Bus>,
     pub deploy: Arc<Deploy>,
+    pub store: Arc<Store>,
     pub audit: Audit,
     pub metrics: Metrics,
     /// What the runtime chose for this machine, in words.
@@ -131,6 +134,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(ledge::routes, ledge::add_route, ledge::delete_route))
         .routes(routes!(ledge::has_component, ledge::put_component))
         .routes(routes!(ledge::deploy))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
         .routes(routes!(user::list))
         .routes(routes!(user::show, user::put, user::delete))
         .routes(routes!(user::set_password))
@@ -154,7 +160,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let operations = Arc::new(describe::Operations::read(&document));
     described
         .route_layer(from_fn_with_state((api.clone(), operations), caller::admit))
-        .route("/openapi.json", get(move || async move { describe::shown(&document) }))
+        .merge(docs::router(&document))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(from_fn(error::shape))

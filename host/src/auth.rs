@@ -31,7 +31,7 @@ use crate::seal::{Seal, random_token};
 use crate::store::Store;
 
 pub use self::access_key::{ACCESS_KEYS_MAX, AccessKey, NewAccessKey};
-pub use self::password::{LOGINS_WAITING_MAX, LengthError, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, generate as generate_password};
+pub use self::password::{BadPassword, LOGINS_WAITING_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, generate as generate_password};
 pub use self::permission::{Permission, Rights, Role, User};
 pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX};
 pub use self::throttle::Source;
@@ -124,7 +124,7 @@ pub enum UserError {
     #[error("`admin` may do everything and cannot be deleted, so that somebody can always give rights back")]
     Admin,
     #[error(transparent)]
-    Length(#[from] LengthError),
+    Password(#[from] BadPassword),
     #[error("too many logins at the moment: try again in a second")]
     Busy,
     /// Nothing is changed.
@@ -270,7 +270,7 @@ impl Auth {
     where
         W: FnOnce(&Inner, &str, Hash) -> Result<(), UserError> + Send + 'static,
     {
-        password::check_length(password)?;
+        password::check(password)?;
         let turn = self.0.hasher.turn().await.ok_or(UserError::Busy)?;
         let password = Zeroizing::new(password.to_owned());
         self.changed(user, move |inner, user| {
@@ -351,7 +351,7 @@ impl Inner {
             self.save(&turn, ADMIN, &generated)?;
             return Ok(FirstPassword::Generated(generated));
         };
-        password::check_length(&given).with_context(|| format!("the password given for `{ADMIN}` is refused"))?;
+        password::check(&given).with_context(|| format!("the password given for `{ADMIN}` is refused"))?;
         let entry = self.users.get(ADMIN);
         if !entry.is_some_and(|entry| turn.verify(&given, Some(&entry.hash))) {
             self.save(&turn, ADMIN, &given)?;

@@ -240,6 +240,7 @@ impl Gateway {
             queue: queue.clone(),
             bus: bus.clone(),
             deploy: deploy.clone(),
+            store: store.clone(),
             audit: audit.clone(),
             metrics,
             sandbox: sizes,

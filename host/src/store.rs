@@ -195,6 +195,10 @@ impl Store {
         broken.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()).unwrap_or_default()
     }
 
+    pub fn is_broken(&self) -> bool {
+        self.broken.borrow().is_some()
+    }
+
     fn apply(&self, batch: Batch) -> Result<(), redb::Error> {
         let mut transaction = self.db.begin_write()?;
         // A torn commit is then found by its order on disk, not by a checksum that a guest's rows could be made to match.

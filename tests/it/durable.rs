@@ -122,7 +122,7 @@ async fn a_key_is_for_async_calls_and_has_an_end() {
         let path = "/2020-04-30/functions/service:test:function:counter/invocations";
         let answer = gw.admin().send(Method::POST, path, &[(KIND, kind), (KEY, key)], "k".into()).await.unwrap();
         assert_eq!(answer.status.as_u16(), 400);
-        assert!(body_of(&answer)["message"].as_str().unwrap().contains(said), "{:?}", answer.body);
+        assert!(body_of(&answer)["Message"].as_str().unwrap().contains(said), "{:?}", answer.body);
     }
 }
 

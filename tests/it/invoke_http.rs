@@ -73,7 +73,7 @@ async fn what_cannot_be_called_is_named() {
     for (arn, kind, status, named) in cases {
         let answer = invoke(&gw.admin(), arn, &[(KIND, kind)], vec![]).await;
         assert_eq!(answer.status.as_u16(), status, "{arn} {kind}");
-        assert!(body_of(&answer)["message"].as_str().unwrap().contains(named), "{arn} {kind}");
+        assert!(body_of(&answer)["Message"].as_str().unwrap().contains(named), "{arn} {kind}");
     }
 }
 
@@ -84,7 +84,7 @@ async fn an_event_may_have_a_mebibyte_and_no_more() {
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 1 << 20));
     let answer = invoke(&gw.admin(), ARN, &[], vec![b'x'; (1 << 20) + 1]).await;
     assert_eq!(answer.status.as_u16(), 400);
-    assert!(body_of(&answer)["message"].as_str().unwrap().contains("1048576"));
+    assert!(body_of(&answer)["Message"].as_str().unwrap().contains("1048576"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

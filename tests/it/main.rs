@@ -25,6 +25,7 @@ mod grant;
 mod history;
 mod hostile;
 mod invoke_http;
+mod later_api;
 mod limit;
 mod listen;
 mod modbus;

@@ -68,7 +68,6 @@ async fn every_path_but_the_login_is_closed_to_strangers() {
         "/thing/device/property/query",
         "/thing/device/service/invoke",
         "/thing/device/events/get",
-        "/2020-04-30/functions/service:a:function:b/invocations",
         "/ledge/v1/deployments",
     ];
     for path in paths {
@@ -77,6 +76,9 @@ async fn every_path_but_the_login_is_closed_to_strangers() {
     }
     let answer = gw.stranger().send(Method::GET, "/ledge/v1/functions", &[], Bytes::new()).await.unwrap();
     assert_eq!(answer.status.as_u16(), 401);
+    // Below the later version's path errors have its form.
+    let (status, body) = post(&gw.stranger(), "/2020-04-30/functions/service:a:function:b/invocations", "").await;
+    assert_eq!((status, &body["Code"]), (401, &json!("Unauthorized")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +102,107 @@ async fn things_are_counted_and_listed_as_the_manual_prints_them() {
     assert!(row["LastLocalOnlineTime"].as_str().unwrap().parse::<u64>().unwrap() > 1_500_000_000_000);
     let (_, body) = gw.v1("/thing/device/list-authed", json!({"PageSize": 0, "CurrentPage": 1})).await;
     assert_eq!(body["data"]["List"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn filters_pages_and_the_order_are_the_manuals() {
+    let tagged = |thing: &mut ledge::set::Thing| thing.tags = [("room".into(), "hall".into()), ("floor".into(), "2".into())].into();
+    let gw = gateway().echo_thing("b").with_thing(tagged).echo_thing("a").start().await;
+    let later = gateway().product("a1Later", include_str!("harness/echo.json").replace("a1Echo", "a1Later").as_str());
+    // One that no driver brings online, and that was deployed last.
+    let later = later.driver("idle", "plain-loop").with_driver(|driver| driver.config = None).thing("a1Later", "c", "idle");
+    gw.deploy_offline(later).await.unwrap();
+    gw.v1("/thing/device/service/invoke", json!({"productKey": "a1Echo", "deviceName": "a", "method": "offline", "inputParams": {}})).await;
+    let names = async |mut params: Json| {
+        params["PageSize"] = params.get("PageSize").cloned().unwrap_or(json!(0));
+        let (status, body) = gw.v1("/thing/device/list-authed", params.clone()).await;
+        assert_eq!(status, 200, "{params}: {body}");
+        let names: Vec<String> = body["data"]["List"].as_array().unwrap().iter().map(|row| row["DeviceName"].to_string()).collect();
+        names.join("").replace('"', "")
+    };
+    assert_eq!(names(json!({})).await, "cab");
+    assert_eq!(names(json!({"SortMethod": "TimeAsc"})).await, "abc");
+    assert_eq!(names(json!({"PageSize": "2", "CurrentPage": "2", "SortMethod": "TimeAsc"})).await, "c");
+    for (filter, wanted) in [
+        (json!({"productKey": "a1Echo"}), "ab"),
+        (json!({"ProductKey": "a1Later"}), "c"),
+        (json!({"driverName": "idle"}), "c"),
+        (json!({"DriverName": "echo_thing"}), "ab"),
+        (json!({"DeviceTags": {"room": "hall"}}), "b"),
+        (json!({"deviceTags": ["room:hall", "floor:2"]}), "b"),
+        (json!({"DeviceTags": "{\"room\": \"hall\", \"floor\": \"3\"}"}), ""),
+        (json!({"LocalState": "Offline", "productKey": "a1Echo"}), "a"),
+        (json!({"LocalState": "Online", "productKey": "a1Echo"}), "b"),
+        (json!({"CloudState": "Inactive"}), "cab"),
+        (json!({"CloudState": "Online"}), ""),
+        (json!({"productKey": null, "LocalState": null}), "cab"),
+    ] {
+        assert_eq!(names(filter.clone()).await, wanted, "{filter}");
+    }
+    for (filter, wanted) in [
+        (json!({"activeStatus": 1, "productKey": "a1Echo"}), 2),
+        (json!({"onlineStatus": 0, "productKey": "a1Echo"}), 1),
+        (json!({"onlineStatus": "1", "productKey": "a1Echo"}), 1),
+        (json!({"onlineStatus": null, "activeStatus": null}), 3),
+    ] {
+        assert_eq!(gw.v1("/thing/device/count", filter.clone()).await.1["data"]["deviceCount"], wanted, "{filter}");
+    }
+    for wrong in [
+        json!({"SortMethod": "ByName"}),
+        json!({"LocalState": "online"}),
+        json!({"DeviceTags": "room"}),
+        json!({"DeviceTags": ["room"]}),
+        json!({"DeviceTags": {"room": 1}}),
+        json!({"CurrentPage": 0}),
+        json!({"PageSize": -1}),
+        json!({"productKey": 1}),
+    ] {
+        let mut params = json!({"PageSize": 0});
+        params.as_object_mut().unwrap().extend(wrong.as_object().unwrap().clone());
+        let (status, body) = gw.v1("/thing/device/list-authed", params).await;
+        assert_eq!(status, 400, "{wrong}: {body}");
+        let member = wrong.as_object().unwrap().keys().next().unwrap();
+        assert!(body["message"].as_str().unwrap().starts_with("Bad Request: ") && body["message"].to_string().contains(member), "{body}");
+    }
+    assert_eq!(gw.v1("/thing/device/count", json!({"onlineStatus": 2})).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_are_streamed_to_those_who_ask_for_them() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let mut connection = gw.admin().connect().await.unwrap();
+    let body = json!({"params": {"eventInfo": [], "propertyReports": true}}).to_string();
+    let mut stream = connection.start(Method::POST, "/thing/device/events/get", &[], body.into()).await.unwrap().into_body();
+    let mut next = async || -> Json { serde_json::from_slice(&stream.frame().await.unwrap().unwrap().into_data().unwrap()).unwrap() };
+    assert_eq!(next().await["code"], 204);
+    let report = json!({"productKey": "a1Echo", "deviceName": "echo-1", "method": "report", "inputParams": {"Number": 7}});
+    assert_eq!(gw.v1("/thing/device/service/invoke", report).await.0, 200);
+    let items = loop {
+        let said = next().await;
+        if said["code"] == 200 {
+            break said["data"]["items"].clone();
+        }
+    };
+    assert_eq!((&items["eventName"], &items["eventBody"]["params"]["value"]), (&json!("propertiesChanged"), &json!({"Number": 7})));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_has_to_wait_and_the_owner_does_not() {
+    let gw = gateway().start().await;
+    let mut answers = Vec::new();
+    for guess in 0..8 {
+        answers.push(login(&gw, "admin", &format!("wrong wrong {guess}")).await.0);
+    }
+    assert_eq!(answers, [400, 400, 400, 400, 400, 503, 503, 503]);
+    // Not even the right password is looked at from there; from elsewhere it is.
+    let (status, body, _) = login(&gw, "admin", PASSWORD).await;
+    assert_eq!(status, 503, "{body}");
+    assert!(body["message"].as_str().unwrap().contains("try again in"), "{body}");
+    let line = format!(
+        "curl -s -k --interface 127.0.0.2 -d '{{\"params\": {{\"UserName\": \"admin\", \"Password\": \"{PASSWORD}\"}}}}' -X POST $URL/auth/login"
+    );
+    let said = gw.shell(&line).await;
+    assert_eq!(serde_json::from_str::<Json>(&said.stdout).unwrap()["code"], 200, "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -263,4 +366,33 @@ async fn the_manuals_curl_lines_work_as_they_are_printed() {
     let logout = r#"curl -b "test_eweb.cookie" -d "{\"id\":111,\"version\":\"1.0\",\"request\":{\"apiVer\":\"0.6\"},\"params\":{\"UserName\": \"admin\"}}" -k -X POST $URL/auth/logout"#;
     let said = gw.shell(logout).await;
     assert_eq!(serde_json::from_str::<Json>(&said.stdout).unwrap()["message"], "success", "{said:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_is_described_and_a_page_shows_it() {
+    let gw = gateway().start().await;
+    let stranger = gw.stranger();
+    let document = stranger.get_json("/openapi.json").await.unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"), "{}", document["openapi"]);
+    for path in ["/thing/device/list-authed", "/2020-04-30/things/bulk", "/ledge/v1/users/{name}", "/healthz"] {
+        assert!(document["paths"][path].is_object(), "{path} is not described");
+    }
+    let page = stranger.send(Method::GET, "/docs/", &[], Bytes::new()).await.unwrap();
+    let html = String::from_utf8_lossy(&page.body).into_owned();
+    assert_eq!(page.status, 200);
+    // What the page loads is here, and nothing of it is anywhere else.
+    for part in html.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css")) {
+        assert!(!part.contains("//"), "{part} is loaded from elsewhere");
+        let file = stranger.send(Method::GET, &format!("/docs/{}", part.trim_start_matches("./")), &[], Bytes::new()).await.unwrap();
+        assert_eq!(file.status, 200, "{part}");
+    }
+    let initializer = stranger.send(Method::GET, "/docs/swagger-initializer.js", &[], Bytes::new()).await.unwrap();
+    assert!(String::from_utf8_lossy(&initializer.body).contains("/openapi.json"));
+    assert_eq!(stranger.send(Method::GET, "/docs/nothing", &[], Bytes::new()).await.unwrap().status, 404);
+    let health = stranger.send(Method::GET, "/healthz", &[], Bytes::new()).await.unwrap();
+    assert_eq!((health.status.as_u16(), &health.body[..]), (200, &b"ok\n"[..]));
+    assert_eq!(stranger.get_json("/readyz").await.unwrap(), json!({"ready": true, "reasons": []}));
+    assert_eq!(stranger.send(Method::GET, "/metrics", &[], Bytes::new()).await.unwrap().status, 401);
+    let metrics = gw.admin().send(Method::GET, "/metrics", &[], Bytes::new()).await.unwrap();
+    assert!(String::from_utf8_lossy(&metrics.body).contains("# TYPE"));
 }

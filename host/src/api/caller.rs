@@ -142,7 +142,7 @@ pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Hea
             audit.record(&format!("client {peer}"), "login failed", "HTTP Basic");
             Err(ApiError::unauthorized())
         }
-        Err(later) => Err(ApiError::unavailable(later.to_string())),
+        Err(later) => Err(ApiError::of_login(later, StatusCode::UNAUTHORIZED)),
     }
 }
 

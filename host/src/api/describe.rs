@@ -6,8 +6,6 @@
 use std::collections::HashMap;
 
 use axum::http::Method;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
 use serde_json::{Map, Value as Json, json};
 use utoipa::{OpenApi, ToSchema};
 
@@ -164,8 +162,4 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
         }
     }
     document
-}
-
-pub fn shown(document: &Json) -> impl IntoResponse + use<> {
-    ([(CONTENT_TYPE, "application/json; charset=utf-8")], document.to_string())
 }

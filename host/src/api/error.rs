@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::invoke::REQUEST_ID;
 use super::spaced_json;
+use crate::auth::LoginError;
 use crate::function::InvokeError;
 use crate::thing::fault::{self, Fault};
 
@@ -18,23 +20,33 @@ pub struct ApiError {
     status: StatusCode,
     /// Begins with what the manual says of the status (3.2), unless it prints another text for the case.
     message: String,
-    data: Json,
+    data: Box<Json>,
     /// What Function Compute calls it, where the status does not say.
     code: Option<&'static str>,
+    /// After how many seconds it is worth another try.
+    retry_s: Option<u64>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Json::Null, code: None }
+        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Box::default(), code: None, retry_s: None }
     }
 
     /// With a text that the manual prints.
     pub fn as_printed(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), data: Json::Null, code: None }
+        Self { status, message: message.into(), data: Box::default(), code: None, retry_s: None }
+    }
+
+    /// For a login that is not looked at now.
+    pub fn of_login(error: LoginError, if_too_often: StatusCode) -> Self {
+        match error {
+            LoginError::TooOften { wait_s } => Self { retry_s: Some(wait_s), ..Self::new(if_too_often, error.to_string()) },
+            other => Self { retry_s: Some(1), ..Self::unavailable(other.to_string()) },
+        }
     }
 
     pub fn with_data(self, data: Json) -> Self {
-        Self { data, ..self }
+        Self { data: Box::new(data), ..self }
     }
 
     /// With what Function Compute calls it.
@@ -75,7 +87,9 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
             _ => "InternalError",
         };
-        (self.status, spaced_json::Body(json!({"Code": code, "Message": self.message}))).into_response()
+        let mut response = (self.status, spaced_json::Body(json!({"Code": code, "Message": self.message}))).into_response();
+        self.say_when(&mut response);
+        response
     }
 
     /// As Function Compute has it: `{"ErrorCode", "ErrorMessage"}`.
@@ -90,12 +104,21 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
             _ => "InternalServerError",
         });
-        (self.status, spaced_json::Body(json!({"ErrorCode": code, "ErrorMessage": self.message}))).into_response()
+        let body = json!({"ErrorCode": code, "ErrorMessage": self.message});
+        let mut response = (self.status, spaced_json::Body(body)).into_response();
+        self.say_when(&mut response);
+        response
     }
 
     /// The body, as text.
     pub fn text(&self) -> String {
         spaced_json::to_string(&json!({"code": self.status.as_u16(), "message": self.message, "data": self.data}))
+    }
+
+    fn say_when(&self, response: &mut Response) {
+        if let Some(seconds) = self.retry_s {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
     }
 
     pub fn internal(what: &str, error: &anyhow::Error) -> Self {
@@ -117,6 +140,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = json!({"code": self.status.as_u16(), "message": self.message, "data": self.data});
         let mut response = (self.status, spaced_json::Body(body)).into_response();
+        self.say_when(&mut response);
         // For `shape`, where the path has another form of errors.
         response.extensions_mut().insert(Arc::new(self));
         response

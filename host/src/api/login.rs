@@ -43,7 +43,7 @@ pub async fn login(
             api.audit.record(&format!("client {}", peer.name()), "login failed", tried);
             Err(ApiError::as_printed(StatusCode::BAD_REQUEST, "Invalid username or password").with_data(json!({"UserName": user})))
         }
-        Err(later) => Err(ApiError::unavailable(later.to_string())),
+        Err(later) => Err(ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE)),
     }
 }
 

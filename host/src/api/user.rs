@@ -208,7 +208,7 @@ pub async fn set_password(
         let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
         let refused = |error| match error {
             LoginError::Invalid => ApiError::bad_request("`old` is not the password that holds now"),
-            later => ApiError::unavailable(later.to_string()),
+            later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
         };
         api.auth.verify(&name, old, peer.source()).await.map_err(refused)?;
     }
@@ -229,7 +229,7 @@ impl From<UserError> for ApiError {
         let status = match &error {
             UserError::Unknown(_) | UserError::UnknownKey { .. } => StatusCode::NOT_FOUND,
             UserError::Exists(_) | UserError::TooMany | UserError::TooManyKeys(_) | UserError::Admin => StatusCode::CONFLICT,
-            UserError::Name(_) | UserError::Length(_) => StatusCode::BAD_REQUEST,
+            UserError::Name(_) | UserError::Password(_) => StatusCode::BAD_REQUEST,
             UserError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             UserError::Failed(error) => return Self::internal("changing a user", error),
         };

@@ -2,6 +2,7 @@
 //!
 //! A hash costs about 30 ms and 19 MiB on purpose, so a flood of logins may neither fill the memory nor take more than one core.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,11 +18,13 @@ use crate::seal::random;
 #[derive(Clone)]
 pub struct Hash(PasswordHash);
 
-/// A password that is too short to be safe, or too long to be one.
+/// A password that is easily guessed, or too long to be one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the password has {length} characters: choose one of {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX}")]
-pub struct LengthError {
-    pub length: usize,
+pub enum BadPassword {
+    #[error("the password has {0} characters: choose one of {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX}")]
+    Length(usize),
+    #[error("this password is among those that are tried first: choose another, four words that have nothing to do with one another, say")]
+    Common,
 }
 
 /// Hands out turns to hash.
@@ -121,10 +124,98 @@ impl Hash {
 }
 
 /// Refuses passwords that a person chose badly.
-pub fn check_length(password: &str) -> Result<(), LengthError> {
+pub fn check(password: &str) -> Result<(), BadPassword> {
     let length = password.chars().count();
-    if (PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&length) { Ok(()) } else { Err(LengthError { length }) }
+    if !(PASSWORD_CHARS_MIN..=PASSWORD_CHARS_MAX).contains(&length) {
+        return Err(BadPassword::Length(length));
+    }
+    if is_common(password) { Err(BadPassword::Common) } else { Ok(()) }
 }
+
+/// Whether it is what people take who must have twelve characters: a well-known word or row of keys with something in front or behind, one
+/// after another or the same again, or hardly any characters that differ.
+fn is_common(password: &str) -> bool {
+    let letters: Vec<char> = password.to_lowercase().chars().collect();
+    let differing = letters.iter().collect::<HashSet<_>>().len();
+    // After 9 comes 0.
+    let is_row = letters.windows(2).all(|pair| [0, 1, 9].contains(&u32::from(pair[0]).abs_diff(u32::from(pair[1]))));
+    differing < DIFFERING_MIN || is_row || is_of_words(&letters)
+}
+
+/// Whether known words are all of it, but for numbers, signs and two letters.
+fn is_of_words(letters: &[char]) -> bool {
+    let plain: Vec<char> = letters.iter().copied().map(plain_letter).collect();
+    let mut is_known = vec![false; letters.len()];
+    for word in WORDS {
+        let word: Vec<char> = word.chars().collect();
+        for at in 0..plain.len().saturating_sub(word.len() - 1) {
+            if plain[at..at + word.len()] == word[..] {
+                is_known[at..at + word.len()].fill(true);
+            }
+        }
+    }
+    let others = letters.iter().zip(&is_known).filter(|(letter, is_known)| letter.is_alphabetic() && !**is_known).count();
+    others < 3 && is_known.contains(&true)
+}
+
+/// What stands for a letter in `P@ssw0rd`.
+fn plain_letter(letter: char) -> char {
+    match letter {
+        '0' => 'o',
+        '1' | '!' => 'i',
+        '3' => 'e',
+        '4' | '@' => 'a',
+        '5' | '$' => 's',
+        '7' => 't',
+        other => other,
+    }
+}
+
+/// Characters that a password must have at least, each counted once.
+const DIFFERING_MIN: usize = 5;
+/// What lists of the commonest passwords are made of, as [`plain_letter`] writes it.
+const WORDS: [&str; 40] = [
+    "password",
+    "passwort",
+    "passwd",
+    "qwertyuiop",
+    "qwertz",
+    "qwerty",
+    "asdfghjkl",
+    "asdf",
+    "zxcvbnm",
+    "iqaz",
+    "2wsx",
+    "admin",
+    "administrator",
+    "root",
+    "letmein",
+    "welcome",
+    "changeme",
+    "default",
+    "gateway",
+    "ledge",
+    "aliyun",
+    "iloveyou",
+    "monkey",
+    "dragon",
+    "football",
+    "baseball",
+    "sunshine",
+    "princess",
+    "superman",
+    "batman",
+    "trustno",
+    "master",
+    "secret",
+    "login",
+    "abcdefgh",
+    "abcd",
+    "abc",
+    "test",
+    "guest",
+    "user",
+];
 
 /// A password of 99 bits that can be read aloud and typed.
 pub fn generate() -> Zeroizing<String> {
@@ -177,12 +268,45 @@ mod tests {
     #[test]
     fn generated_passwords_are_long_enough_and_differ() {
         let password = generate();
-        check_length(&password).unwrap();
+        check(&password).unwrap();
         assert_eq!(password.len(), GENERATED_CHARS);
         assert_ne!(*password, *generate());
-        assert_eq!(check_length("admin1234"), Err(LengthError { length: 9 }));
-        check_length(&"é".repeat(128)).unwrap();
-        assert_eq!(check_length(&"é".repeat(129)), Err(LengthError { length: 129 }));
+    }
+
+    #[test]
+    fn what_is_short_long_or_tried_first_is_refused() {
+        assert_eq!(check("admin1234"), Err(BadPassword::Length(9)));
+        check(&"élan vital ".repeat(11)).unwrap();
+        assert_eq!(check(&"é".repeat(129)), Err(BadPassword::Length(129)));
+        for common in [
+            "password1234",
+            "P@ssw0rd2026!",
+            "qwertyuiop12",
+            "123456789012",
+            "abcdefghijkl",
+            "admin1234admin",
+            "aaaaaaaaaaaa",
+            "Welcome12345!",
+            "1qaz2wsx1qaz2wsx",
+            "LetMeIn123456",
+            "0987654321098",
+            "adminadminadmin",
+            "ababababababab",
+            "changeme2026!!",
+        ] {
+            assert_eq!(check(common), Err(BadPassword::Common), "{common}");
+        }
+        for good in [
+            "correct horse",
+            "another horse",
+            "a whole new horse",
+            "Tr0ub4dor&3-x",
+            "fabrik-halle-sieben",
+            "9f2c51b07de48a31",
+            "绿色的火车开往南方的城市去",
+        ] {
+            check(good).unwrap_or_else(|error| panic!("{good}: {error}"));
+        }
     }
 
     #[tokio::test]

@@ -138,7 +138,7 @@ async fn a_new_password_ends_what_the_old_one_opened() {
     let session = auth.login("admin", PASSWORD, None).await.unwrap();
     let old = header("admin", PASSWORD);
     auth.basic(&old, None).await.unwrap();
-    assert!(matches!(auth.set_password("admin", "short").await, Err(UserError::Length(_))));
+    assert!(matches!(auth.set_password("admin", "short").await, Err(UserError::Password(_))));
     assert!(matches!(auth.set_password("nobody", "another horse").await, Err(UserError::Unknown(_))));
     assert!(auth.session(&session.token).is_some());
     auth.set_password("admin", "another horse").await.unwrap();

@@ -41,7 +41,7 @@ pub async fn begin(
             api.audit.record(&who, "login failed", "HTTP Basic");
             Err(ApiError::unauthorized())
         }
-        Err(later) => Err(ApiError::unavailable(later.to_string())),
+        Err(later) => Err(ApiError::of_login(later, StatusCode::UNAUTHORIZED)),
     }
 }
 
