@@ -2,6 +2,7 @@
 //!
 //! Functions' own answers to HTTP requests are in `front`. It binds no sockets: `gateway` hands it requests.
 
+mod access_key;
 mod body;
 mod caller;
 mod certificate;
@@ -10,6 +11,7 @@ mod docs;
 mod error;
 mod event_stream;
 mod front;
+mod function_compute;
 mod guard;
 mod health;
 mod history;
@@ -20,6 +22,7 @@ mod ledge;
 mod login;
 mod product;
 mod rule;
+mod signature;
 mod spaced_json;
 mod thing;
 mod turned_away;
@@ -40,6 +43,7 @@ pub use front::Front;
 pub use guard::{Guard, parse_host_name};
 pub use turned_away::{to_https, too_many};
 
+use self::function_compute as fc;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::bus::Bus;
@@ -143,6 +147,21 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(user::show, user::put, user::delete))
         .routes(routes!(user::set_password))
         .routes(routes!(certificate::show, certificate::put))
+        .routes(routes!(access_key::list, access_key::add))
+        .routes(routes!(access_key::delete))
+        .routes(routes!(fc::service::list, fc::service::create))
+        .routes(routes!(fc::service::get, fc::service::update, fc::service::delete))
+        .routes(routes!(fc::function::list, fc::function::create))
+        .routes(routes!(fc::function::get, fc::function::update, fc::function::delete))
+        .routes(routes!(fc::invocation::invoke))
+        .routes(routes!(fc::version::list, fc::version::publish))
+        .routes(routes!(fc::version::delete))
+        .routes(routes!(fc::alias::list, fc::alias::create))
+        .routes(routes!(fc::alias::get, fc::alias::update, fc::alias::delete))
+        .routes(routes!(fc::trigger::list, fc::trigger::create))
+        .routes(routes!(fc::trigger::get, fc::trigger::update, fc::trigger::delete))
+        .routes(routes!(fc::async_config::get, fc::async_config::put, fc::async_config::delete))
+        .routes(routes!(fc::async_config::list))
         .split_for_parts();
     let document = describe::complete(&document);
     let operations = Arc::new(describe::Operations::read(&document));

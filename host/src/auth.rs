@@ -1,9 +1,10 @@
-//! Who may call the gateway, and what each may do: users, their passwords, their sessions and their rights.
+//! Who may call the gateway, and what each may do: users, their passwords, access keys, sessions and rights.
 //!
 //! Passwords are kept only as Argon2id hashes, tokens only as hashes in memory: a restart logs everybody out. What a user may do is looked
 //! up at each request, so a change holds at once. Deliberately absent: cookies and HTTP answers (`api`), and the audit of failed logins
 //! (`api` knows from where they came).
 
+mod access_key;
 mod basic;
 mod password;
 mod permission;
@@ -12,21 +13,24 @@ mod throttle;
 mod users;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use ring::digest::{SHA256, digest};
 use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
+use self::access_key::AccessKeys;
 use self::basic::{Basic, Credentials};
 use self::password::{Hash, Hasher, Turn};
 use self::session::Sessions;
 use self::throttle::{Throttle, Wait};
 use self::users::Users;
 use crate::clock::Clock;
-use crate::seal::random_token;
+use crate::seal::{Seal, random_token};
 use crate::store::Store;
 
+pub use self::access_key::{ACCESS_KEYS_MAX, AccessKey, NewAccessKey};
 pub use self::password::{BadPassword, LOGINS_WAITING_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, generate as generate_password};
 pub use self::permission::{Permission, Rights, Role, User};
 pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX};
@@ -39,6 +43,8 @@ pub struct Auth(Arc<Inner>);
 
 struct Inner {
     users: Users,
+    keys: AccessKeys,
+    clock: Clock,
     hasher: Hasher,
     throttle: Throttle,
     sessions: Sessions,
@@ -82,6 +88,18 @@ pub enum LoginError {
     TooOften { wait_s: u64 },
 }
 
+/// How far the clock of whoever signs may be from the gateway's, and so how long a request that somebody else has seen can be sent again.
+pub const SIGNATURE_AGE_MAX: Duration = Duration::from_secs(15 * 60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureError {
+    Wrong,
+    /// The gateway's clock shows another time.
+    Time {
+        now_ms: u64,
+    },
+}
+
 impl From<Wait> for LoginError {
     fn from(Wait(wait): Wait) -> Self {
         Self::TooOften { wait_s: wait.as_secs().max(1) }
@@ -99,6 +117,10 @@ pub enum UserError {
     Name(String),
     #[error("there are {USERS_MAX} users already: delete one first")]
     TooMany,
+    #[error("user `{0}` has {ACCESS_KEYS_MAX} access keys already: delete one first")]
+    TooManyKeys(String),
+    #[error("user `{user}` has no access key `{id}`; `ledge user key list {user}` shows those that there are")]
+    UnknownKey { user: String, id: String },
     #[error("`admin` may do everything and cannot be deleted, so that somebody can always give rights back")]
     Admin,
     #[error(transparent)]
@@ -112,9 +134,11 @@ pub enum UserError {
 
 impl Auth {
     /// Reads the users, and sees to it that `admin` has a password. Blocks for as long as a hash takes.
-    pub fn open(store: Arc<Store>, clock: Clock, options: AuthOptions) -> Result<(Self, FirstPassword)> {
+    pub fn open(store: Arc<Store>, seal: Arc<Seal>, clock: Clock, options: AuthOptions) -> Result<(Self, FirstPassword)> {
         let inner = Inner {
-            users: Users::open(store)?,
+            users: Users::open(store.clone())?,
+            keys: AccessKeys::open(store, seal)?,
+            clock: clock.clone(),
             hasher: Hasher::new(),
             throttle: Throttle::new(clock.clone()),
             sessions: Sessions::new(clock.clone()),
@@ -211,11 +235,35 @@ impl Auth {
         let turn = self.0.hasher.turn().await.ok_or(UserError::Busy)?;
         self.changed(user, move |inner, user| {
             let _turn = turn;
-            inner.users.delete(user)?;
+            inner.keys.delete_user(&inner.users, user)?;
             inner.log_out(user);
             Ok(())
         })
         .await
+    }
+
+    /// Makes an access key for a user.
+    pub async fn add_access_key(&self, user: &str) -> Result<NewAccessKey, UserError> {
+        self.changed(user, |inner, user| inner.keys.add(&inner.users, user, inner.clock.unix_ms())).await
+    }
+
+    pub fn access_keys(&self, user: &str) -> Result<Vec<AccessKey>, UserError> {
+        if self.has_user(user) { Ok(self.0.keys.list(user)) } else { Err(UserError::Unknown(user.to_owned())) }
+    }
+
+    /// From the next request on it opens nothing.
+    pub async fn delete_access_key(&self, user: &str, id: &str) -> Result<(), UserError> {
+        let id = id.to_owned();
+        self.changed(user, move |inner, user| inner.keys.delete(user, &id)).await
+    }
+
+    /// Whose access key signed `text` at a time, in milliseconds since 1970. An id that nobody has and a wrong signature are not told apart.
+    pub fn signed(&self, key_id: &str, signed_ms: u64, text: &[u8], signature: &[u8]) -> Result<User, SignatureError> {
+        let now_ms = self.0.clock.unix_ms();
+        if now_ms.abs_diff(signed_ms) > SIGNATURE_AGE_MAX.as_millis() as u64 {
+            return Err(SignatureError::Time { now_ms });
+        }
+        self.0.keys.user(key_id, text, signature).and_then(|user| self.0.user(&user)).ok_or(SignatureError::Wrong)
     }
 
     /// All of it in a task that cannot be cancelled: no session may outlive a password that was changed.
@@ -233,9 +281,10 @@ impl Auth {
         .await
     }
 
-    async fn changed<W>(&self, user: &str, work: W) -> Result<(), UserError>
+    async fn changed<T, W>(&self, user: &str, work: W) -> Result<T, UserError>
     where
-        W: FnOnce(&Inner, &str) -> Result<(), UserError> + Send + 'static,
+        T: Send + 'static,
+        W: FnOnce(&Inner, &str) -> Result<T, UserError> + Send + 'static,
     {
         let (inner, user) = (self.0.clone(), user.to_owned());
         let done = spawn_blocking(move || work(&inner, &user)).await;

@@ -1,5 +1,6 @@
 //! The command line: parses it, and turns every error into one message and an exit code (1; wrong usage: 2).
 
+mod access_key;
 mod asks;
 mod audit;
 mod bindgen;

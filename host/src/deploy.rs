@@ -6,6 +6,8 @@ mod check_rules;
 mod check_uses;
 mod components;
 mod config_files;
+mod entries;
+mod notes;
 mod report;
 mod secret;
 mod versions;
@@ -49,6 +51,7 @@ use crate::trigger::rule::Rules;
 use crate::trigger::timer::Timers;
 pub use components::{Components, PutError};
 pub use config_files::ConfigFiles;
+pub use notes::{CodeNote, FunctionNote, Note, Notes};
 pub use report::{Change, Report};
 pub use versions::{Alias, Past, Version, VersionError, Versions};
 
@@ -117,9 +120,10 @@ pub enum DeployError {
 
 /// All that a gateway knows of what runs on it.
 #[derive(Clone, Debug, PartialEq)]
-struct State {
-    set: Set,
-    versions: Versions,
+pub struct State {
+    pub set: Set,
+    pub versions: Versions,
+    pub notes: Notes,
 }
 
 /// Whether a function has to show that it works.
@@ -157,7 +161,7 @@ struct Ready {
 impl Deploy {
     /// With what [`watch`] waits for.
     pub fn new(parts: Parts) -> (Self, mpsc::UnboundedReceiver<Failing>) {
-        let current = Mutex::new(State { set: Set::default(), versions: Versions::default() });
+        let current = Mutex::new(State { set: Set::default(), versions: Versions::default(), notes: Notes::default() });
         let (failing, failed) = mpsc::unbounded_channel();
         (Self { parts, turn: tokio::sync::Mutex::default(), current, failing, is_incomplete: AtomicBool::new(false) }, failed)
     }
@@ -197,7 +201,8 @@ impl Deploy {
         for (who, grants) in guests(&mut set).chain(versions.grants()) {
             secret::unseal(&self.parts.seal, &who, grants)?;
         }
-        let state = State { set, versions };
+        let notes = Notes::read(store).context("reading notes")?;
+        let state = State { set, versions, notes };
         let ready = self.make_ready(&state, &state, Care::Checked).await.map_err(|error| anyhow::anyhow!("{error}"))?;
         self.switch(state, ready).await;
         Ok(())
@@ -349,6 +354,7 @@ impl Deploy {
         let before = self.current.lock().clone();
         let mut after = before.clone();
         let changed = change(&mut after)?;
+        after.notes.forget_gone(&after.set, &after.versions);
         Ok((changed, self.change_to(before, after, care, named, who).await?))
     }
 
@@ -360,7 +366,11 @@ impl Deploy {
             }
             compared => compared?,
         };
-        if report.is_unchanged() && before.versions == after.versions && !self.is_incomplete.load(Ordering::Relaxed) {
+        if report.is_unchanged()
+            && before.versions == after.versions
+            && before.notes == after.notes
+            && !self.is_incomplete.load(Ordering::Relaxed)
+        {
             self.release(named, who);
             return Ok(report);
         }
@@ -394,7 +404,7 @@ impl Deploy {
     pub fn plan(&self, set: Set, prune: bool) -> Result<Report, DeployError> {
         let before = self.current.lock().clone();
         let set = if prune { set } else { merge(before.set.clone(), set) };
-        self.compare(&before, &State { set, versions: before.versions.clone() })
+        self.compare(&before, &State { set, ..before.clone() })
     }
 
     fn compare(&self, before: &State, after: &State) -> Result<Report, DeployError> {
@@ -594,7 +604,7 @@ impl Deploy {
     }
 
     fn commit(&self, state: &State) -> anyhow::Result<()> {
-        let State { mut set, mut versions } = state.clone();
+        let State { mut set, mut versions, notes } = state.clone();
         for (who, grants) in guests(&mut set).chain(versions.grants()) {
             secret::seal(&self.parts.seal, &who, grants);
         }
@@ -621,12 +631,13 @@ impl Deploy {
             batch.put_json(Table::Rules, &row.name, row)?;
         }
         versions.write(&mut batch)?;
+        notes.write(&mut batch)?;
         self.parts.rules.prepare(&set.rules, &mut batch);
         self.parts.store.commit(batch).context("committing the deployment")
     }
 
     fn prune(&self) {
-        let State { set, versions } = self.current.lock().clone();
+        let State { set, versions, .. } = self.current.lock().clone();
         let files = set.drivers.iter().flat_map(|row| row.files.iter().map(|file| &file.content));
         let used = set.functions.iter().chain(versions.kept()).map(|row| &row.component);
         let used = used.chain(set.drivers.iter().map(|row| &row.component)).chain(files);
@@ -637,7 +648,7 @@ impl Deploy {
     }
 
     async fn switch(&self, state: State, ready: Ready) {
-        let State { set, versions } = &state;
+        let State { set, versions, .. } = &state;
         self.parts.things.replace(ready.products, set.things.clone());
         self.parts.http.replace(&ready.functions);
         self.parts.functions.replace(ready.functions);

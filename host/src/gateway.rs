@@ -174,7 +174,7 @@ impl Gateway {
         let host_names = options.host_names.into_iter().chain(machine_name()).collect();
         let guard = Arc::new(Guard { identity: identity.clone(), host_names, refusals: OncePerSecond::default() });
         let auth = AuthOptions { admin_password: options.admin_password, compat_default_login: options.compat_default_login };
-        let (auth, first_password) = Auth::open(store.clone(), clock.clone(), auth)?;
+        let (auth, first_password) = Auth::open(store.clone(), seal.clone(), clock.clone(), auth)?;
         let started = format!(
             "ledge {} at {address}{}; the certificate {}; {}{}",
             env!("CARGO_PKG_VERSION"),

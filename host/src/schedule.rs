@@ -106,6 +106,12 @@ pub fn moment(text: &str) -> Result<u64, String> {
     parsed.ok_or_else(|| format!("`{text}` is no moment; expected one like 2026-11-25T08:00:00+08:00"))
 }
 
+/// The moment of a header `Date`, as in `Sun, 06 Nov 1994 08:49:37 GMT`, in milliseconds since 1970.
+pub fn http_date(text: &str) -> Option<u64> {
+    let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
+    u64::try_from(zoned.timestamp().as_millisecond()).ok()
+}
+
 /// As ISO 8601, in UTC.
 pub fn iso(unix_ms: u64) -> String {
     timestamp(unix_ms).map_or_else(String::new, |moment| moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())

@@ -195,6 +195,15 @@ pub struct HttpTrigger {
     /// Begins with a slash, and ends with none; `/` alone takes whatever no other prefix takes.
     pub prefix: String,
     pub auth: HttpAuth,
+    /// The methods that it answers; with none all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+}
+
+impl HttpTrigger {
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|own| own == method)
+    }
 }
 
 /// Who may send requests.

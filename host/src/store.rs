@@ -40,6 +40,8 @@ pub const FILE_NAME: &str = "ledge.redb";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     Users,
+    /// Under their ids, their secrets sealed.
+    AccessKeys,
     Products,
     Things,
     Drivers,
@@ -300,6 +302,7 @@ impl Table {
     fn name(self) -> &'static str {
         match self {
             Self::Users => "users",
+            Self::AccessKeys => "access_keys",
             Self::Products => "products",
             Self::Things => "things",
             Self::Drivers => "drivers",

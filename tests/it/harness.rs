@@ -230,7 +230,7 @@ impl Setup {
 
     /// A function `test/NAME` that answers everybody below a prefix.
     pub fn answers(self, name: &str, guest: &str, prefix: &str) -> Self {
-        let http = set::HttpTrigger { prefix: prefix.into(), auth: set::HttpAuth::Anonymous };
+        let http = set::HttpTrigger { prefix: prefix.into(), auth: set::HttpAuth::Anonymous, methods: vec![] };
         self.function_of(&format!("test/{name}"), guest).with_function(|function| function.http = Some(http))
     }
 

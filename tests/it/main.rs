@@ -19,6 +19,7 @@ mod driver;
 mod durable;
 mod engine;
 mod env;
+mod fc_api;
 mod function;
 mod gateway_info;
 mod grant;

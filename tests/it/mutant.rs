@@ -80,7 +80,7 @@ fn add(set: &mut Set, name: &str, component: Digest, base: usize) {
     if base >= FUNCTIONS.len() + HTTP.len() {
         set.drivers.push(set::Driver { name: name.into(), component, config: None, files: vec![], limits, grants: Default::default() });
     } else {
-        let http = HttpTrigger { prefix: format!("/{name}"), auth: HttpAuth::Anonymous };
+        let http = HttpTrigger { prefix: format!("/{name}"), auth: HttpAuth::Anonymous, methods: vec![] };
         let http = (base >= FUNCTIONS.len()).then_some(http);
         let name = format!("mutant/{name}").parse().unwrap();
         set.functions.push(set::Function {

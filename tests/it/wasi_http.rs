@@ -360,7 +360,7 @@ async fn nothing_answers_where_no_listener_is_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_of_functions_shows_prefix_and_auth() {
     let setup = gateway().answers("hello", "http-hello", "/hello");
-    let user = HttpTrigger { prefix: "/both".into(), auth: HttpAuth::User };
+    let user = HttpTrigger { prefix: "/both".into(), auth: HttpAuth::User, methods: vec![] };
     let gw = setup.function("http-both").with_function(|function| function.http = Some(user)).start().await;
     let listed = gw.admin().get_json("/ledge/v1/functions").await.unwrap();
     assert_eq!(listed[0]["http"], serde_json::json!({"prefix": "/hello", "auth": "anonymous"}));

@@ -1,4 +1,4 @@
-//! Who calls: the local administrator over the gateway's own socket, or a user by cookie or HTTP Basic. And whether they may.
+//! Who calls: the local administrator over the gateway's own socket, or a user by cookie, HTTP Basic or signature. And whether they may.
 //!
 //! Every operation stands in the description of the API with the permission that it needs. [`admit`] looks it up there, before anything of
 //! the request is read; what is not described is the administrators' alone.
@@ -16,6 +16,7 @@ use axum::response::Response;
 use super::Api;
 use super::describe::{Operations, Who};
 use super::error::ApiError;
+use super::signature::{self, Head};
 use crate::audit::Audit;
 use crate::auth::{Auth, LoginError, Permission, Source, User};
 
@@ -71,9 +72,13 @@ pub async fn admit(
         Who::Users => None,
         Who::With(permission) => Some(permission),
     };
-    let user = identify(&api.auth, &api.audit, peer, request.headers()).await?;
+    let user = identify(&api.auth, &api.audit, peer, Head::from(&request)).await?;
     if let Some(permission) = permission {
         require(&api.audit, &user, permission)?;
+    }
+    if signature::is_signed(request.headers()) {
+        let body = std::mem::take(request.body_mut());
+        *request.body_mut() = signature::checked(request.headers(), body)?;
     }
     request.extensions_mut().insert(user);
     Ok(next.run(request).await)
@@ -122,20 +127,25 @@ impl FromRequestParts<Arc<Api>> for Caller {
     }
 }
 
-/// Who sent a request with these headers, and from where.
-pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, ApiError> {
-    let user = known(auth, audit, peer, headers).await?;
+/// Who sent a request with this head, and from where.
+pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Head<'_>) -> Result<User, ApiError> {
+    let user = known(auth, audit, peer, head).await?;
     Ok(User { from: peer.map(Peer::name).unwrap_or_default(), ..user })
 }
 
-async fn known(auth: &Auth, audit: &Audit, peer: Option<&Peer>, headers: &HeaderMap) -> Result<User, ApiError> {
+async fn known(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Head<'_>) -> Result<User, ApiError> {
     if matches!(peer, Some(Peer::Local)) {
         return Ok(User::local());
     }
-    if let Some(user) = tokens(headers).find_map(|token| auth.session(token)) {
+    if let Some(user) = tokens(head.headers).find_map(|token| auth.session(token)) {
         return Ok(user);
     }
-    let basic = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if signature::is_signed(head.headers) {
+        return signature::check(auth, &head).inspect_err(|_| {
+            audit.record(&format!("client {}", peer.map(Peer::name).unwrap_or_default()), "login failed", "signature");
+        });
+    }
+    let basic = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
         return Err(ApiError::unauthorized());
     };

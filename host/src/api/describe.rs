@@ -15,7 +15,7 @@ use crate::auth::Permission;
 #[derive(OpenApi)]
 #[openapi(info(
     title = "Ledge",
-    description = "The API of the edge gateway: OpenAPI v1 of Link IoT Edge (`/auth`, `/thing`), its later version (`/2020-04-30`) and Ledge's own (`/ledge`)."
+    description = "The API of the edge gateway: OpenAPI v1 of Link IoT Edge (`/auth`, `/thing`), its later version (`/2020-04-30`), function management in the shapes of Function Compute (`/2016-08-15`) and Ledge's own (`/ledge`)."
 ))]
 pub struct Ledge;
 
@@ -107,6 +107,7 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
     document["components"]["securitySchemes"] = json!({
         "session": {"type": "apiKey", "in": "cookie", "name": super::caller::COOKIE_NAME, "description": "of `/auth/login`"},
         "basic": {"type": "http", "scheme": "basic"},
+        "signature": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`FC <access key id>:<signature>`"},
     });
     document["components"]["schemas"]["LaterError"] = json!({
         "type": "object",
@@ -114,7 +115,13 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
         "properties": {"Code": {"type": "string"}, "Message": {"type": "string"}},
         "description": "an error below `/2020-04-30`",
     });
-    let either = [json!({"$ref": "#/components/schemas/Envelope"}), json!({"$ref": "#/components/schemas/LaterError"})];
+    document["components"]["schemas"]["FcError"] = json!({
+        "type": "object",
+        "required": ["ErrorCode", "ErrorMessage"],
+        "properties": {"ErrorCode": {"type": "string"}, "ErrorMessage": {"type": "string"}},
+        "description": "an error below `/2016-08-15`",
+    });
+    let either = ["Envelope", "LaterError", "FcError"].map(|name| json!({"$ref": format!("#/components/schemas/{name}")}));
     let schema = json!({"application/json": {"schema": {"oneOf": either}}});
     for (name, description) in [
         ("Wrong", "the request is wrong"),
@@ -122,6 +129,7 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
         ("Forbidden", "the user may not do this"),
         ("Missing", "there is no such thing here"),
         ("Conflict", "not as things stand"),
+        ("Changed", "it was changed since its `ETag` was read"),
         ("TooMany", "too many connections of this client"),
         ("Failed", "the gateway, or a driver, failed"),
         ("Busy", "not now: try again"),
@@ -135,16 +143,22 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
         let mut add = |status: &str, name: &str| {
             responses.entry(status).or_insert_with(|| json!({"$ref": format!("#/components/responses/{name}")}));
         };
-        for (status, name) in
-            [("400", "Wrong"), ("404", "Missing"), ("409", "Conflict"), ("421", "TooMany"), ("500", "Failed"), ("503", "Busy")]
-        {
+        for (status, name) in [
+            ("400", "Wrong"),
+            ("404", "Missing"),
+            ("409", "Conflict"),
+            ("412", "Changed"),
+            ("421", "TooMany"),
+            ("500", "Failed"),
+            ("503", "Busy"),
+        ] {
             add(status, name);
         }
         if who != Who::Everybody {
             add("401", "Unauthorized");
             add("403", "Forbidden");
             let scopes = operation["security"][0]["session"].clone();
-            operation["security"] = json!([{"session": scopes}, {"basic": scopes}]);
+            operation["security"] = json!([{"session": scopes}, {"basic": scopes}, {"signature": scopes}]);
         }
     }
     document

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
+use super::invoke::REQUEST_ID;
 use super::spaced_json;
 use crate::auth::LoginError;
 use crate::function::InvokeError;
@@ -19,19 +20,21 @@ pub struct ApiError {
     status: StatusCode,
     /// Begins with what the manual says of the status (3.2), unless it prints another text for the case.
     message: String,
-    data: Json,
+    data: Box<Json>,
+    /// What Function Compute calls it, where the status does not say.
+    code: Option<&'static str>,
     /// After how many seconds it is worth another try.
     retry_s: Option<u64>,
 }
 
 impl ApiError {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Json::Null, retry_s: None }
+        Self { status, message: format!("{}: {}", reason(status), message.into()), data: Box::default(), code: None, retry_s: None }
     }
 
     /// With a text that the manual prints.
     pub fn as_printed(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into(), data: Json::Null, retry_s: None }
+        Self { status, message: message.into(), data: Box::default(), code: None, retry_s: None }
     }
 
     /// For a login that is not looked at now.
@@ -43,7 +46,12 @@ impl ApiError {
     }
 
     pub fn with_data(self, data: Json) -> Self {
-        Self { data, ..self }
+        Self { data: Box::new(data), ..self }
+    }
+
+    /// With what Function Compute calls it.
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self { code: Some(code), ..self }
     }
 
     pub fn bad_request(message: impl Into<String>) -> Self {
@@ -80,6 +88,24 @@ impl ApiError {
             _ => "InternalError",
         };
         let mut response = (self.status, spaced_json::Body(json!({"Code": code, "Message": self.message}))).into_response();
+        self.say_when(&mut response);
+        response
+    }
+
+    /// As Function Compute has it: `{"ErrorCode", "ErrorMessage"}`.
+    fn into_function_compute(self) -> Response {
+        let code = self.code.unwrap_or(match self.status {
+            StatusCode::BAD_REQUEST => "InvalidArgument",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "AccessDenied",
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => "PathNotSupported",
+            StatusCode::CONFLICT => "Conflict",
+            StatusCode::PRECONDITION_FAILED => "PreconditionFailed",
+            StatusCode::MISDIRECTED_REQUEST | StatusCode::TOO_MANY_REQUESTS => "ResourceExhausted",
+            StatusCode::SERVICE_UNAVAILABLE => "ServiceUnavailable",
+            _ => "InternalServerError",
+        });
+        let body = json!({"ErrorCode": code, "ErrorMessage": self.message});
+        let mut response = (self.status, spaced_json::Body(body)).into_response();
         self.say_when(&mut response);
         response
     }
@@ -123,12 +149,19 @@ impl IntoResponse for ApiError {
 
 /// Gives errors the form that the API of their path has.
 pub async fn shape(request: Request, next: Next) -> Response {
-    let is_later = request.uri().path().starts_with("/2020-04-30/");
+    let path = request.uri().path();
+    let (is_later, is_function_compute) = (path.starts_with("/2020-04-30/"), path.starts_with("/2016-08-15/"));
     let mut response = next.run(request).await;
     match response.extensions_mut().remove::<Arc<ApiError>>() {
-        Some(error) if is_later => Arc::try_unwrap(error).map_or(response, ApiError::into_later),
-        _ => response,
+        Some(error) if is_later => response = Arc::try_unwrap(error).map_or(response, ApiError::into_later),
+        Some(error) if is_function_compute => response = Arc::try_unwrap(error).map_or(response, ApiError::into_function_compute),
+        _ => {}
     }
+    if is_function_compute && !response.headers().contains_key(REQUEST_ID) {
+        let id = uuid::Uuid::new_v4().to_string();
+        response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is ASCII"));
+    }
+    response
 }
 
 impl From<Fault> for ApiError {
@@ -156,7 +189,8 @@ impl From<InvokeError> for ApiError {
             InvokeError::NotLoaded { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             InvokeError::CallDepth { .. } | InvokeError::OnlyHttp(_) => StatusCode::BAD_REQUEST,
         };
-        Self::new(status, error.to_string())
+        let code = matches!(error, InvokeError::UnknownFunction(_)).then_some("FunctionNotFound");
+        Self { code, ..Self::new(status, error.to_string()) }
     }
 }
 

@@ -37,13 +37,17 @@ impl Front {
             ));
         };
         if auth == HttpAuth::User {
-            let user = identify(&self.auth, &self.audit, Some(&peer), request.headers()).await;
+            let user = identify(&self.auth, &self.audit, Some(&peer), (&request).into()).await;
             let may = user.and_then(|user| require(&self.audit, &user, Permission::FunctionsInvoke));
             if let Err(error) = may {
                 return error_answer(&error);
             }
             // What opens the gateway is none of the guest's business.
             forget_credentials(request.headers_mut());
+        }
+        if let Some(http) = function.http.as_ref().filter(|http| !http.takes(request.method().as_str())) {
+            let message = format!("`{}` answers {}, and not {}", http.prefix, http.methods.join(", "), request.method());
+            return error_answer(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message));
         }
         if let Err(error) = check(&mut request) {
             return error_answer(&error);

@@ -46,6 +46,11 @@ pub async fn invoke(
 ) -> Result<Response, ApiError> {
     let Path(arn) = arn.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     let name = FunctionName::from_arn(&arn).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
+    answer(&api, name, &headers, body).await
+}
+
+/// Invokes a function as the headers say.
+pub async fn answer(api: &Arc<Api>, name: FunctionName, headers: &HeaderMap, body: Body) -> Result<Response, ApiError> {
     let kind = headers.get(INVOCATION_TYPE).map_or(Ok("Sync"), HeaderValue::to_str).unwrap_or("?");
     let is_async = match kind {
         "Sync" => false,
@@ -59,7 +64,7 @@ pub async fn invoke(
         ));
     }
     let event = body::read_at_most(body, EVENT_BYTES_MAX).await?;
-    if is_async { accept(&api, name, event, key).await } else { run(&api, Invocation::new(name, event)).await }
+    if is_async { accept(api, name, event, key).await } else { run(api, Invocation::new(name, event)).await }
 }
 
 fn key(value: &HeaderValue) -> Result<String, ApiError> {

@@ -230,8 +230,8 @@ fn parse(name: Name) -> Result<String, ApiError> {
 impl From<UserError> for ApiError {
     fn from(error: UserError) -> Self {
         let status = match &error {
-            UserError::Unknown(_) => StatusCode::NOT_FOUND,
-            UserError::Exists(_) | UserError::TooMany | UserError::Admin => StatusCode::CONFLICT,
+            UserError::Unknown(_) | UserError::UnknownKey { .. } => StatusCode::NOT_FOUND,
+            UserError::Exists(_) | UserError::TooMany | UserError::TooManyKeys(_) | UserError::Admin => StatusCode::CONFLICT,
             UserError::Name(_) | UserError::Password(_) => StatusCode::BAD_REQUEST,
             UserError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             UserError::Failed(error) => return Self::internal("changing a user", error),

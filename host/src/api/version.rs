@@ -191,20 +191,26 @@ where
 }
 
 fn refused(error: ChangeError) -> ApiError {
-    let refused = match error {
-        ChangeError::Deploy(error) => return not_deployed(error),
-        ChangeError::Version(refused) => refused,
-    };
-    let status = match refused {
-        VersionError::NoService(_) | VersionError::NoFunction(_) | VersionError::NoVersion(..) | VersionError::NoAlias(..) => {
-            StatusCode::NOT_FOUND
-        }
-        VersionError::Alias(_) => StatusCode::BAD_REQUEST,
-        VersionError::InUse { .. } | VersionError::TooManyVersions(_) | VersionError::TooManyAliases | VersionError::NothingBefore(_) => {
-            StatusCode::CONFLICT
-        }
-    };
-    ApiError::new(status, refused.to_string())
+    match error {
+        ChangeError::Deploy(error) => not_deployed(error),
+        ChangeError::Version(refused) => refused.into(),
+    }
+}
+
+impl From<VersionError> for ApiError {
+    fn from(refused: VersionError) -> Self {
+        let (status, code) = match refused {
+            VersionError::NoService(_) => (StatusCode::NOT_FOUND, "ServiceNotFound"),
+            VersionError::NoFunction(_) => (StatusCode::NOT_FOUND, "FunctionNotFound"),
+            VersionError::NoVersion(..) => (StatusCode::NOT_FOUND, "VersionNotFound"),
+            VersionError::NoAlias(..) => (StatusCode::NOT_FOUND, "AliasNotFound"),
+            VersionError::Alias(_) => (StatusCode::BAD_REQUEST, "InvalidArgument"),
+            VersionError::InUse { .. } => (StatusCode::CONFLICT, "VersionInUse"),
+            VersionError::TooManyVersions(_) | VersionError::TooManyAliases => (StatusCode::CONFLICT, "ResourceExhausted"),
+            VersionError::NothingBefore(_) => (StatusCode::CONFLICT, "Conflict"),
+        };
+        Self::new(status, refused.to_string()).with_code(code)
+    }
 }
 
 fn pair(path: Pair) -> Result<(String, String), ApiError> {

@@ -16,7 +16,8 @@ struct Opened {
 fn open(store: &Arc<Store>, admin_password: Option<&str>, compat_default_login: bool) -> Opened {
     let (clock, hands) = Clock::fixed(0);
     let admin_password = admin_password.map(|password| Zeroizing::new(password.to_owned()));
-    let (auth, first) = Auth::open(store.clone(), clock, AuthOptions { admin_password, compat_default_login }).unwrap();
+    let (auth, first) =
+        Auth::open(store.clone(), Arc::new(Seal::ephemeral()), clock, AuthOptions { admin_password, compat_default_login }).unwrap();
     Opened { auth, first, hands }
 }
 
@@ -55,7 +56,7 @@ async fn a_given_password_replaces_the_old_one_and_is_hashed_once() {
 #[test]
 fn a_given_password_that_is_too_short_stops_the_start() {
     let options = AuthOptions { admin_password: Some(Zeroizing::new("admin1234".into())), compat_default_login: false };
-    let error = Auth::open(Arc::new(Store::in_memory()), Clock::system(), options).map(|_| ()).unwrap_err();
+    let error = Auth::open(Arc::new(Store::in_memory()), Arc::new(Seal::ephemeral()), Clock::system(), options).map(|_| ()).unwrap_err();
     assert!(format!("{error:#}").contains("12 to 128"), "{error:#}");
 }
 

@@ -110,7 +110,8 @@ impl Users {
         self.write(name, Entry { rights: Arc::new(rights), ..entry })
     }
 
-    pub fn delete(&self, name: &str) -> Result<(), UserError> {
+    /// Deletes a user together with what else `batch` changes.
+    pub fn delete(&self, name: &str, mut batch: Batch) -> Result<(), UserError> {
         let _changing = self.changing.lock();
         if name == ADMIN {
             return Err(UserError::Admin);
@@ -118,7 +119,6 @@ impl Users {
         if !self.has(name) {
             return Err(UserError::Unknown(name.to_owned()));
         }
-        let mut batch = Batch::new();
         batch.delete(Table::Users, name);
         self.store.commit(batch).with_context(|| format!("deleting user `{name}`")).map_err(UserError::Failed)?;
         self.entries.rcu(|entries| {

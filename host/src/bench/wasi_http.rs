@@ -217,7 +217,7 @@ async fn deploy(guests: &Guests, data: &Path) -> anyhow::Result<()> {
     let gateway = Gateway::start(options).await?;
     gateway.deploy.components().put(&guests.hello.component, guests.component(&guests.hello.component)?)?;
     let answers = |name: &str, prefix: &str, reuse| -> anyhow::Result<set::Function> {
-        let http = HttpTrigger { prefix: prefix.to_owned(), auth: HttpAuth::Anonymous };
+        let http = HttpTrigger { prefix: prefix.to_owned(), auth: HttpAuth::Anonymous, methods: vec![] };
         Ok(set::Function { name: name.parse()?, http: Some(http), reuse, ..guests.hello.clone() })
     };
     let functions = vec![answers("bench/hello", FRESH, 0)?, answers("bench/kept", KEPT, *REUSE.end())?];

@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use hyper::Method;
 use serde_json::{Value as Json, json};
 
-use super::TargetArgs;
 use super::client::Client;
 use super::output::say;
+use super::{TargetArgs, access_key};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -33,6 +33,9 @@ pub enum Command {
         #[command(flatten)]
         target: TargetArgs,
     },
+    /// Access keys of users, for programs that sign their requests.
+    #[command(subcommand)]
+    Key(access_key::Command),
     /// Delete a user, and end all that they opened.
     Delete {
         name: String,
@@ -77,6 +80,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
             say(format_args!("user `{name}` has another password"))?;
             Ok(tell(&changed)?)
         }
+        Command::Key(command) => access_key::run(command).await,
         Command::Delete { name, target } => {
             send(&target, Method::DELETE, &name, "", &Json::Null).await?;
             Ok(say(format_args!("user `{name}` is deleted"))?)

@@ -152,7 +152,7 @@ fn http_trigger(value: &Value<'_>) -> Option<HttpTrigger> {
         }
         Some((None, _)) => None,
     };
-    Some(HttpTrigger { prefix: prefix?.to_owned(), auth: auth? })
+    Some(HttpTrigger { prefix: prefix?.to_owned(), auth: auth?, methods: vec![] })
 }
 
 fn source(table: &Table<'_>) -> Option<Source> {

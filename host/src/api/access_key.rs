@@ -1,0 +1,108 @@
+//! Access keys of users, with which programs sign their requests (`signature`).
+
+use std::sync::Arc;
+
+use axum::Json as JsonBody;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::Api;
+use super::caller::Caller;
+use super::error::ApiError;
+use crate::auth::UserError;
+use crate::schedule;
+
+/// An access key, without its secret.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = AccessKey)]
+pub struct Shown {
+    id: String,
+    /// ISO 8601.
+    created: String,
+}
+
+/// An access key that was made just now.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = NewAccessKey)]
+pub struct Made {
+    id: String,
+    /// Here and never again.
+    secret: String,
+}
+
+/// A user's access keys, the oldest first.
+#[utoipa::path(
+    get,
+    path = "/ledge/v1/users/{name}/access-keys",
+    tag = "users",
+    operation_id = "access_key_list",
+    security(("session" = ["users"])),
+    params(("name" = String, Path)),
+    responses((status = 200, body = Vec<Shown>)),
+)]
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    _: Caller,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<JsonBody<Vec<Shown>>, ApiError> {
+    let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let keys = api.auth.access_keys(&name)?;
+    Ok(JsonBody(keys.into_iter().map(|key| Shown { id: key.id, created: schedule::iso(key.created_ms) }).collect()))
+}
+
+/// Makes an access key, which may what its user may. A user has ten at most.
+#[utoipa::path(
+    post,
+    path = "/ledge/v1/users/{name}/access-keys",
+    tag = "users",
+    operation_id = "access_key_add",
+    security(("session" = ["users"])),
+    params(("name" = String, Path)),
+    responses((status = 201, body = Made)),
+)]
+pub async fn add(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<(StatusCode, JsonBody<Made>), ApiError> {
+    let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    may_change(&api, &caller, &name)?;
+    let key = api.auth.add_access_key(&name).await?;
+    api.audit.record(&format!("user {}", caller.0.name), "access key added", &format!("{} of {name}", key.id));
+    Ok((StatusCode::CREATED, JsonBody(Made { id: key.id, secret: key.secret.to_string() })))
+}
+
+/// Deletes an access key, which opens nothing from then on.
+#[utoipa::path(
+    delete,
+    path = "/ledge/v1/users/{name}/access-keys/{id}",
+    tag = "users",
+    operation_id = "access_key_delete",
+    security(("session" = ["users"])),
+    params(("name" = String, Path), ("id" = String, Path)),
+    responses((status = 200, body = serde_json::Value)),
+)]
+pub async fn delete(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    path: Result<Path<(String, String)>, PathRejection>,
+) -> Result<JsonBody<Json>, ApiError> {
+    let Path((name, id)) = path.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    may_change(&api, &caller, &name)?;
+    api.auth.delete_access_key(&name, &id).await?;
+    api.audit.record(&format!("user {}", caller.0.name), "access key deleted", &format!("{id} of {name}"));
+    Ok(JsonBody(json!({})))
+}
+
+/// Nobody gets more than they have by way of somebody else's key.
+fn may_change(api: &Api, Caller(user): &Caller, name: &str) -> Result<(), ApiError> {
+    let rights = api.auth.rights(name).ok_or_else(|| UserError::Unknown(name.to_owned()))?;
+    if user.rights.include(&rights) {
+        return Ok(());
+    }
+    let message = format!("user `{name}` may do more than `{}`, who may not change their access keys", user.name);
+    Err(ApiError::new(StatusCode::FORBIDDEN, message))
+}

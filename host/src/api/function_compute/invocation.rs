@@ -1,0 +1,35 @@
+//! Invocation by service and function; what is sent and answered is as in the later API (`invoke`).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State as Shared;
+use axum::http::HeaderMap;
+use axum::response::Response;
+
+use super::{PathOf, given, name};
+use crate::api::Api;
+use crate::api::caller::Caller;
+use crate::api::error::ApiError;
+use crate::api::invoke;
+
+#[utoipa::path(
+    post,
+    path = "/2016-08-15/services/{service}/functions/{function}/invocations",
+    tag = "function compute",
+    operation_id = "fc_invoke",
+    security(("session" = ["functions.invoke"])),
+    params(("service" = String, Path), ("function" = String, Path)),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 202)),
+)]
+pub async fn invoke(
+    Shared(api): Shared<Arc<Api>>,
+    _: Caller,
+    path: PathOf<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let (service, function) = given(path)?;
+    invoke::answer(&api, name(&service, &function)?, &headers, body).await
+}
