@@ -115,24 +115,24 @@ async fn dawdle(gw: &TestGateway, at: usize) {
     match at % 4 {
         0 => {
             let mut stream = raw::connect(from, gw.gateway.address).await;
-            stream.write_all(b"\x16\x03\x01\x01\xff\x01\x00\x01\xfb\x03\x03").await.unwrap();
+            raw::send(&mut stream, b"\x16\x03\x01\x01\xff\x01\x00\x01\xfb\x03\x03").await.unwrap();
             drip(&mut stream, &[7]).await;
         }
         1 => {
             let Ok(mut stream) = raw::connect_tls(gw, from).await else { return };
-            stream.write_all(b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
+            raw::send(&mut stream, b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\n").await.unwrap();
             drip(&mut stream, b"X: y\r\n").await;
         }
         2 => {
             let Ok(mut stream) = raw::connect_tls(gw, from).await else { return };
-            stream.write_all(b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n").await.unwrap();
+            raw::send(&mut stream, b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4000\r\n\r\n").await.unwrap();
             drip(&mut stream, b" ").await;
         }
         _ => {
             let Ok(mut stream) = raw::connect_tls(gw, from).await else { return };
             // Asks for much, and reads none of it.
             let ask = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(500);
-            let _ = stream.write_all(ask.as_bytes()).await;
+            let _ = raw::send(&mut stream, ask).await;
             drip(&mut stream, b"\r\n").await;
         }
     }
@@ -181,7 +181,7 @@ async fn ask_from(gw: &TestGateway, from: IpAddr) -> (Option<u16>, impl Sized + 
 /// Connects and asks; gives the status, and the connection that is still open, or how it was closed without an answer.
 async fn ask_for(gw: &TestGateway, from: IpAddr, request: &str) -> Result<(u16, impl Sized + use<>), String> {
     let mut stream = raw::connect_tls(gw, from).await.map_err(|error| format!("in the handshake: {error}"))?;
-    stream.write_all(request.as_bytes()).await.map_err(|error| format!("asking: {error}"))?;
+    raw::send(&mut stream, request).await.map_err(|error| format!("asking: {error}"))?;
     let (status, head, body) = raw::answer(&mut stream).await.ok_or("before the answer")?;
     if status == 421 {
         let body: Json = serde_json::from_str(&body).unwrap();
@@ -229,7 +229,7 @@ async fn streams_count_as_connections_and_others_have_theirs() {
     let mut streams = Vec::new();
     for at in 0..4 {
         let mut stream = raw::connect(raw::address(1), plain_port).await;
-        stream.write_all(watch().as_bytes()).await.unwrap();
+        raw::send(&mut stream, watch()).await.unwrap();
         let (status, ..) = raw::answer(&mut stream).await.unwrap();
         assert_eq!(status, 200, "stream {at}");
         streams.push(stream);
@@ -266,7 +266,7 @@ async fn plain_http_on_the_port_of_https_is_led_there() {
         ("[::1]".to_owned(), "http://evil.example/x", format!("https://[::1]:{port}/x")),
     ] {
         let mut stream = raw::connect(LOCALHOST, gw.gateway.address).await;
-        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+        raw::send(&mut stream, format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await.unwrap();
         let (status, head, body) = raw::answer(&mut stream).await.unwrap();
         assert_eq!(status, 302, "{body}");
         assert!(head.contains(&format!("location: {}\r\n", to.to_ascii_lowercase())), "{head}");
@@ -302,7 +302,7 @@ async fn every_answer_is_neither_guessed_at_nor_kept() {
     let mut heads = Vec::new();
     for (to, from, text, expected) in ask {
         let mut stream = raw::connect(from, to).await;
-        stream.write_all(text.as_bytes()).await.unwrap();
+        raw::send(&mut stream, &text).await.unwrap();
         let (status, head, _) = raw::answer(&mut stream).await.unwrap();
         assert_eq!(status, expected, "{text}");
         heads.push(head);
@@ -311,7 +311,7 @@ async fn every_answer_is_neither_guessed_at_nor_kept() {
     let held = join_all(asked).await;
     assert!(held.iter().all(|(status, _)| *status == 200));
     let mut stream = raw::connect(raw::address(1), gw.gateway.plain.unwrap()).await;
-    stream.write_all(ASK.as_bytes()).await.unwrap();
+    raw::send(&mut stream, ASK).await.unwrap();
     let (status, head, _) = raw::answer(&mut stream).await.unwrap();
     assert_eq!(status, 421);
     heads.push(head);

@@ -34,6 +34,12 @@ pub async fn connect_tls(gw: &TestGateway, from: IpAddr) -> std::io::Result<TlsS
     tls.connect(ServerName::try_from("localhost").unwrap(), connect(from, gw.gateway.address).await).await
 }
 
+/// What is only written may wait in the client.
+pub async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    stream.write_all(bytes.as_ref()).await?;
+    stream.flush().await
+}
+
 /// Sends everything, and gives what comes until the gateway closes the connection.
 pub async fn exchange(stream: impl AsyncRead + AsyncWrite, bytes: &[u8]) -> Vec<u8> {
     let (mut reader, mut writer) = tokio::io::split(stream);
