@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE, HOST, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
@@ -47,7 +47,9 @@ impl Front {
         }
         if let Some(http) = function.http.as_ref().filter(|http| !http.takes(request.method().as_str())) {
             let message = format!("`{}` answers {}, and not {}", http.prefix, http.methods.join(", "), request.method());
-            return error_answer(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message));
+            let mut answer = error_answer(&ApiError::new(StatusCode::METHOD_NOT_ALLOWED, message));
+            answer.headers_mut().extend(HeaderValue::try_from(http.methods.join(", ")).map(|methods| (ALLOW, methods)));
+            return answer;
         }
         if let Err(error) = check(&mut request) {
             return error_answer(&error);
