@@ -11,7 +11,7 @@ use super::fault::{self, Fault};
 
 /// Calls that may wait or run for one thing. One more is answered at once.
 pub const CALLS_MAX: u32 = 128;
-/// Calls of one thing that had no answer, with none that had one in between. Beyond, the thing is asked once in [`TRY_EVERY`].
+/// Calls of one thing that had no answer, with none that had one in between. Beyond, the thing is asked once a minute.
 pub const STUCK_MAX: u32 = 8;
 pub const TRY_EVERY: Duration = Duration::from_secs(60);
 
