@@ -102,6 +102,7 @@ async fn a_gateway_that_is_told_to_stop_ends_though_a_client_never_finishes_its_
     let mut gateway = Process::start(command(dir.path(), &["up", "--listen", "127.0.0.1:0"]));
     let line = gateway.line_with("https://").await;
     let address = line.rsplit("https://").next().unwrap().trim();
+    gateway.line_with("project").await;
     let mut half = std::net::TcpStream::connect(address).unwrap();
     std::io::Write::write_all(&mut half, b"\x16\x03\x01").unwrap();
     let began = std::time::Instant::now();
