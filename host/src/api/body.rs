@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
@@ -19,6 +20,11 @@ const DRAIN_BYTES_MAX: usize = 128 << 20;
 
 pub async fn read(body: Body) -> Result<Bytes, ApiError> {
     read_at_most(body, BODY_BYTES_MAX).await
+}
+
+/// What a body says in JSON.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}")))
 }
 
 pub async fn read_at_most(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {

@@ -40,11 +40,7 @@ fn given<T>(path: PathOf<T>) -> Result<T, ApiError> {
 }
 
 async fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    parse(&body::read(body).await?)
-}
-
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}")))
+    body::parse(&body::read(body).await?)
 }
 
 /// A service, which must not be that of a version.

@@ -8,12 +8,9 @@ pub mod session;
 pub mod thing;
 pub mod watch;
 
-use axum::body::Bytes;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json, json};
 use utoipa::ToSchema;
 
-use super::error::ApiError;
 use super::spaced_json;
 
 /// Every answer has its content in `Data`.
@@ -32,10 +29,6 @@ fn data(data: Json) -> spaced_json::Body {
 /// A map, or `[]` if there is nothing in it.
 fn map(map: Map<String, Json>) -> Json {
     if map.is_empty() { json!([]) } else { Json::Object(map) }
-}
-
-fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}")))
 }
 
 /// Properties that one request may ask for.

@@ -86,7 +86,7 @@ pub async fn publish(
 ) -> Result<JsonBody<Json>, ApiError> {
     let Path(service) = service.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     let body = body::read(body).await?;
-    let publish: Publish = if body.is_empty() { Publish::default() } else { parse(&body)? };
+    let publish: Publish = if body.is_empty() { Publish::default() } else { body::parse(&body)? };
     if publish.description.chars().count() > DESCRIPTION_CHARS_MAX {
         return Err(ApiError::bad_request(format!("`description` has more than {DESCRIPTION_CHARS_MAX} characters")));
     }
@@ -139,7 +139,7 @@ struct Also {
 )]
 pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair, body: Body) -> Result<JsonBody<Json>, ApiError> {
     let ((service, name), body) = (pair(path)?, body::read(body).await?);
-    let Given { version, also } = parse(&body)?;
+    let Given { version, also } = body::parse(&body)?;
     let alias = Alias { service, name, version, also: also.map(|also| (also.version, also.percent)) };
     changed(&api, user.who(), async move |deploy, who| deploy.set_alias(alias, &who).await).await?;
     Ok(JsonBody(json!({})))
@@ -215,8 +215,4 @@ impl From<VersionError> for ApiError {
 
 fn pair(path: Pair) -> Result<(String, String), ApiError> {
     path.map(|Path(pair)| pair).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
-}
-
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}")))
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::page::{Asked, Pages, asked};
 use super::trigger::{CUSTOM, http};
-use super::{Expected, PathOf, answer, changed, code, conflict, given, name, no_service, parse, plain_service, row_mut, service};
+use super::{Expected, PathOf, answer, changed, code, conflict, given, name, no_service, plain_service, row_mut, service};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::{Api, body};
@@ -136,7 +136,7 @@ async fn read(api: &Arc<Api>, body: Body) -> Result<Request, ApiError> {
     let body = body::read_at_most(body, BODY_BYTES_MAX).await?;
     let components = api.deploy.components().clone();
     let work = move || {
-        let mut given: Given = parse(&body)?;
+        let mut given: Given = body::parse(&body)?;
         drop(body);
         given.check().map_err(ApiError::bad_request)?;
         let Some(code) = given.code.take() else { return Ok(Request { given, code: None }) };

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::service::description;
-use super::{PathOf, changed, given, no_service, parse, plain_service};
+use super::{PathOf, changed, given, no_service, plain_service};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::{Api, body};
@@ -125,7 +125,7 @@ pub async fn list(
 )]
 pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<String>, body: Body) -> Result<JsonBody<Shown>, ApiError> {
     let (service, body) = (plain_service(&given(path)?)?, body::read(body).await?);
-    let given: Given = if body.is_empty() { Given::default() } else { parse(&body)? };
+    let given: Given = if body.is_empty() { Given::default() } else { body::parse(&body)? };
     let text = description(given.description.as_deref())?.unwrap_or_default();
     let row = changed(&api, caller, vec![], move |state, now_ms| {
         super::rows(state, &service, None)?;

@@ -9,9 +9,9 @@ use futures_util::StreamExt;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
+use super::data;
 use super::thing::{self, Service, known};
 use super::watch::{self, Watched};
-use super::{data, parse};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::{Api, body};
@@ -77,7 +77,7 @@ const AT_ONCE: usize = 16;
     responses((status = 200, content((super::Answer = "application/json"), (String = "text/plain")))),
 )]
 pub async fn bulk(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<Response, ApiError> {
-    let Bulk { action, things } = parse(&body::read(body).await?)?;
+    let Bulk { action, things } = body::parse(&body::read(body).await?)?;
     caller.require(&api.audit, permission(action))?;
     if things.len() > THINGS_MAX {
         return Err(ApiError::bad_request(format!("{} things; at most {THINGS_MAX} are taken at once", things.len())));

@@ -12,7 +12,7 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::{IDENTIFIERS_MAX, data, map, parse};
+use super::{IDENTIFIERS_MAX, data, map};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::invoke::on_guests;
@@ -76,7 +76,7 @@ pub struct Search {
     responses((status = 200, body = super::Answer)),
 )]
 pub async fn search(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<impl IntoResponse, ApiError> {
-    let Search { tags } = parse(&body::read(body).await?)?;
+    let Search { tags } = body::parse(&body::read(body).await?)?;
     let found = api.things.with_tags(&tags.into_iter().collect::<Vec<_>>());
     let tags = |thing: &Thing| map(thing.row.tags.iter().map(|(key, value)| (key.clone(), json!(value))).collect());
     let covered = found.iter().filter(|thing| caller.0.rights.covers(&thing.id.product_key));
@@ -161,7 +161,7 @@ pub struct Properties {
 )]
 pub async fn set_properties(State(api): State<Arc<Api>>, caller: Caller, thing: Pair, body: Body) -> Result<impl IntoResponse, ApiError> {
     let thing = known(&api, &caller, id(thing)?)?;
-    let given: Properties = parse(&body::read(body).await?)?;
+    let given: Properties = body::parse(&body::read(body).await?)?;
     set(&api, &thing, &given.properties).await?;
     Ok(data(json!({"Data": [], "Timestamp": api.clock.unix_ms()})))
 }
@@ -203,7 +203,7 @@ pub struct Service {
 )]
 pub async fn call_services(State(api): State<Arc<Api>>, caller: Caller, thing: Pair, body: Body) -> Result<impl IntoResponse, ApiError> {
     let thing = known(&api, &caller, id(thing)?)?;
-    let given: Services = parse(&body::read(body).await?)?;
+    let given: Services = body::parse(&body::read(body).await?)?;
     let called = call(&api, &thing, given.services).await?;
     Ok(data(json!({"Services": called, "Timestamp": api.clock.unix_ms()})))
 }
