@@ -14,6 +14,8 @@ mod idle;
 mod load;
 mod modbus;
 mod process;
+mod query;
+mod readers;
 mod reports;
 mod route;
 mod row;
@@ -50,6 +52,9 @@ pub struct Args {
     stand_in: Option<stand_in::Pool>,
     #[arg(long, hide = true, value_name = "FILE")]
     component: Option<PathBuf>,
+    /// Be the server that the row property-query is measured against.
+    #[arg(long, hide = true, value_name = "DIR")]
+    say_hello: Option<PathBuf>,
     /// The rows to measure; all of them if none is named.
     rows: Vec<Name>,
 }
@@ -68,6 +73,9 @@ enum Name {
     Http1,
     #[value(name = "http-32")]
     Http32,
+    PropertyQuery,
+    EventReaders,
+    EventReader,
     WasiHttpFresh,
     WasiHttpReuse,
     Route,
@@ -103,6 +111,9 @@ const QUICK: Effort = Effort { rounds: 60, calls: 50, starts: 5, load_ms: 2_000,
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(pool), Some(component)) = (args.stand_in, &args.component) {
         match tokio::runtime::Runtime::new()?.block_on(stand_in::serve(component, pool))? {}
+    }
+    if let Some(dir) = &args.say_hello {
+        match tokio::runtime::Runtime::new()?.block_on(query::say_hello(dir))? {}
     }
     let wanted: &[Name] = if args.rows.is_empty() { Name::value_variants() } else { &args.rows };
     let effort = if args.quick { &QUICK } else { &FULL };
@@ -158,12 +169,18 @@ async fn measure(wanted: &[Name], effort: &Effort, guests: &Guests, against: Opt
     if any(&[Name::IdleFunctions]) {
         rows.extend(idle::measure(effort, guests, &scratch).await?);
     }
-    if any(&[Name::Http1, Name::Http32, Name::IdleRss, Name::Start]) {
+    if any(&[Name::EventReaders, Name::EventReader]) {
+        rows.extend(readers::measure(effort, guests, &scratch, wanted).await?);
+    }
+    if any(&[Name::Http1, Name::Http32, Name::PropertyQuery, Name::IdleRss, Name::Start]) {
         let prepared = process::prepare(guests, &scratch).await?;
         let (started, gateway) = process::measure(effort, &prepared).await?;
         rows.extend(started);
         if any(&[Name::Http1, Name::Http32]) {
             rows.extend(http::measure(effort, guests, &gateway).await?);
+        }
+        if any(&[Name::PropertyQuery]) {
+            rows.push(query::measure(effort, &scratch, &gateway, prepared.password()).await?);
         }
         gateway.stop().await?;
     }

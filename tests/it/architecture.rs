@@ -111,7 +111,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("wasmtime", &["runtime", "capability", "bindings", "bench"]),
     ("wasmtime_wasi", &["runtime", "capability", "bindings", "bench"]),
     ("wasmtime_wasi_http", &["runtime", "capability", "bindings", "bench"]),
-    ("axum", &["api", "gateway"]),
+    ("axum", &["api", "gateway", "bench"]),
     ("redb", &["store"]),
     ("croner", &["schedule"]),
     ("jiff", &["schedule"]),

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use tokio::task::JoinSet;
 
 use super::guests::Guests;
-use super::load::{self, Load, Target};
+use super::load::{self, Expected, Load, Target};
 use super::process::{Prepared, invocation_path, prepare_set};
 use super::row::Row;
 use super::samples::Samples;
@@ -114,7 +114,13 @@ impl Gateway {
     }
 
     async fn load(&self, clients: usize, during: Duration) -> anyhow::Result<Load> {
-        let target = Target { address: self.server.address, request: self.request.clone(), status: "202", expected: b"" };
+        let target = Target {
+            address: self.server.address,
+            request: self.request.clone(),
+            status: "202",
+            expected: Expected::Exactly(b""),
+            tls: None,
+        };
         tokio::task::spawn_blocking(move || load::run(&target, clients, during)).await?
     }
 

@@ -5,23 +5,36 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use anyhow::{Context, anyhow, bail, ensure};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::{JoinSet, LocalSet};
+use tokio_rustls::TlsConnector;
 
 use super::samples::Samples;
 
+#[derive(Clone)]
 pub struct Target {
     pub address: SocketAddr,
+    /// Over TLS, if it is.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
     /// One request, as bytes.
     pub request: Vec<u8>,
     /// Of every answer.
     pub status: &'static str,
-    /// The body of every answer.
-    pub expected: &'static [u8],
+    pub expected: Expected,
+}
+
+/// The body of every answer.
+#[derive(Clone, Copy)]
+pub enum Expected {
+    Exactly(&'static [u8]),
+    /// Where it says when it was made. Its length is that of `content-length`.
+    With(&'static [u8]),
 }
 
 /// `GET path`, as bytes.
@@ -39,12 +52,11 @@ pub struct Load {
 pub fn run(target: &Target, connections: usize, during: Duration) -> anyhow::Result<Load> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let request: Rc<[u8]> = target.request.clone().into();
-    let (address, status, expected) = (target.address, target.status, target.expected);
+    let (status, expected) = (target.status, target.expected);
     LocalSet::new().block_on(&runtime, async {
         let mut open = Vec::new();
         for at in 0..connections {
-            let stream = connect(address, at).await.with_context(|| format!("connecting to {address}"))?;
-            stream.set_nodelay(true)?;
+            let stream = connect(target, at).await.with_context(|| format!("connecting to {}", target.address))?;
             open.push(Connection { stream, request: request.clone(), status, expected, buffer: Vec::with_capacity(ANSWER_BYTES_MAX) });
         }
         let (began, mut clients) = (Instant::now(), JoinSet::new());
@@ -59,8 +71,19 @@ pub fn run(target: &Target, connections: usize, during: Duration) -> anyhow::Res
     })
 }
 
+async fn connect(target: &Target, at: usize) -> anyhow::Result<Box<dyn Stream>> {
+    let stream = connect_tcp(target.address, at).await?;
+    stream.set_nodelay(true)?;
+    let Some(config) = &target.tls else { return Ok(Box::new(stream)) };
+    let name = ServerName::from(target.address.ip());
+    Ok(Box::new(TlsConnector::from(config.clone()).connect(name, stream).await?))
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
+
 /// From one of many addresses of this machine, as if the clients were so many: a server may hold each address to a share.
-async fn connect(address: SocketAddr, at: usize) -> std::io::Result<TcpStream> {
+async fn connect_tcp(address: SocketAddr, at: usize) -> std::io::Result<TcpStream> {
     if !address.ip().is_loopback() || !address.is_ipv4() {
         return TcpStream::connect(address).await;
     }
@@ -73,10 +96,10 @@ const ADDRESSES: usize = 16;
 const ANSWER_BYTES_MAX: usize = 4 << 10;
 
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     request: Rc<[u8]>,
     status: &'static str,
-    expected: &'static [u8],
+    expected: Expected,
     buffer: Vec<u8>,
 }
 
@@ -86,6 +109,8 @@ impl Connection {
         let mut sent = Instant::now();
         while sent < until {
             self.stream.write_all(&self.request).await?;
+            // What TLS still holds goes out.
+            self.stream.flush().await?;
             self.answer().await?;
             let now = Instant::now();
             latencies.add((now - sent).as_nanos() as f64 / 1_000.0);
@@ -108,7 +133,7 @@ impl Connection {
 }
 
 /// Whether `answer` has come whole. An error if it is another answer than the status with the expected body.
-fn is_complete(answer: &[u8], status: &str, expected: &[u8]) -> anyhow::Result<bool> {
+fn is_complete(answer: &[u8], status: &str, expected: Expected) -> anyhow::Result<bool> {
     let Some(head_bytes) = find(answer, b"\r\n\r\n") else { return Ok(false) };
     let (head, body) = (&answer[..head_bytes], &answer[head_bytes + 4..]);
     ensure!(
@@ -116,16 +141,26 @@ fn is_complete(answer: &[u8], status: &str, expected: &[u8]) -> anyhow::Result<b
         "the server answered {:?}",
         String::from_utf8_lossy(answer)
     );
-    let framing = head.split(|byte| *byte == b'\n').find_map(|line| framing(line, expected.len()));
+    let framing = head.split(|byte| *byte == b'\n').find_map(framing);
     let Some(framing) = framing else { bail!("the answer has no length: {:?}", String::from_utf8_lossy(head)) };
-    let Some(whole) = framing.body(expected) else { bail!("the answer has another length than {} bytes", expected.len()) };
-    ensure!(whole.starts_with(body), "the server answered {:?}", String::from_utf8_lossy(body));
-    Ok(body.len() == whole.len())
+    let wrong = || anyhow!("the server answered {:?}", String::from_utf8_lossy(body));
+    match expected {
+        Expected::Exactly(expected) => {
+            let Some(whole) = framing.body(expected) else { bail!("the answer has another length than {} bytes", expected.len()) };
+            ensure!(whole.starts_with(body), wrong());
+            Ok(body.len() == whole.len())
+        }
+        Expected::With(part) => {
+            let Framing::Length(length) = framing else { bail!("the answer has no length: {:?}", String::from_utf8_lossy(head)) };
+            ensure!(body.len() < length || (body.len() == length && find(body, part).is_some()), wrong());
+            Ok(body.len() == length)
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
 enum Framing {
-    Length { is_right: bool },
+    Length(usize),
     Chunked,
 }
 
@@ -133,18 +168,17 @@ impl Framing {
     /// What the body must be on the wire. Servers send a short one as one chunk.
     fn body(self, expected: &[u8]) -> Option<Vec<u8>> {
         match self {
-            Self::Length { is_right } => is_right.then(|| expected.to_vec()),
+            Self::Length(length) => (length == expected.len()).then(|| expected.to_vec()),
             Self::Chunked => Some([format!("{:X}\r\n", expected.len()).as_bytes(), expected, b"\r\n0\r\n\r\n"].concat()),
         }
     }
 }
 
-fn framing(line: &[u8], expected_bytes: usize) -> Option<Framing> {
+fn framing(line: &[u8]) -> Option<Framing> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
     if name.eq_ignore_ascii_case(b"content-length") {
-        let is_right = std::str::from_utf8(value).is_ok_and(|value| value.parse() == Ok(expected_bytes));
-        return Some(Framing::Length { is_right });
+        return std::str::from_utf8(value).ok()?.parse().ok().map(Framing::Length);
     }
     (name.eq_ignore_ascii_case(b"transfer-encoding") && value == b"chunked").then_some(Framing::Chunked)
 }
@@ -157,6 +191,8 @@ fn find(text: &[u8], wanted: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
+    const HEY: Expected = Expected::Exactly(b"hey");
+
     #[test]
     fn an_answer_is_complete_at_its_last_byte_in_either_framing() {
         for answer in [
@@ -164,10 +200,20 @@ mod tests {
             "HTTP/1.1 200 OK\r\ndate: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhey\r\n0\r\n\r\n",
         ] {
             for bytes in 0..answer.len() {
-                assert!(!is_complete(&answer.as_bytes()[..bytes], "200", b"hey").unwrap(), "{bytes} bytes of {answer:?}");
+                assert!(!is_complete(&answer.as_bytes()[..bytes], "200", HEY).unwrap(), "{bytes} bytes of {answer:?}");
             }
-            assert!(is_complete(answer.as_bytes(), "200", b"hey").unwrap());
+            assert!(is_complete(answer.as_bytes(), "200", HEY).unwrap());
         }
+    }
+
+    #[test]
+    fn an_answer_that_differs_each_time_is_complete_at_its_last_byte() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n12:00 ho";
+        for bytes in 0..answer.len() {
+            assert!(!is_complete(&answer[..bytes], "200", Expected::With(b"ho")).unwrap(), "{bytes} bytes");
+        }
+        assert!(is_complete(answer, "200", Expected::With(b"ho")).unwrap());
+        assert!(is_complete(answer, "200", Expected::With(b"hey")).is_err());
     }
 
     #[test]
@@ -175,7 +221,7 @@ mod tests {
         for answer in
             ["HTTP/1.1 503 No\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhoy", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n"]
         {
-            assert!(is_complete(answer.as_bytes(), "200", b"hey").is_err(), "{answer:?}");
+            assert!(is_complete(answer.as_bytes(), "200", HEY).is_err(), "{answer:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::set::{self, Driver, Set};
 use crate::thing::Presence;
 use crate::thing::value::{Property, Value};
 
-const PRODUCT: &str = "a1Bench";
+pub const PRODUCT: &str = "a1Bench";
 const TSL: &str = include_str!("reporter.json");
 const VALUES_A_REPORT: usize = 10;
 /// Drivers that report at the same time: one for each core.
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// So many drivers, each with so many things.
-fn set(guests: &Guests, drivers: usize, things_each: usize) -> Set {
+pub fn set(guests: &Guests, drivers: usize, things_each: usize) -> Set {
     let product = set::Product { key: PRODUCT.into(), name: PRODUCT.into(), tsl: TSL.into(), tsl_ext: None, history_bytes: 64 << 10 };
     let driver = |at: usize| Driver { name: format!("reporter_{at}"), ..guests.reporter.clone() };
     let thing = |at: usize| set::Thing {

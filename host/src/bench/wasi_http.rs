@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::guests::Guests;
-use super::load::{self, Load, Target};
+use super::load::{self, Expected, Load, Target};
 use super::row::Row;
 use super::samples::Samples;
 use super::scratch::Scratch;
@@ -123,7 +123,7 @@ pub(super) struct Server {
 impl Server {
     async fn load(&self, path: &str, during: Duration) -> anyhow::Result<Load> {
         let request = load::get(self.address, path);
-        let target = Target { address: self.address, request, status: "200", expected: EXPECTED };
+        let target = Target { address: self.address, request, status: "200", expected: Expected::Exactly(EXPECTED), tls: None };
         tokio::task::spawn_blocking(move || load::run(&target, CONNECTIONS, during)).await?
     }
 

@@ -1,5 +1,6 @@
 //! An HTTP client of the API: over the local administrator's socket, or over TLS to one pinned certificate.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -74,6 +75,14 @@ impl Client {
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:9999") };
         let password = target.password.as_deref().context("the password of the other gateway is not set: put it into LEDGE_PASSWORD")?;
         Ok(Self::remote(&authority, fingerprint)?.with_password(&target.user, password))
+    }
+
+    /// Where a gateway is that is reached over TLS by its address, and what accepts its certificate.
+    pub fn pinned(&self) -> Option<(SocketAddr, Arc<rustls::ClientConfig>)> {
+        match &self.via {
+            Via::Local(_) => None,
+            Via::Tls { authority, config } => Some((authority.parse().ok()?, config.clone())),
+        }
     }
 
     pub async fn connect(&self) -> anyhow::Result<Connection> {

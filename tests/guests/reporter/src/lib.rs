@@ -1,11 +1,14 @@
 //! A driver whose things report as fast as the gateway takes it: service `flood` reports ten values so many times as the argument `reports`
 //! says, and returns when the last one was taken. Service `burst` does not wait for a report before the next, and gives the number of
-//! those that were refused.
+//! those that were refused. Service `tick` reports the event `tick`, so many times as `events` says and at most `per_s` a second, each with
+//! its number and when it was reported.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ledge_sdk::clock;
 use ledge_sdk::device::Driver;
 use ledge_sdk::thing_access::{self, Thing};
 use ledge_sdk::value::{Properties, Value};
@@ -32,8 +35,11 @@ impl Driver for Reporter {
     }
 
     async fn call_service(&self, thing: &ThingId, service: &str, arguments: Properties) -> Result<Properties, Fault> {
-        let reports: i32 = arguments.get("reports").map_err(|error| Fault::new(Fault::SERVICE_INPUT_PARAM, error.to_string()))?;
         let thing = self.things.borrow().get(thing).cloned().ok_or_else(|| Fault::new(Fault::DEVICE_UNREGISTER, "not registered yet"))?;
+        if service == "tick" {
+            return tick(&thing, &arguments).await;
+        }
+        let reports: i32 = arguments.get("reports").map_err(|error| Fault::new(Fault::SERVICE_INPUT_PARAM, error.to_string()))?;
         let mut refused = 0;
         for number in 0..reports {
             match thing.report_properties(ten_values(number)).await {
@@ -43,6 +49,24 @@ impl Driver for Reporter {
         }
         Ok([("refused", refused)].into())
     }
+}
+
+/// How often it looks whether the next event is due.
+const TICK: Duration = Duration::from_millis(2);
+
+async fn tick(thing: &Thing, arguments: &Properties) -> Result<Properties, Fault> {
+    let number = |name: &str| arguments.get::<i32>(name).map_err(|error| Fault::new(Fault::SERVICE_INPUT_PARAM, error.to_string()));
+    let (events, per_s) = (number("events")?, number("per_s")?);
+    let began = clock::now();
+    for at in 0..events {
+        let due = Duration::from_secs_f64(f64::from(at) / f64::from(per_s.max(1)));
+        while clock::now() - began < due {
+            clock::sleep(TICK).await;
+        }
+        let sent_us = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as f64;
+        thing.report_event("tick", [("number", Value::from(at)), ("sent_us", Value::from(sent_us))]).await?;
+    }
+    Ok([("refused", 0)].into())
 }
 
 fn ten_values(number: i32) -> Properties {
