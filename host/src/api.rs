@@ -3,6 +3,7 @@
 //! Functions' own answers to HTTP requests are in `front`. It binds no sockets: `gateway` hands it requests.
 
 mod access_key;
+mod asked;
 mod body;
 mod caller;
 mod certificate;
@@ -33,7 +34,9 @@ mod version;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -43,6 +46,7 @@ pub use front::Front;
 pub use guard::{Guard, parse_host_name};
 pub use turned_away::{to_https, too_many};
 
+use self::error::Form;
 use self::function_compute as fc;
 use crate::audit::Audit;
 use crate::auth::Auth;
@@ -170,8 +174,16 @@ pub fn router(api: Arc<Api>) -> Router {
         .merge(docs::router(&document))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(from_fn_with_state(api.guard.clone(), guard::guard))
-        .layer(from_fn(error::shape))
-        .layer(from_fn(guard::mark))
+        .layer(from_fn_with_state(api.guard.clone(), around))
         .with_state(api)
+}
+
+/// Around everything. One layer: axum copies each of them, and those within, for each request.
+async fn around(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let form = Form::of(request.uri().path());
+    let response = match guard::passed(&guard, request) {
+        Ok(request) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    guard::marked(form.given_to(response))
 }

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
@@ -141,27 +139,43 @@ impl IntoResponse for ApiError {
         let body = json!({"code": self.status.as_u16(), "message": self.message, "data": self.data});
         let mut response = (self.status, spaced_json::Body(body)).into_response();
         self.say_when(&mut response);
-        // For `shape`, where the path has another form of errors.
+        // For [`Form`], where the path has another form of errors.
         response.extensions_mut().insert(Arc::new(self));
         response
     }
 }
 
-/// Gives errors the form that the API of their path has.
-pub async fn shape(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let (is_later, is_function_compute) = (path.starts_with("/2020-04-30/"), path.starts_with("/2016-08-15/"));
-    let mut response = next.run(request).await;
-    match response.extensions_mut().remove::<Arc<ApiError>>() {
-        Some(error) if is_later => response = Arc::try_unwrap(error).map_or(response, ApiError::into_later),
-        Some(error) if is_function_compute => response = Arc::try_unwrap(error).map_or(response, ApiError::into_function_compute),
-        _ => {}
+/// The form that errors have in the API of a path.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    V1,
+    Later,
+    FunctionCompute,
+}
+
+impl Form {
+    pub fn of(path: &str) -> Self {
+        match path {
+            _ if path.starts_with("/2020-04-30/") => Self::Later,
+            _ if path.starts_with("/2016-08-15/") => Self::FunctionCompute,
+            _ => Self::V1,
+        }
     }
-    if is_function_compute && !response.headers().contains_key(REQUEST_ID) {
-        let id = uuid::Uuid::new_v4().to_string();
-        response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is ASCII"));
+
+    pub fn given_to(self, mut response: Response) -> Response {
+        match response.extensions_mut().remove::<Arc<ApiError>>() {
+            Some(error) if self == Self::Later => response = Arc::try_unwrap(error).map_or(response, ApiError::into_later),
+            Some(error) if self == Self::FunctionCompute => {
+                response = Arc::try_unwrap(error).map_or(response, ApiError::into_function_compute)
+            }
+            _ => {}
+        }
+        if self == Self::FunctionCompute && !response.headers().contains_key(REQUEST_ID) {
+            let id = uuid::Uuid::new_v4().to_string();
+            response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(&id).expect("a UUID is ASCII"));
+        }
+        response
     }
-    response
 }
 
 impl From<Fault> for ApiError {

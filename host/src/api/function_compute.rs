@@ -1,7 +1,7 @@
 //! Function management in the shapes of the Function Compute API 2016-08-15, for programs that were written for it.
 //!
 //! What is created here is deployed as everything else is (`deploy`), one entry at a time; what the original has and Ledge has not is in
-//! docs/compatibility.md. Errors are `{"ErrorCode", "ErrorMessage"}`: `shape` sees to that.
+//! docs/compatibility.md. Errors are `{"ErrorCode", "ErrorMessage"}`: `error::Form` sees to that.
 
 pub mod alias;
 pub mod async_config;

@@ -8,11 +8,10 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-use axum::middleware::Next;
 use axum::response::Response;
 
 use super::caller::Peer;
@@ -31,10 +30,10 @@ pub struct Guard {
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Lets requests pass that no other page can have made.
-pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Result<Response, ApiError> {
+pub fn passed(guard: &Guard, request: Request) -> Result<Request, ApiError> {
     let peer = request.extensions().get::<Peer>();
     if matches!(peer, Some(Peer::Local)) {
-        return Ok(next.run(request).await);
+        return Ok(request);
     }
     let is_tls = matches!(peer, Some(Peer::Remote { tls: true, .. }));
     let (head, body) = request.into_parts();
@@ -44,12 +43,11 @@ pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next
         }
         return Err(error);
     }
-    Ok(next.run(Request::from_parts(head, body)).await)
+    Ok(Request::from_parts(head, body))
 }
 
-/// Marks every answer.
-pub async fn mark(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+/// Every answer is marked so.
+pub fn marked(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

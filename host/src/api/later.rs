@@ -1,6 +1,6 @@
 //! The later edge API, 2020-04-30 (FACTS 5.2): the same things, services and rules in other shapes.
 //!
-//! An empty map is `[]` where the original's was (its encoder could not tell). Errors are `{"Code", "Message"}`: `shape` sees to that.
+//! An empty map is `[]` where the original's was (its encoder could not tell). Errors are `{"Code", "Message"}`: `error::Form` sees to that.
 
 pub mod bulk;
 pub mod scene;

@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
 
 use super::Api;
+use super::asked::asked;
 use super::caller::Caller;
 use super::describe;
 use super::error::ApiError;
@@ -135,7 +136,8 @@ pub async fn set_properties(State(api): State<Arc<Api>>, caller: Caller, params:
     caller.covers(&api.audit, &id.product_key)?;
     let thing = known(&api, &id, StatusCode::FORBIDDEN)?;
     let properties = thing.product.tsl.properties_from_json(params.object("properties")?)?;
-    on_guests(&api, move |api| async move { api.things.set_properties(&id, properties).await }).await??;
+    let things = api.things.clone();
+    asked(&api, &thing, async move { things.set_properties(&id, properties).await }).await??;
     Ok(success(Json::Null))
 }
 
@@ -152,12 +154,13 @@ pub async fn set_properties(State(api): State<Arc<Api>>, caller: Caller, params:
 pub async fn query_properties(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
     let id = params.thing()?;
     caller.covers(&api.audit, &id.product_key)?;
-    known(&api, &id, StatusCode::UNAUTHORIZED)?;
+    let thing = known(&api, &id, StatusCode::UNAUTHORIZED)?;
     let wrong = || ApiError::bad_request("`params.propertyIdentifier` must be a list of property identifiers");
     let identifiers = params.get("propertyIdentifier").and_then(Json::as_array).ok_or_else(wrong)?;
     let identifiers: Option<Vec<String>> = identifiers.iter().map(|it| it.as_str().map(str::to_owned)).collect();
     let identifiers = identifiers.ok_or_else(wrong)?;
-    let properties = on_guests(&api, move |api| async move { api.things.get_properties(&id, identifiers).await }).await??;
+    let things = api.things.clone();
+    let properties = asked(&api, &thing, async move { things.get_properties(&id, identifiers).await }).await??;
     let now_s = (api.clock.unix_ms() / 1_000).to_string();
     let rows: Vec<Json> = properties
         .iter()
@@ -193,19 +196,12 @@ pub async fn invoke_service(State(api): State<Arc<Api>>, caller: Caller, params:
     let thing = known(&api, &id, StatusCode::BAD_REQUEST)?;
     let service = params.text("method")?.to_owned();
     let arguments = thing.product.tsl.arguments_from_json(&service, params.object("inputParams")?)?;
-    let outputs = on_guests(&api, move |api| async move { api.things.call_service(&id, &service, arguments).await }).await??;
+    let things = api.things.clone();
+    let outputs = asked(&api, &thing, async move { things.call_service(&id, &service, arguments).await }).await??;
     Ok(success(json!({"code": 0, "data": properties_to_json(&outputs), "message": "ok"})))
 }
 
 /// The thing, or the status that the manual prints for a device that it does not know.
 pub fn known(api: &Api, id: &ThingId, status: StatusCode) -> Result<Arc<Thing>, ApiError> {
     api.things.get(id).map_err(|_| ApiError::as_printed(status, format!("device not found: {id}")))
-}
-
-/// Runs work that waits for a guest where guests run. It ends with the request that asked for it.
-async fn on_guests<F: Future<Output: Send + 'static> + Send + 'static>(
-    api: &Arc<Api>,
-    work: impl FnOnce(Arc<Api>) -> F,
-) -> Result<F::Output, ApiError> {
-    super::invoke::on_guests(api, work(api.clone())).await
 }

@@ -4,29 +4,30 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{HOST, LOCATION};
 use axum::http::{HeaderMap, StatusCode, Uri};
-use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 
-use super::error::{self, ApiError};
+use super::error::{ApiError, Form};
 use super::{body, guard};
 
 /// For a client that has more connections open than it may, whatever it asks.
 pub fn too_many() -> Router {
     let answer = async |request: Request| {
+        let form = Form::of(request.uri().path());
         // Whoever still sends does not see an answer.
         let _ = body::read(request.into_body()).await;
         let message = "this address has as many connections open as it may, or all together have; close some, and try again";
-        ApiError::new(StatusCode::MISDIRECTED_REQUEST, message)
+        guard::marked(form.given_to(ApiError::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()))
     };
-    Router::new().fallback(answer).layer(from_fn(error::shape)).layer(from_fn(guard::mark))
+    Router::new().fallback(answer)
 }
 
 /// For a client that speaks plain HTTP to the port of HTTPS. `port` is where that is, unless the client says another.
 pub fn to_https(port: u16) -> Router {
-    Router::new().fallback(redirect).layer(from_fn(guard::mark)).with_state(port)
+    let answer = async |port, headers, uri| guard::marked(redirect(port, headers, uri));
+    Router::new().fallback(answer).with_state(port)
 }
 
-async fn redirect(State(port): State<u16>, headers: HeaderMap, uri: Uri) -> Response {
+fn redirect(State(port): State<u16>, headers: HeaderMap, uri: Uri) -> Response {
     let host = headers.get(HOST).and_then(|host| guard::Host::parse(host.to_str().ok()?));
     let (Some(host), Some(path)) = (host, uri.path_and_query().filter(|path| path.as_str().starts_with('/'))) else {
         return ApiError::bad_request("this port speaks HTTPS").into_response();

@@ -43,10 +43,10 @@ impl Params {
     }
 
     fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let envelope: Json =
+        let mut envelope: Json =
             serde_json::from_slice(body).map_err(|error| ApiError::bad_request(format!("the body is not JSON: {error}")))?;
-        match envelope.get("params") {
-            Some(Json::Object(params)) => Ok(Self(params.clone())),
+        match envelope.get_mut("params").map(Json::take) {
+            Some(Json::Object(params)) => Ok(Self(params)),
             Some(_) => Err(ApiError::bad_request("`params` must be an object")),
             None => {
                 Err(ApiError::bad_request("the body has no `params`; expected {\"request\": {\"apiVer\": \"0.6\"}, \"params\": {...}}"))

@@ -39,7 +39,7 @@ use crate::supervisor::RestartPolicy;
 use crate::thing::fault::Fault;
 use crate::thing::tsl::Tsl;
 use crate::thing::value::Property;
-use crate::thing::{BoxFuture, Device, Presence, Product, Things, Turn};
+use crate::thing::{BoxFuture, Device, Pace, Presence, Product, Things, Turn};
 
 const PROPERTY: &str = "LightSwitch";
 
@@ -152,7 +152,7 @@ impl Lamp {
                 log: deployed.log.clone(),
                 limits: deployed.row.limits,
                 things: things.clone(),
-                device: Arc::new(Nobody),
+                device: Arc::new(Nobody::default()),
                 config: deployed.config.clone(),
             };
             live(&deployed.code, spec, &things, &id, asked).await
@@ -219,12 +219,17 @@ async fn ask<T: Send + 'static>(
 }
 
 /// Whom the bare instance's thing would be asked through; the bench asks the instance itself.
-struct Nobody;
+#[derive(Default)]
+struct Nobody(Arc<Pace>);
 
 impl Device for Nobody {
     fn was_late(&self, _: std::time::Instant, _: &str) {}
 
     fn is_alive(&self) {}
+
+    fn pace(&self) -> &Arc<Pace> {
+        &self.0
+    }
 
     fn deadline(&self) -> std::time::Duration {
         std::time::Duration::from_secs(10)

@@ -16,7 +16,7 @@ use crate::name::ThingId;
 use crate::telemetry::printable;
 use crate::thing::fault::{self, Fault};
 use crate::thing::value::Property;
-use crate::thing::{BoxFuture, Device, Turn};
+use crate::thing::{BoxFuture, Device, Pace, Turn};
 
 pub struct Handle {
     driver: String,
@@ -29,6 +29,7 @@ pub struct Handle {
     /// When the last of them was given up.
     late_at: Mutex<Option<Instant>>,
     hangs: Notify,
+    pace: Arc<Pace>,
 }
 
 /// Calls that took all of their time, each begun when the one before was given up, with no answer and no report in between: then the
@@ -40,8 +41,8 @@ pub type DriverLife = Shared<Result<(), Failure>>;
 
 impl Handle {
     pub fn new(driver: String, guest: Arc<Guest>, deadline: Duration, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Self {
-        let (late, late_at) = Default::default();
-        Self { driver, guest, deadline, requests, life, late, late_at, hangs: Notify::new() }
+        let (late, late_at, pace) = Default::default();
+        Self { driver, guest, deadline, requests, life, late, late_at, hangs: Notify::new(), pace }
     }
 
     /// Returns once the driver hangs, with how that shows.
@@ -111,6 +112,10 @@ impl Device for Handle {
 
     fn is_alive(&self) {
         self.late.store(0, Relaxed);
+    }
+
+    fn pace(&self) -> &Arc<Pace> {
+        &self.pace
     }
 
     fn get_properties(&self, turn: Turn, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {

@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::{IDENTIFIERS_MAX, data, map};
+use crate::api::asked::asked;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
-use crate::api::invoke::on_guests;
 use crate::api::{Api, body};
 use crate::name::ThingId;
 use crate::thing::value::properties_to_json;
@@ -136,7 +136,7 @@ pub(super) async fn get(api: &Arc<Api>, thing: &Thing, identifiers: Vec<String>)
         return Err(ApiError::bad_request(format!("{} identifiers; at most {IDENTIFIERS_MAX} are taken at once", identifiers.len())));
     }
     let (things, id) = (api.things.clone(), thing.id.clone());
-    let values = on_guests(api, async move { things.get_properties(&id, identifiers).await }).await??;
+    let values = asked(api, thing, async move { things.get_properties(&id, identifiers).await }).await??;
     Ok(map(properties_to_json(&values)))
 }
 
@@ -169,7 +169,7 @@ pub async fn set_properties(State(api): State<Arc<Api>>, caller: Caller, thing: 
 pub(super) async fn set(api: &Arc<Api>, thing: &Thing, properties: &Map<String, Json>) -> Result<(), ApiError> {
     let properties = thing.product.tsl.properties_from_json(properties)?;
     let (things, id) = (api.things.clone(), thing.id.clone());
-    Ok(on_guests(api, async move { things.set_properties(&id, properties).await }).await??)
+    Ok(asked(api, thing, async move { things.set_properties(&id, properties).await }).await??)
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -229,7 +229,7 @@ pub(super) async fn call(api: &Arc<Api>, thing: &Thing, services: Vec<Service>) 
 async fn call_one(api: &Arc<Api>, thing: &Thing, name: &str, args: &Map<String, Json>) -> Result<Json, ApiError> {
     let arguments = thing.product.tsl.arguments_from_json(name, args)?;
     let (things, id, name) = (api.things.clone(), thing.id.clone(), name.to_owned());
-    let outputs = on_guests(api, async move { things.call_service(&id, &name, arguments).await }).await??;
+    let outputs = asked(api, thing, async move { things.call_service(&id, &name, arguments).await }).await??;
     Ok(map(properties_to_json(&outputs)))
 }
 

@@ -12,7 +12,7 @@ use crate::store::writer::Writer;
 use crate::thing::fault::Fault;
 use crate::thing::tsl::Tsl;
 use crate::thing::value::{Property, Value};
-use crate::thing::{BoxFuture, Device, Product, Turn};
+use crate::thing::{BoxFuture, Device, Pace, Product, Turn};
 
 /// Sunday, in Berlin too.
 const START: &str = "2026-01-04T00:00:00Z";
@@ -22,6 +22,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 struct Lamp {
     clock: Clock,
     switched: Mutex<Vec<(u64, Value)>>,
+    pace: Arc<Pace>,
 }
 
 impl Device for Lamp {
@@ -32,6 +33,10 @@ impl Device for Lamp {
     fn was_late(&self, _: std::time::Instant, _: &str) {}
 
     fn is_alive(&self) {}
+
+    fn pace(&self) -> &Arc<Pace> {
+        &self.pace
+    }
 
     fn get_properties(&self, _: Turn, _: ThingId, _: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
         Box::pin(async { Ok(Vec::new()) })
@@ -83,7 +88,7 @@ impl Bench {
             custom: None,
         };
         things.replace(vec![product], vec![thing]);
-        let lamp = Arc::new(Lamp { clock: clock.clone(), switched: Mutex::default() });
+        let lamp = Arc::new(Lamp { clock: clock.clone(), switched: Mutex::default(), pace: Arc::default() });
         let device: Arc<dyn Device> = lamp.clone();
         things.register("d", &things.get(&ThingId::new("a1", "lamp")).unwrap(), device.clone()).unwrap();
         let store = Arc::new(Store::in_memory());
