@@ -41,7 +41,7 @@ use utoipa_axum::routes;
 pub use caller::Peer;
 pub use front::Front;
 pub use guard::{Guard, parse_host_name};
-pub use turned_away::{to_https, too_many};
+pub use turned_away::{to_https, too_many, unreadable};
 
 use self::function_compute as fc;
 use crate::audit::Audit;

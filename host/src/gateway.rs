@@ -8,6 +8,7 @@ mod http_listen;
 mod listen;
 pub mod monitor;
 mod places;
+mod worded;
 mod write_timeout;
 
 use std::net::SocketAddr;

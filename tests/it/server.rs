@@ -15,6 +15,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::pki_types::ServerName;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::client::{json as body_of, post};
@@ -42,12 +43,14 @@ fn healthy_beside(client: Client) -> (Arc<AtomicBool>, tokio::task::JoinHandle<V
     let is_done = done.clone();
     let asking = tokio::spawn(async move {
         let mut took = Vec::new();
+        // It leaves some of the machine to the others.
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !is_done.load(Ordering::Relaxed) {
             let began = Instant::now();
             is_healthy(&client).await;
             took.push(began.elapsed());
-            // Not a wait for something: it leaves some of the machine to the others.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pace.tick().await;
         }
         took
     });
@@ -105,11 +108,12 @@ async fn wrong_bytes_are_refused_and_nobody_else_notices() {
 async fn dawdle(gw: &TestGateway, at: usize) {
     let from = raw::address(at / PER_ADDRESS + 1);
     let drip = async |stream: &mut (dyn tokio::io::AsyncWrite + Unpin + Send), bytes: &[u8]| {
+        let mut pace = tokio::time::interval(Duration::from_millis(250));
         for byte in bytes.iter().cycle() {
+            pace.tick().await;
             if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
         }
     };
     match at % 4 {
@@ -320,6 +324,35 @@ async fn every_answer_is_neither_guessed_at_nor_kept() {
             assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
         }
         assert!(!head.contains("access-control"), "{head}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_nobody_can_read_is_answered_as_everything_else_is() {
+    let gw = gateway().plain_listen().start().await;
+    let right = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n";
+    let cases = [
+        ("nonsense\r\n\r\n".to_owned(), 400, "Bad Request: this is no request of HTTP/1.1"),
+        (format!("{right}A B: c\r\n\r\n"), 400, "Bad Request: this is no request of HTTP/1.1"),
+        (format!("{right}{}\r\n", "a: b\r\n".repeat(200)), 431, "more than 100 lines"),
+        (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(100_000)), 431, "more than 32 KiB"),
+    ];
+    for (bytes, expected, why) in cases {
+        for is_second in [false, true] {
+            let stream = raw::connect(LOCALHOST, gw.gateway.plain.unwrap()).await;
+            let before = if is_second { format!("{right}Content-Length: 0\r\n\r\n") } else { String::new() };
+            let said = raw::exchange(stream, format!("{before}{bytes}").as_bytes()).await;
+            assert_eq!(raw::statuses(&said).last(), Some(&expected), "{why}");
+            let said = String::from_utf8(said).unwrap();
+            let (head, body) = said[said.rfind("HTTP/1.1 ").unwrap()..].split_once("\r\n\r\n").unwrap();
+            for line in ["x-content-type-options: nosniff", "cache-control: no-store", "connection: close"] {
+                assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
+            }
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{said}");
+            let body: Json = serde_json::from_str(body).unwrap();
+            assert_eq!((&body["code"], &body["data"]), (&json!(expected), &Json::Null));
+            assert!(body["message"].as_str().unwrap().contains(why), "{body}");
+        }
     }
 }
 
