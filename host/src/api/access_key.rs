@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::Api;
-use super::caller::Caller;
+use super::caller::{Caller, forbidden};
 use super::error::ApiError;
 use crate::auth::UserError;
 use crate::schedule;
@@ -71,7 +71,7 @@ pub async fn add(
     let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     may_change(&api, &caller, &name)?;
     let key = api.auth.add_access_key(&name).await?;
-    api.audit.record(&format!("user {}", caller.0.name), "access key added", &format!("{} of {name}", key.id));
+    api.audit.record(&caller.0.who(), "access key added", &format!("{} of {name}", key.id));
     Ok((StatusCode::CREATED, JsonBody(Made { id: key.id, secret: key.secret.to_string() })))
 }
 
@@ -93,7 +93,7 @@ pub async fn delete(
     let Path((name, id)) = path.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     may_change(&api, &caller, &name)?;
     api.auth.delete_access_key(&name, &id).await?;
-    api.audit.record(&format!("user {}", caller.0.name), "access key deleted", &format!("{id} of {name}"));
+    api.audit.record(&caller.0.who(), "access key deleted", &format!("{id} of {name}"));
     Ok(JsonBody(json!({})))
 }
 
@@ -104,5 +104,5 @@ fn may_change(api: &Api, Caller(user): &Caller, name: &str) -> Result<(), ApiErr
         return Ok(());
     }
     let message = format!("user `{name}` may do more than `{}`, who may not change their access keys", user.name);
-    Err(ApiError::new(StatusCode::FORBIDDEN, message))
+    Err(forbidden(&api.audit, user, &format!("changing the access keys of user {name}"), message))
 }

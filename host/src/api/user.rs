@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
-use super::caller::{Caller, Peer, forbidden};
+use super::caller::{Caller, Peer, forbidden, not_logged_in};
 use super::error::ApiError;
 use super::{Api, body};
 use crate::auth::{LoginError, Permission, Rights, Role, UserError, generate_password};
@@ -206,10 +206,11 @@ pub async fn set_password(
     // Whoever finds a browser open may not take the account over.
     if !user.rights.may(Permission::Users) {
         let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
-        let refused = |error| match error {
-            LoginError::Invalid => {
-                api.audit.record(&user.who(), "login failed", "the old password, to change it");
-                ApiError::bad_request("`old` is not the password that holds now")
+        let refused = |error| {
+            not_logged_in(&api.audit, &user.who(), "the old password, to change it", error);
+            match error {
+                LoginError::Invalid => ApiError::bad_request("`old` is not the password that holds now"),
+                later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
             }
             later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
         };

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::IntoResponse;
 
 use crate::api::Api;
-use crate::api::caller::{Caller, Peer};
+use crate::api::caller::{Caller, Peer, not_logged_in};
 use crate::api::error::ApiError;
 use crate::api::login::{cookie, gone_cookie};
 use crate::auth::LoginError;
@@ -31,10 +31,11 @@ pub async fn begin(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
     let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str).and_then(Result::ok).ok_or_else(ApiError::unauthorized)?;
-    match api.auth.login_basic(header, peer.source()).await {
-        Ok(session) => {
-            api.audit.record(&peer.who(&session.user), "logged in", "with HTTP Basic");
-            Ok((StatusCode::CREATED, [(SET_COOKIE, cookie(&session.token, &peer))]))
+    let session = api.auth.login_basic(header, peer.source()).await.map_err(|error| {
+        not_logged_in(&api.audit, &peer.client(), &format!("{}, with HTTP Basic", api.auth.known_of_basic(header)), error);
+        match error {
+            LoginError::Invalid => ApiError::unauthorized(),
+            later => ApiError::of_login(later, StatusCode::UNAUTHORIZED),
         }
         Err(LoginError::Invalid) => {
             api.audit.record(&format!("client {}", peer.name()), "login failed", "HTTP Basic");
