@@ -12,6 +12,7 @@ mod error;
 mod event_stream;
 mod front;
 mod function_compute;
+mod given;
 mod guard;
 mod health;
 mod history;
