@@ -33,7 +33,7 @@ use crate::store::Store;
 pub use self::access_key::{ACCESS_KEYS_MAX, AccessKey, NewAccessKey};
 pub use self::password::{BadPassword, LOGINS_WAITING_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, generate as generate_password};
 pub use self::permission::{CameFrom, Permission, Rights, Role, User};
-pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX};
+pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 pub use self::throttle::Source;
 pub use self::users::USERS_MAX;
 

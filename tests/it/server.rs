@@ -356,6 +356,55 @@ async fn a_head_that_nobody_can_read_is_answered_as_everything_else_is() {
     }
 }
 
+/// Asks on a connection of its own that ends afterwards; gives the status and the head, in lower case.
+async fn ask(
+    stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
+    path: &str,
+    more: &str,
+    body: &str,
+) -> (u16, String) {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{more}\r\n", body.len());
+    raw::send(stream, head + body).await.unwrap();
+    let (status, head, _) = raw::answer(stream).await.unwrap();
+    (status, head)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_a_cookie_that_is_secure_where_its_listener_is_and_ends_by_logout_and_a_new_password() {
+    let gw = gateway().plain_listen().start().await;
+    let plain = gw.gateway.plain.unwrap();
+    let login = format!(r#"{{"params": {{"UserName": "admin", "Password": "{PASSWORD}"}}}}"#);
+    let session = |head: &str, attributes: &str| {
+        let line = head.lines().find_map(|line| line.strip_prefix("set-cookie: token=")).unwrap();
+        let (token, rest) = line.split_once("; ").unwrap();
+        // 256 bits in base64.
+        assert_eq!((token.len(), rest), (43, attributes), "{head}");
+    };
+    let (status, head) = ask(&mut raw::connect(LOCALHOST, plain).await, "/auth/login", "", &login).await;
+    assert_eq!(status, 200);
+    session(&head, "path=/; httponly; samesite=strict");
+    let (status, head) = ask(&mut raw::connect_tls(&gw, LOCALHOST).await.unwrap(), "/auth/login", "", &login).await;
+    assert_eq!(status, 200);
+    session(&head, "path=/; httponly; samesite=strict; secure");
+
+    // The letters of a token matter.
+    let begin = async || {
+        let answer = gw.stranger().send(hyper::Method::POST, "/auth/login", &[], login.clone().into()).await.unwrap();
+        let cookie = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+        format!("Cookie: {cookie}\r\n")
+    };
+    let count =
+        async |cookie: &str| ask(&mut raw::connect(LOCALHOST, plain).await, "/thing/device/count", cookie, r#"{"params": {}}"#).await.0;
+    let (first, second) = (begin().await, begin().await);
+    assert_eq!((count(&first).await, count(&second).await), (200, 200));
+    let (status, head) = ask(&mut raw::connect(LOCALHOST, plain).await, "/auth/logout", &first, r#"{"params": {}}"#).await;
+    assert!(status == 200 && head.contains("set-cookie: token=; path=/; max-age=0"), "{head}");
+    assert_eq!((count(&first).await, count(&second).await), (401, 200));
+    let changed = json!({"new": "another horse that is correct"}).to_string();
+    assert_eq!(post(&gw.admin(), "/ledge/v1/users/admin/password", &changed).await.0, 200);
+    assert_eq!(count(&second).await, 401);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_others_get_nowhere_and_programs_notice_nothing() {
     let gw = gateway().host_name("gateway.plant").start().await;
