@@ -13,6 +13,7 @@ mod error;
 mod event_stream;
 mod front;
 mod function_compute;
+mod given;
 mod guard;
 mod health;
 mod history;
@@ -44,7 +45,7 @@ use utoipa_axum::routes;
 pub use caller::Peer;
 pub use front::Front;
 pub use guard::{Guard, parse_host_name};
-pub use turned_away::{to_https, too_many};
+pub use turned_away::{to_https, too_many, unreadable};
 
 use self::error::Form;
 use self::function_compute as fc;

@@ -2,7 +2,7 @@
 //! before, so that [`verify`] finds what was changed afterwards.
 //!
 //! Recording never waits and never fails: what cannot be written is counted, and the count is written. Nobody gets more than a few lines a
-//! second, so that a hostile guest can neither fill the disk nor hide what others do. Never a payload or a secret: `detail` is written
+//! second, and of denials and failed logins one a minute, so that whoever is hostile can neither fill the disk nor hide what others do. Never a payload or a secret: `detail` is written
 //! by the host. Deliberately absent: a way to read the audit over the network.
 
 mod chain;
@@ -112,7 +112,7 @@ impl Audit {
     /// Records that `who` (`function EdgeFC/x`, `user admin from 10.0.0.7`) did or suffered `what` (`denied`). Long text is cut.
     pub fn record(&self, who: &str, what: &'static str, detail: &str) {
         let who = cut(who, WHO_BYTES_MAX);
-        if !self.0.rate.allows(who) {
+        if !self.0.rate.allows(who, what) {
             return;
         }
         let detail = cut(detail, DETAIL_BYTES_MAX).to_owned();
@@ -165,11 +165,13 @@ impl Writer {
             match receiver.recv_timeout(wait) {
                 Ok(Message::Line(line)) => self.write(line),
                 Ok(Message::Flush(done)) => {
-                    self.settle();
+                    let counts = self.rate.rest();
+                    self.settle(counts);
                     _ = done.try_send(());
                 }
                 Ok(Message::Close(done)) => {
-                    self.settle();
+                    let counts = self.rate.rest();
+                    self.settle(counts);
                     _ = done.try_send(());
                     return;
                 }
@@ -177,11 +179,13 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             if Instant::now() >= next_sweep {
-                self.settle();
+                let counts = self.rate.sweep();
+                self.settle(counts);
                 next_sweep = Instant::now() + SWEEP_EVERY;
             }
         }
-        self.settle();
+        let counts = self.rate.rest();
+        self.settle(counts);
     }
 
     fn is_idle(&self) -> bool {
@@ -190,9 +194,8 @@ impl Writer {
     }
 
     /// Says how many lines are missing, and whose; then all of it is to be on the disk.
-    fn settle(&mut self) {
-        for Suppressed { who, lines } in self.rate.sweep() {
-            let detail = format!("{lines} lines left out: more than {} a second", rate::LINES_PER_S_MAX);
+    fn settle(&mut self, counts: Vec<Suppressed>) {
+        for Suppressed { who, detail } in counts {
             self.write(Line { seq: 0, time: self.clock.unix_ms(), who, what: SUPPRESSED.into(), detail });
         }
         let lost = self.lost.swap(0, Ordering::Relaxed);
@@ -262,7 +265,10 @@ impl Writer {
 }
 
 /// What is no cause for alarm.
-const QUIET: [&str; 13] = [
+const QUIET: [&str; 16] = [
+    "access key added",
+    "access key deleted",
+    "certificate replaced",
     "deployed",
     "logged in",
     "logged out",

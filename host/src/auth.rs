@@ -32,8 +32,8 @@ use crate::store::Store;
 
 pub use self::access_key::{ACCESS_KEYS_MAX, AccessKey, NewAccessKey};
 pub use self::password::{BadPassword, LOGINS_WAITING_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, generate as generate_password};
-pub use self::permission::{Permission, Rights, Role, User};
-pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX};
+pub use self::permission::{CameFrom, Permission, Rights, Role, User};
+pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX, SESSIONS_PER_USER_MAX};
 pub use self::throttle::Source;
 pub use self::users::USERS_MAX;
 
@@ -165,6 +165,17 @@ impl Auth {
 
     pub fn has_user(&self, name: &str) -> bool {
         self.0.users.has(name)
+    }
+
+    /// What may be written down of a name that somebody tried: people type passwords into the wrong field.
+    pub fn known<'a>(&self, name: &'a str) -> &'a str {
+        if self.has_user(name) { name } else { "an unknown user" }
+    }
+
+    /// The same for the name in an `Authorization: Basic ...`.
+    pub fn known_of_basic(&self, header_value: &str) -> String {
+        let credentials = Credentials::parse(header_value);
+        self.known(credentials.as_ref().map_or("", |credentials| &credentials.user)).to_owned()
     }
 
     /// Whose session a token is. Cheap, and counts as use of the session.
@@ -325,7 +336,7 @@ impl Auth {
 impl Inner {
     /// With what they may do now.
     fn user(&self, name: &str) -> Option<User> {
-        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights, from: String::new() })
+        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights, from: None })
     }
 
     fn log_out(&self, user: &str) {

@@ -302,40 +302,34 @@ impl Deploy {
 
     /// Adds a route to what is there, or takes one away. `None`: there is no such route.
     pub async fn change_route(&self, route: set::Route, is_added: bool, who: &str) -> Result<Option<Report>, DeployError> {
-        let change = |state: &mut State| {
-            let routes = &mut state.set.routes;
-            let before = routes.len();
-            routes.retain(|row| !row.is_between_the_same(&route));
-            let is_there = is_added || routes.len() < before;
-            routes.extend(is_added.then_some(route));
-            Ok::<_, DeployError>(is_there)
-        };
-        let (is_there, report) = self.change(change, Care::Checked, &[], who).await?;
-        Ok(is_there.then_some(report))
+        let is_it = |row: &set::Route| row.is_between_the_same(&route);
+        self.change_row(|set| &mut set.routes, is_it, |_| Ok(is_added.then(|| route.clone())), who).await
     }
 
     /// Adds a rule to what is there or changes it, or with `None` takes it away. `None`: there is no such rule.
     pub async fn change_rule(&self, name: &str, rule: Option<set::Rule>, who: &str) -> Result<Option<Report>, DeployError> {
-        let change = |state: &mut State| {
-            let rules = &mut state.set.rules;
-            let before = rules.len();
-            rules.retain(|row| row.name != name);
-            let is_there = rule.is_some() || rules.len() < before;
-            rules.extend(rule);
-            Ok::<_, DeployError>(is_there)
-        };
-        let (is_there, report) = self.change(change, Care::Checked, &[], who).await?;
-        Ok(is_there.then_some(report))
+        self.change_row(|set| &mut set.rules, |row| row.name == name, |_| Ok(rule), who).await
     }
 
     /// Makes a product of what is there of that key, or takes it away. `None`: there is no such product.
     pub async fn change_product(&self, key: &str, make: MakeProduct<'_>, who: &str) -> Result<Option<Report>, DeployError> {
+        self.change_row(|set| &mut set.products, |row| row.key == key, make, who).await
+    }
+
+    /// Makes a row of the one that is there, if it is, or takes it away. `None`: there is none, and there was none.
+    async fn change_row<T>(
+        &self,
+        rows: impl FnOnce(&mut Set) -> &mut Vec<T>,
+        is_it: impl Fn(&T) -> bool,
+        make: impl FnOnce(Option<&T>) -> Result<Option<T>, String>,
+        who: &str,
+    ) -> Result<Option<Report>, DeployError> {
         let change = |state: &mut State| {
-            let products = &mut state.set.products;
-            let before = products.iter().position(|row| row.key == key).map(|at| products.remove(at));
-            let product = make(before.as_ref()).map_err(|wrong| DeployError::Refused(vec![wrong]))?;
-            let is_there = product.is_some() || before.is_some();
-            products.extend(product);
+            let rows = rows(&mut state.set);
+            let before = rows.iter().position(is_it).map(|at| rows.remove(at));
+            let row = make(before.as_ref()).map_err(|wrong| DeployError::Refused(vec![wrong]))?;
+            let is_there = row.is_some() || before.is_some();
+            rows.extend(row);
             Ok::<_, DeployError>(is_there)
         };
         let (is_there, report) = self.change(change, Care::Checked, &[], who).await?;

@@ -8,6 +8,7 @@ mod http_listen;
 mod listen;
 pub mod monitor;
 mod places;
+mod worded;
 mod write_timeout;
 
 use std::net::SocketAddr;
@@ -255,7 +256,7 @@ impl Gateway {
 
         audit.record("gateway", "started", &started);
         let shutdown = Shutdown::default();
-        let front = Arc::new(Front { auth: auth.clone(), audit: audit.clone(), triggers: http_triggers });
+        let front = Arc::new(Front { auth: auth.clone(), audit: audit.clone(), guard: guard.clone(), triggers: http_triggers });
         let router = api::router(Arc::new(Api {
             auth,
             things: things.clone(),

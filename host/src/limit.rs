@@ -2,6 +2,7 @@
 //!
 //! Every limit that is hit shows by its name: in the answer, in the log and in the metrics.
 
+mod by_address;
 mod rate;
 
 use std::ops::RangeInclusive;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use by_address::{ByAddress, Counted, client_of};
 pub use rate::{Pace, Rate};
 
 /// What one function or driver may use.
@@ -141,5 +143,7 @@ pub const BODY_BYTES_MAX: usize = 64 << 10;
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 32;
 /// Open connections in all, where `--connections-max` is silent. One more is answered 421.
 pub const CONNECTIONS_MAX: u32 = 1_024;
+/// Handshakes of TLS with one driver that one address has under way. One more is closed.
+pub const HANDSHAKES_PER_ADDRESS_MAX: u32 = 32;
 /// The longest topic, in bytes.
 pub const TOPIC_BYTES_MAX: usize = 256;

@@ -206,7 +206,16 @@ fn params(names: &[String]) -> Result<CertificateParams> {
 
 fn read_key(dir: &Path, certificate: &CertificateDer<'_>, seal: &Seal) -> Result<Zeroizing<Vec<u8>>> {
     let path = key_path(dir, certificate);
-    let sealed = fs::read(&path).with_context(|| damaged("certificate's key", &path, dir))?;
+    let sealed = fs::read(&path).with_context(|| match dir.join(OLDER_KEY) {
+        older if older.exists() => format!(
+            "the certificate's key is `{}`, as Ledge had it before it could replace certificates, and is looked for as `{}`: give it that \
+             name to keep the certificate, or delete `{}` for a new one (clients must then be given its new fingerprint)",
+            older.display(),
+            path.display(),
+            dir.display()
+        ),
+        _ => damaged("certificate's key", &path, dir),
+    })?;
     seal.unseal(PURPOSE, &sealed).with_context(|| damaged("certificate's key", &path, dir))
 }
 
@@ -329,6 +338,8 @@ impl ServerCertVerifier for Pinned {
 }
 
 const PURPOSE: &str = "tls";
+/// Where the key was before each certificate had a file of its own.
+const OLDER_KEY: &str = "key.sealed";
 const SESSIONS_MAX: usize = 256;
 const ALPN: &[u8] = b"http/1.1";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -412,6 +423,18 @@ mod tests {
             let error = handshake(Arc::new(config), client_config(&real.fingerprint()).unwrap(), "localhost").map(|_| ()).unwrap_err();
             assert_eq!(error, CertificateError::BadSignature.into());
         }
+    }
+
+    #[test]
+    fn a_key_of_before_is_taken_under_the_name_that_the_error_says() {
+        let (dir, seal) = (tempfile::tempdir().unwrap(), Arc::new(Seal::ephemeral()));
+        let identity = Identity::open(dir.path(), &seal, &[]).unwrap();
+        let (older, now) = (dir.path().join(OLDER_KEY), key_path(dir.path(), &identity.certificate()));
+        fs::rename(&now, &older).unwrap();
+        let said = Identity::open(dir.path(), &seal, &[]).map(|_| ()).unwrap_err().to_string();
+        assert!([&older, &now].iter().all(|path| said.contains(path.to_str().unwrap())), "{said}");
+        fs::rename(&older, &now).unwrap();
+        assert_eq!(Identity::open(dir.path(), &seal, &[]).unwrap().fingerprint(), identity.fingerprint());
     }
 
     #[test]

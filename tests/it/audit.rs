@@ -83,6 +83,57 @@ async fn who_did_what_and_from_where_is_recorded() {
     assert_eq!(verified.code, 0, "{verified:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn single_changes_and_keys_are_recorded_as_deployments_are() {
+    let gw = gateway().function("relay").start().await;
+    let (client, admin) = (gw.admin(), "user admin from 127.0.0.1");
+    assert_eq!(send(&client, Method::POST, "/2016-08-15/services", json!({"serviceName": "plant"})).await, 200);
+    recorded(&gw, admin, "deployed", "service plant new").await;
+    let config = "/2016-08-15/services/test/functions/relay/async-invoke-config";
+    assert_eq!(send(&client, Method::PUT, config, json!({"maxAsyncRetryAttempts": 1})).await, 200);
+    recorded(&gw, admin, "deployed", "function test/relay changed").await;
+    assert_eq!(send(&client, Method::DELETE, "/2016-08-15/services/plant", json!({})).await, 204);
+    recorded(&gw, admin, "deployed", "service plant removed").await;
+
+    let made = client.send(Method::POST, "/ledge/v1/users/admin/access-keys", &[], "".into()).await.unwrap();
+    let id = serde_json::from_slice::<Json>(&made.body).unwrap()["id"].as_str().unwrap().to_owned();
+    recorded(&gw, admin, "access key added", &format!("{id} of admin")).await;
+    let eve = json!({"role": "admin", "permissions": ["users"], "password": PASSWORD});
+    assert_eq!(send(&client, Method::PUT, "/ledge/v1/users/eve", eve).await, 201);
+    let key = format!("/ledge/v1/users/admin/access-keys/{id}");
+    let as_eve = gw.stranger().with_password("eve", PASSWORD);
+    assert_eq!(send(&as_eve, Method::DELETE, &key, json!({})).await, 403);
+    recorded(&gw, "user eve from 127.0.0.1", "denied", "the access keys of user admin").await;
+    assert_eq!(send(&client, Method::DELETE, &key, json!({})).await, 200);
+    recorded(&gw, admin, "access key deleted", &id).await;
+    // Each line says what it was about.
+    assert!(!gw.audit().contains(r#""detail":"0 new, 0 changed, 0 removed"#), "{}", gw.audit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_that_are_not_looked_at_are_recorded_and_do_not_fill_the_disk() {
+    let gw = gateway().start().await;
+    let eve = json!({"role": "viewer", "password": PASSWORD});
+    assert_eq!(send(&gw.admin(), Method::PUT, "/ledge/v1/users/eve", eve).await, 201);
+    let guess = json!({"params": {"UserName": "eve", "Password": "wrong wrong wrong"}}).to_string();
+    let mut statuses = Vec::new();
+    for _ in 0..100 {
+        statuses.push(post(&gw.stranger(), "/auth/login", &guess).await.0);
+    }
+    assert_eq!(statuses[..5], [400; 5]);
+    assert!(statuses.iter().filter(|status| **status == 503).count() > 80, "{statuses:?}");
+    let by_basic = gw.stranger().with_password("eve", "wrong wrong again");
+    assert_eq!(send(&by_basic, Method::GET, "/ledge/v1/things", json!({})).await, 401);
+    let stranger = "client 127.0.0.1";
+    recorded(&gw, stranger, "login failed", "eve").await;
+    recorded(&gw, stranger, "login throttled", "eve; the next is looked at in").await;
+    // The others are counted, and the count comes once a minute, or at the end.
+    let gw = gw.restart().await;
+    recorded(&gw, "clients", "suppressed", &format!("from {stranger}")).await;
+    let lines = gw.audit().lines().filter(|line| line.contains(stranger) && line.contains("login")).count();
+    assert!((6..=21).contains(&lines), "{lines} lines in:\n{}", gw.audit());
+}
+
 /// A gateway as a process with nothing on it, and its audit.
 struct Audited {
     data: TempDir,

@@ -15,6 +15,7 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::pki_types::ServerName;
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsConnector;
 
 use crate::harness::client::{json as body_of, post};
@@ -42,12 +43,14 @@ fn healthy_beside(client: Client) -> (Arc<AtomicBool>, tokio::task::JoinHandle<V
     let is_done = done.clone();
     let asking = tokio::spawn(async move {
         let mut took = Vec::new();
+        // It leaves some of the machine to the others.
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !is_done.load(Ordering::Relaxed) {
             let began = Instant::now();
             is_healthy(&client).await;
             took.push(began.elapsed());
-            // Not a wait for something: it leaves some of the machine to the others.
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            pace.tick().await;
         }
         took
     });
@@ -105,11 +108,12 @@ async fn wrong_bytes_are_refused_and_nobody_else_notices() {
 async fn dawdle(gw: &TestGateway, at: usize) {
     let from = raw::address(at / PER_ADDRESS + 1);
     let drip = async |stream: &mut (dyn tokio::io::AsyncWrite + Unpin + Send), bytes: &[u8]| {
+        let mut pace = tokio::time::interval(Duration::from_millis(250));
         for byte in bytes.iter().cycle() {
+            pace.tick().await;
             if stream.write_all(&[*byte]).await.is_err() || stream.flush().await.is_err() {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
         }
     };
     match at % 4 {
@@ -321,6 +325,84 @@ async fn every_answer_is_neither_guessed_at_nor_kept() {
         }
         assert!(!head.contains("access-control"), "{head}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_nobody_can_read_is_answered_as_everything_else_is() {
+    let gw = gateway().plain_listen().start().await;
+    let right = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n";
+    let cases = [
+        ("nonsense\r\n\r\n".to_owned(), 400, "Bad Request: this is no request of HTTP/1.1"),
+        (format!("{right}A B: c\r\n\r\n"), 400, "Bad Request: this is no request of HTTP/1.1"),
+        (format!("{right}{}\r\n", "a: b\r\n".repeat(200)), 431, "more than 100 lines"),
+        (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(100_000)), 431, "more than 32 KiB"),
+    ];
+    for (bytes, expected, why) in cases {
+        for is_second in [false, true] {
+            let stream = raw::connect(LOCALHOST, gw.gateway.plain.unwrap()).await;
+            let before = if is_second { format!("{right}Content-Length: 0\r\n\r\n") } else { String::new() };
+            let said = raw::exchange(stream, format!("{before}{bytes}").as_bytes()).await;
+            assert_eq!(raw::statuses(&said).last(), Some(&expected), "{why}");
+            let said = String::from_utf8(said).unwrap();
+            let (head, body) = said[said.rfind("HTTP/1.1 ").unwrap()..].split_once("\r\n\r\n").unwrap();
+            for line in ["x-content-type-options: nosniff", "cache-control: no-store", "connection: close"] {
+                assert!(head.lines().any(|found| found == line), "{line} is not in {head}");
+            }
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{said}");
+            let body: Json = serde_json::from_str(body).unwrap();
+            assert_eq!((&body["code"], &body["data"]), (&json!(expected), &Json::Null));
+            assert!(body["message"].as_str().unwrap().contains(why), "{body}");
+        }
+    }
+}
+
+/// Asks on a connection of its own that ends afterwards; gives the status and the head, in lower case.
+async fn ask(
+    stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
+    path: &str,
+    more: &str,
+    body: &str,
+) -> (u16, String) {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n{more}\r\n", body.len());
+    raw::send(stream, head + body).await.unwrap();
+    let (status, head, _) = raw::answer(stream).await.unwrap();
+    (status, head)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_a_cookie_that_is_secure_where_its_listener_is_and_ends_by_logout_and_a_new_password() {
+    let gw = gateway().plain_listen().start().await;
+    let plain = gw.gateway.plain.unwrap();
+    let login = format!(r#"{{"params": {{"UserName": "admin", "Password": "{PASSWORD}"}}}}"#);
+    let session = |head: &str, attributes: &str| {
+        let line = head.lines().find_map(|line| line.strip_prefix("set-cookie: token=")).unwrap();
+        let (token, rest) = line.split_once("; ").unwrap();
+        // 256 bits in base64.
+        assert_eq!((token.len(), rest), (43, attributes), "{head}");
+    };
+    let (status, head) = ask(&mut raw::connect(LOCALHOST, plain).await, "/auth/login", "", &login).await;
+    assert_eq!(status, 200);
+    session(&head, "path=/; httponly; samesite=strict");
+    let (status, head) = ask(&mut raw::connect_tls(&gw, LOCALHOST).await.unwrap(), "/auth/login", "", &login).await;
+    assert_eq!(status, 200);
+    session(&head, "path=/; httponly; samesite=strict; secure");
+
+    // The letters of a token matter.
+    let begin = async || {
+        let answer = gw.stranger().send(hyper::Method::POST, "/auth/login", &[], login.clone().into()).await.unwrap();
+        let cookie = answer.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+        format!("Cookie: {cookie}\r\n")
+    };
+    let count =
+        async |cookie: &str| ask(&mut raw::connect(LOCALHOST, plain).await, "/thing/device/count", cookie, r#"{"params": {}}"#).await.0;
+    let (first, second) = (begin().await, begin().await);
+    assert_eq!((count(&first).await, count(&second).await), (200, 200));
+    let (status, head) = ask(&mut raw::connect(LOCALHOST, plain).await, "/auth/logout", &first, r#"{"params": {}}"#).await;
+    assert!(status == 200 && head.contains("set-cookie: token=; path=/; max-age=0"), "{head}");
+    assert_eq!((count(&first).await, count(&second).await), (401, 200));
+    let changed = json!({"new": "another horse that is correct"}).to_string();
+    assert_eq!(post(&gw.admin(), "/ledge/v1/users/admin/password", &changed).await.0, 200);
+    assert_eq!(count(&second).await, 401);
 }
 
 #[tokio::test(flavor = "multi_thread")]

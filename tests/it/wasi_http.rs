@@ -118,6 +118,46 @@ async fn users_open_a_function_as_they_do_an_invocation_and_it_never_sees_how() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_others_do_not_reach_a_function_of_users_and_reach_one_of_everybody() {
+    let setup = echo().function("http-echo").with_function(|function| {
+        function.http = Some(HttpTrigger { prefix: "/docs".into(), auth: HttpAuth::User, methods: vec![] });
+    });
+    let gw = setup.start().await;
+    let own = format!("http://{}", gw.http());
+    let other_name = format!("http://localhost:{}", gw.http().port());
+    let get = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = gw.request("GET", path).header(AUTHORIZATION, basic(PASSWORD));
+        for (name, value) in headers {
+            request.headers_mut().unwrap().insert(hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        gw.send(request.body(whole("")).unwrap()).await
+    };
+    for (headers, expected) in [
+        (vec![], 200),
+        (vec![("sec-fetch-site", "same-origin"), ("origin", own.as_str())], 200),
+        (vec![("sec-fetch-site", "none")], 200),
+        (vec![("sec-fetch-site", "cross-site")], 403),
+        // As a page on the API's port is.
+        (vec![("sec-fetch-site", "same-site")], 403),
+        (vec![("origin", "https://evil.example")], 403),
+        (vec![("origin", "null")], 403),
+        (vec![("host", "evil.example")], 403),
+        (vec![("host", "localhost"), ("origin", other_name.as_str())], 403),
+    ] {
+        // What is a page of the API's is a function here.
+        let answer = get("/docs/head", &headers).await;
+        assert_eq!(answer.status, expected, "{headers:?}: {}", answer.text());
+        if expected == 403 {
+            assert_eq!(answer.json()["code"], 403, "{headers:?}");
+            assert_eq!(get("/echo/head", &headers).await.status, 200, "{headers:?}");
+        }
+    }
+    // Who it is does not matter then: a page learns nothing from it.
+    let stranger = gw.request("GET", "/docs/head").header("sec-fetch-site", "cross-site").body(whole("")).unwrap();
+    assert_eq!(gw.send(stranger).await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_anonymous_function_gets_the_headers_of_its_own_users_but_not_those_of_the_connection() {
     let gw = echo().start().await;
     let request = gw.request("GET", "/echo/head?q=1").header(AUTHORIZATION, "Bearer theirs").header(COOKIE, "token=theirs");

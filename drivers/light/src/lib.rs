@@ -78,9 +78,7 @@ impl Lamp {
 
 /// Names what `config` in `ledge.toml` gives: whoever wrote it expects something of it.
 fn has_no_settings(config: &DriverConfig) -> Result<(), String> {
-    let json = config.config["json"].as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
-    let kv = config.config["kv"].as_array().into_iter().flatten().filter_map(|entry| entry["key"].as_str());
-    let given: Vec<String> = json.chain(kv).chain(config.files()).map(|name| format!("`{}`", name.escape_debug())).collect();
+    let given: Vec<String> = config.names().chain(config.files()).map(|name| format!("`{}`", name.escape_debug())).collect();
     if given.is_empty() {
         Ok(())
     } else {

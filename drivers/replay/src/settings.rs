@@ -47,9 +47,7 @@ impl Settings {
 
 /// Names what the driver's `config` gives besides files: what there is to set is set for each thing.
 pub fn of_driver(config: &DriverConfig) -> Result<(), String> {
-    let json = config.config["json"].as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
-    let kv = config.config["kv"].as_array().into_iter().flatten().filter_map(|entry| entry["key"].as_str());
-    let given: Vec<String> = json.chain(kv).map(|name| format!("`{}`", name.escape_debug())).collect();
+    let given: Vec<String> = config.names().map(|name| format!("`{}`", name.escape_debug())).collect();
     if given.is_empty() {
         return Ok(());
     }

@@ -45,46 +45,33 @@ const NAMES: [&str; 10] = [
 impl Settings {
     /// The defaults where the configuration is silent.
     pub fn read(config: &DriverConfig) -> Result<Self, String> {
-        if let Some(unknown) = unknown(config) {
-            return Err(format!("there is no setting `{unknown}`; expected one of {}", NAMES.join(", ")));
-        }
-        let number = |name: &str, usual: u64| match (config.setting(name), config.setting_u64(name)) {
-            (None, _) => Ok(usual),
-            (Some(_), Some(number @ 1..=86_400_000)) => Ok(number),
-            (Some(found), _) => Err(format!("the setting `{name}` is {found}; expected a whole number from 1 to 86400000")),
-        };
-        let time = |name: &str, usual: u64| number(name, usual).map(Duration::from_millis);
-        let listen = match config.setting("listen") {
-            None => "0.0.0.0:17682",
-            Some(Json::String(listen)) => listen,
-            Some(other) => return Err(format!("the setting `listen` is {other}; expected an address and a port as text")),
-        };
-        Ok(Self {
-            listen: listen.to_owned(),
-            connections_max: number("connections_max", 200)? as usize,
-            connections_per_address_max: number("connections_per_address_max", 16)? as usize,
-            handshake: time("handshake_ms", 5_000)?,
-            online: time("online_ms", 10_000)?,
-            reply: time("reply_ms", 9_500)?,
-            ping: time("ping_ms", 30_000)?,
-            idle: time("idle_ms", 60_000)?,
-            messages_per_s: number("messages_per_s", 200)? as u32,
-            origins: origins(config)?,
+        let mut settings = config.settings(&NAMES);
+        settings.no_files();
+        let mut number = |name: &str, usual: u64| settings.number(name, 1..=86_400_000, usual);
+        let (connections_max, connections_per_address_max) = (number("connections_max", 200), number("connections_per_address_max", 16));
+        let messages_per_s = number("messages_per_s", 200);
+        let mut time = |name: &str, usual_ms: u64| Duration::from_millis(number(name, usual_ms));
+        let (handshake, online, reply) = (time("handshake_ms", 5_000), time("online_ms", 10_000), time("reply_ms", 9_500));
+        let (ping, idle) = (time("ping_ms", 30_000), time("idle_ms", 60_000));
+        let listen = settings.other("listen", "an address and a port as text", "0.0.0.0:17682", Json::as_str).to_owned();
+        let origins = settings.other("origins", "a list of texts such as \"https://plant.example\"", [].into(), origins);
+        settings.end(Self {
+            listen,
+            connections_max: connections_max as usize,
+            connections_per_address_max: connections_per_address_max as usize,
+            handshake,
+            online,
+            reply,
+            ping,
+            idle,
+            messages_per_s: messages_per_s as u32,
+            origins,
         })
     }
 }
 
-fn origins(config: &DriverConfig) -> Result<Rc<[String]>, String> {
-    let Some(found) = config.setting("origins") else { return Ok([].into()) };
-    let origin = |item: &Json| item.as_str().map(str::to_owned);
-    let origins = found.as_array().and_then(|items| items.iter().map(origin).collect());
-    origins.ok_or_else(|| format!("the setting `origins` is {found}; expected a list of texts such as \"https://plant.example\""))
-}
-
-fn unknown(config: &DriverConfig) -> Option<&str> {
-    let json = config.config["json"].as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
-    let kv = config.config["kv"].as_array().into_iter().flatten().filter_map(|entry| entry["key"].as_str());
-    json.chain(kv).find(|name| !NAMES.contains(name))
+fn origins(found: &Json) -> Option<Rc<[String]>> {
+    found.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

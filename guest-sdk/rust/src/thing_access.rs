@@ -1,6 +1,7 @@
 //! How a driver brings its things to the gateway (manual chapter 1).
 
 mod config;
+mod settings;
 
 use crate::bindings::driver::ledge::edge::thing_access as wit;
 use crate::value::Properties;
@@ -8,6 +9,7 @@ use crate::{Fault, ThingId};
 
 pub use config::{DeviceInfo, DriverConfig};
 pub(crate) use config::{devices, settings};
+pub use settings::Settings;
 
 /// A registered thing. Dropping it takes the thing offline, so keep it for as long as the device is there.
 #[derive(Debug)]

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json as JsonBody;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::Api;
-use super::caller::Caller;
+use super::caller::{Caller, forbidden};
 use super::error::ApiError;
+use super::given::InPath;
 use crate::auth::UserError;
 use crate::schedule;
 
@@ -43,12 +43,8 @@ pub struct Made {
     params(("name" = String, Path)),
     responses((status = 200, body = Vec<Shown>)),
 )]
-pub async fn list(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    name: Result<Path<String>, PathRejection>,
-) -> Result<JsonBody<Vec<Shown>>, ApiError> {
-    let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn list(State(api): State<Arc<Api>>, _: Caller, name: InPath<String>) -> Result<JsonBody<Vec<Shown>>, ApiError> {
+    let InPath(name) = name;
     let keys = api.auth.access_keys(&name)?;
     Ok(JsonBody(keys.into_iter().map(|key| Shown { id: key.id, created: schedule::iso(key.created_ms) }).collect()))
 }
@@ -63,15 +59,11 @@ pub async fn list(
     params(("name" = String, Path)),
     responses((status = 201, body = Made)),
 )]
-pub async fn add(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    name: Result<Path<String>, PathRejection>,
-) -> Result<(StatusCode, JsonBody<Made>), ApiError> {
-    let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn add(State(api): State<Arc<Api>>, caller: Caller, name: InPath<String>) -> Result<(StatusCode, JsonBody<Made>), ApiError> {
+    let InPath(name) = name;
     may_change(&api, &caller, &name)?;
     let key = api.auth.add_access_key(&name).await?;
-    api.audit.record(&format!("user {}", caller.0.name), "access key added", &format!("{} of {name}", key.id));
+    api.audit.record(&caller.0.who(), "access key added", &format!("{} of {name}", key.id));
     Ok((StatusCode::CREATED, JsonBody(Made { id: key.id, secret: key.secret.to_string() })))
 }
 
@@ -85,15 +77,11 @@ pub async fn add(
     params(("name" = String, Path), ("id" = String, Path)),
     responses((status = 200, body = serde_json::Value)),
 )]
-pub async fn delete(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<JsonBody<Json>, ApiError> {
-    let Path((name, id)) = path.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, path: InPath<(String, String)>) -> Result<JsonBody<Json>, ApiError> {
+    let InPath((name, id)) = path;
     may_change(&api, &caller, &name)?;
     api.auth.delete_access_key(&name, &id).await?;
-    api.audit.record(&format!("user {}", caller.0.name), "access key deleted", &format!("{id} of {name}"));
+    api.audit.record(&caller.0.who(), "access key deleted", &format!("{id} of {name}"));
     Ok(JsonBody(json!({})))
 }
 
@@ -104,5 +92,5 @@ fn may_change(api: &Api, Caller(user): &Caller, name: &str) -> Result<(), ApiErr
         return Ok(());
     }
     let message = format!("user `{name}` may do more than `{}`, who may not change their access keys", user.name);
-    Err(ApiError::new(StatusCode::FORBIDDEN, message))
+    Err(forbidden(&api.audit, user, &format!("changing the access keys of user {name}"), message))
 }

@@ -18,7 +18,7 @@ use super::describe::{Operations, Who};
 use super::error::ApiError;
 use super::signature::{self, Head};
 use crate::audit::Audit;
-use crate::auth::{Auth, LoginError, Permission, Source, User};
+use crate::auth::{Auth, CameFrom, LoginError, Permission, Source, User};
 
 /// Where a request comes from. `gateway` puts it into each request's extensions.
 #[derive(Clone, Copy, Debug)]
@@ -42,14 +42,18 @@ impl Peer {
 
     /// How the audit calls a user who is here.
     pub fn who(&self, user: &User) -> String {
-        User { from: self.name(), ..user.clone() }.who()
+        User { from: Some(self.came_from()), ..user.clone() }.who()
     }
 
-    /// For the audit.
-    pub fn name(&self) -> String {
+    /// How the audit calls whoever is here and has not proved who they are.
+    pub fn client(&self) -> String {
+        format!("client {}", self.came_from())
+    }
+
+    fn came_from(&self) -> CameFrom {
         match self {
-            Self::Local => "the local socket".to_owned(),
-            Self::Remote { address, .. } => address.ip().to_string(),
+            Self::Local => CameFrom::LocalSocket,
+            Self::Remote { address, .. } => CameFrom::Address(address.ip()),
         }
     }
 }
@@ -130,7 +134,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
 /// Who sent a request with this head, and from where.
 pub async fn identify(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Head<'_>) -> Result<User, ApiError> {
     let user = known(auth, audit, peer, head).await?;
-    Ok(User { from: peer.map(Peer::name).unwrap_or_default(), ..user })
+    Ok(User { from: peer.map(Peer::came_from), ..user })
 }
 
 async fn known(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Head<'_>) -> Result<User, ApiError> {
@@ -140,24 +144,31 @@ async fn known(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Head<'_>) 
     if let Some(user) = tokens(head.headers).find_map(|token| auth.session(token)) {
         return Ok(user);
     }
+    let client = || peer.map_or_else(|| "client".to_owned(), Peer::client);
     if signature::is_signed(head.headers) {
-        return signature::check(auth, &head).inspect_err(|_| {
-            audit.record(&format!("client {}", peer.map(Peer::name).unwrap_or_default()), "login failed", "signature");
-        });
+        return signature::check(auth, &head).inspect_err(|_| audit.record(&client(), "login failed", "with a signature"));
     }
     let basic = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
         return Err(ApiError::unauthorized());
     };
     let logged_in = |user: &User| audit.record(&peer.map_or_else(|| user.who(), |peer| peer.who(user)), "logged in", "with HTTP Basic");
-    match auth.basic(header, peer.and_then(Peer::source), logged_in).await {
-        Ok(user) => Ok(user),
-        Err(LoginError::Invalid) => {
-            let peer = peer.map(Peer::name).unwrap_or_default();
-            audit.record(&format!("client {peer}"), "login failed", "HTTP Basic");
-            Err(ApiError::unauthorized())
+    let checked = auth.basic(header, peer.and_then(Peer::source), logged_in).await;
+    checked.map_err(|error| {
+        not_logged_in(audit, &client(), &format!("{}, with HTTP Basic", auth.known_of_basic(header)), error);
+        match error {
+            LoginError::Invalid => ApiError::unauthorized(),
+            later => ApiError::of_login(later, StatusCode::UNAUTHORIZED),
         }
-        Err(later) => Err(ApiError::of_login(later, StatusCode::UNAUTHORIZED)),
+    })
+}
+
+/// Writes down that a password was wrong, or was not looked at.
+pub fn not_logged_in(audit: &Audit, who: &str, tried: &str, error: LoginError) {
+    match error {
+        LoginError::Invalid => audit.record(who, "login failed", tried),
+        LoginError::TooOften { wait_s } => audit.record(who, "login throttled", &format!("{tried}; the next is looked at in {wait_s} s")),
+        LoginError::Busy => {}
     }
 }
 

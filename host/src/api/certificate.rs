@@ -68,7 +68,7 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) 
         identity.replace(&given, rustls::pki_types::UnixTime::since_unix_epoch(now))
     });
     let fingerprint = replaced.await.map_err(|error| ApiError::internal("replacing the certificate", &error.into()))??;
-    api.audit.record(&format!("user {}", user.name), "certificate replaced", &fingerprint);
+    api.audit.record(&user.who(), "certificate replaced", &fingerprint);
     Ok(JsonBody(shown(&api)))
 }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::caller::{COOKIE_NAME, Peer, identify, require};
 use super::error::ApiError;
+use super::guard::{Guard, Linked};
 use super::invoke::{ERROR_TYPE, REQUEST_ID};
 use super::spaced_json;
 use crate::audit::Audit;
@@ -25,6 +26,7 @@ use crate::trigger::http::HttpTriggers;
 pub struct Front {
     pub auth: Auth,
     pub audit: Audit,
+    pub guard: Arc<Guard>,
     pub triggers: Arc<HttpTriggers>,
 }
 
@@ -36,7 +38,14 @@ impl Front {
                 format!("no function answers at `{}`; `ledge list functions` shows the prefixes", printable(request.uri().path())),
             ));
         };
+        let is_tls = matches!(peer, Peer::Remote { tls: true, .. });
         if auth == HttpAuth::User {
+            // A browser adds what opens the gateway, whoever's page it shows. What is anybody's is left alone: its function may want those pages.
+            let (head, body) = request.into_parts();
+            if let Err(error) = self.guard.admit(&head, is_tls, Linked::Nothing) {
+                return error_answer(&error);
+            }
+            request = Request::from_parts(head, body);
             let user = identify(&self.auth, &self.audit, Some(&peer), (&request).into()).await;
             let may = user.and_then(|user| require(&self.audit, &user, Permission::FunctionsInvoke));
             if let Err(error) = may {
@@ -54,7 +63,6 @@ impl Front {
         if let Err(error) = check(&mut request) {
             return error_answer(&error);
         }
-        let is_tls = matches!(peer, Peer::Remote { tls: true, .. });
         match serve(function.clone(), request, is_tls).await {
             Ok(answer) => answer,
             Err(Unanswered::NotStarted(error)) => not_started(error),

@@ -121,7 +121,7 @@ async fn changed<T: Send + 'static>(
     change: impl FnOnce(&mut State, u64) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let api = api.clone();
-    let done = tokio::spawn(async move { api.deploy.change_entries(change, &named, &format!("user {}", user.name)).await }).await;
+    let done = tokio::spawn(async move { api.deploy.change_entries(change, &named, &user.who()).await }).await;
     done.map_err(|error| ApiError::internal("changing what is deployed", &error.into()))?
 }
 

@@ -29,6 +29,15 @@ pub struct Guard {
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Whether a page of others may lead a browser to what a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    /// To what people look at.
+    Pages,
+    /// What functions answer may do something, and only they know what.
+    Nothing,
+}
+
 /// Lets requests pass that no other page can have made.
 pub fn passed(guard: &Guard, request: Request) -> Result<Request, ApiError> {
     let peer = request.extensions().get::<Peer>();
@@ -37,12 +46,7 @@ pub fn passed(guard: &Guard, request: Request) -> Result<Request, ApiError> {
     }
     let is_tls = matches!(peer, Some(Peer::Remote { tls: true, .. }));
     let (head, body) = request.into_parts();
-    if let Err(error) = guard.check(&head, is_tls) {
-        if let Some(left_out) = guard.refusals.turn() {
-            tracing::warn!("a request was refused: {} ({left_out} more since the last line)", printable(error.message()));
-        }
-        return Err(error);
-    }
+    guard.admit(&head, is_tls, Linked::Pages)?;
     Ok(Request::from_parts(head, body))
 }
 
@@ -55,7 +59,16 @@ pub fn marked(mut response: Response) -> Response {
 }
 
 impl Guard {
-    fn check(&self, head: &Parts, is_tls: bool) -> Result<(), ApiError> {
+    /// Refuses what a page of others can have made, and says so in the log.
+    pub fn admit(&self, head: &Parts, is_tls: bool, linked: Linked) -> Result<(), ApiError> {
+        self.check(head, is_tls, linked).inspect_err(|error| {
+            if let Some(left_out) = self.refusals.turn() {
+                tracing::warn!("a request was refused: {} ({left_out} more since the last line)", printable(error.message()));
+            }
+        })
+    }
+
+    fn check(&self, head: &Parts, is_tls: bool, linked: Linked) -> Result<(), ApiError> {
         framing(&head.headers)?;
         let host = host(&head.headers, head.version)?;
         for said in host.into_iter().chain(head.uri.authority().map(|authority| authority.as_str())) {
@@ -69,7 +82,9 @@ impl Guard {
                 )));
             }
         }
-        site(&head.headers, &head.method, &head.uri)?;
+        if linked == Linked::Nothing || !is_page(&head.method, &head.uri) {
+            site(&head.headers)?;
+        }
         origin(&head.headers, host, is_tls)
     }
 
@@ -103,11 +118,9 @@ fn host(headers: &HeaderMap, version: Version) -> Result<Option<&str>, ApiError>
     }
 }
 
-fn site(headers: &HeaderMap, method: &Method, uri: &Uri) -> Result<(), ApiError> {
-    // A link on another page may lead to a page of this gateway.
-    let may_be_linked = is_page(uri.path()) && (method == Method::GET || method == Method::HEAD);
+fn site(headers: &HeaderMap) -> Result<(), ApiError> {
     let is_own = |site: &HeaderValue| site == "same-origin" || site == "none";
-    if may_be_linked || headers.get_all(SEC_FETCH_SITE).into_iter().all(is_own) {
+    if headers.get_all(SEC_FETCH_SITE).into_iter().all(is_own) {
         return Ok(());
     }
     Err(forbidden("the request was made by a page that is not this gateway's".to_owned()))
@@ -124,8 +137,9 @@ fn origin(headers: &HeaderMap, host: Option<&str>, is_tls: bool) -> Result<(), A
 }
 
 /// What people look at, and programs do not.
-fn is_page(path: &str) -> bool {
-    path == "/" || path == "/docs" || path.starts_with("/docs/")
+fn is_page(method: &Method, uri: &Uri) -> bool {
+    let path = uri.path();
+    (path == "/" || path == "/docs" || path.starts_with("/docs/")) && (method == Method::GET || method == Method::HEAD)
 }
 
 fn forbidden(message: String) -> ApiError {
@@ -185,7 +199,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
-        guard.check(&head, true).map_or_else(|error| error.status().as_u16(), |()| 200)
+        guard.check(&head, true, Linked::Pages).map_or_else(|error| error.status().as_u16(), |()| 200)
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json as JsonBody;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -12,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::Api;
 use super::caller::Caller;
 use super::error::ApiError;
+use super::given::{InPath, InQuery};
 use crate::name::ThingId;
 use crate::thing::history::Report;
 use crate::thing::value::properties_to_json;
@@ -56,11 +56,11 @@ const COUNT_MAX: usize = 1_000;
 pub async fn show(
     State(api): State<Arc<Api>>,
     caller: Caller,
-    thing: Result<Path<(String, String)>, PathRejection>,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    thing: InPath<(String, String)>,
+    wanted: InQuery<Wanted>,
 ) -> Result<JsonBody<Json>, ApiError> {
-    let Path((product_key, device_name)) = thing.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
-    let Query(wanted) = wanted.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InPath((product_key, device_name)) = thing;
+    let InQuery(wanted) = wanted;
     if !(1..=COUNT_MAX).contains(&wanted.count) {
         return Err(ApiError::bad_request(format!("`count` is {}; it may be 1 to {COUNT_MAX}", wanted.count)));
     }

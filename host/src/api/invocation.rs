@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json as JsonBody;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +14,7 @@ use uuid::Uuid;
 use super::Api;
 use super::caller::Caller;
 use super::error::ApiError;
+use super::given::{InPath, InQuery};
 use crate::name::FunctionName;
 use crate::queue::job::Status;
 use crate::queue::{DeadHead, QueueError};
@@ -29,7 +29,7 @@ use crate::queue::{DeadHead, QueueError};
     params(("id" = String, Path)),
     responses((status = 200, body = serde_json::Value)),
 )]
-pub async fn show(State(api): State<Arc<Api>>, _: Caller, id: Result<Path<String>, PathRejection>) -> Result<JsonBody<Json>, ApiError> {
+pub async fn show(State(api): State<Arc<Api>>, _: Caller, id: InPath<String>) -> Result<JsonBody<Json>, ApiError> {
     let id = parse(id)?;
     let status = api.queue.status(id).map_err(|error| ApiError::internal("reading the state of an invocation", &error))?;
     let Some(status) = status else {
@@ -70,11 +70,7 @@ impl Wanted {
     }
 }
 
-type WantedQuery = Result<Query<Wanted>, QueryRejection>;
-
-fn wanted(query: WantedQuery) -> Result<Wanted, ApiError> {
-    query.map(|Query(wanted)| wanted).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
-}
+type WantedQuery = InQuery<Wanted>;
 
 #[utoipa::path(
     get,
@@ -86,7 +82,7 @@ fn wanted(query: WantedQuery) -> Result<Wanted, ApiError> {
     responses((status = 200, body = Vec<serde_json::Value>)),
 )]
 pub async fn dead_letters(State(api): State<Arc<Api>>, _: Caller, query: WantedQuery) -> Result<JsonBody<Vec<Json>>, ApiError> {
-    let wanted = wanted(query)?;
+    let InQuery(wanted) = query;
     let row = |head: &DeadHead| json!({"id": head.id, "function": head.target, "died": head.died_ms, "attempts": head.attempts, "error": head.error});
     Ok(JsonBody(api.queue.dead_letters().iter().filter(|head| wanted.covers(head)).map(row).collect()))
 }
@@ -101,11 +97,7 @@ pub async fn dead_letters(State(api): State<Arc<Api>>, _: Caller, query: WantedQ
     params(("id" = String, Path)),
     responses((status = 200, body = serde_json::Value)),
 )]
-pub async fn dead_letter(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    id: Result<Path<String>, PathRejection>,
-) -> Result<JsonBody<Json>, ApiError> {
+pub async fn dead_letter(State(api): State<Arc<Api>>, _: Caller, id: InPath<String>) -> Result<JsonBody<Json>, ApiError> {
     let id = parse(id)?;
     let letter = api.queue.dead_letter(id).map_err(|error| ApiError::internal("reading a dead letter", &error))?;
     let letter = letter.ok_or_else(|| not_there(id))?;
@@ -133,7 +125,7 @@ pub async fn dead_letter(
     params(("id" = String, Path)),
     responses((status = 200, body = serde_json::Value)),
 )]
-pub async fn requeue(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result<Path<String>, PathRejection>) -> Answer {
+pub async fn requeue(State(api): State<Arc<Api>>, Caller(user): Caller, id: InPath<String>) -> Answer {
     one(&api, &user.who(), parse(id)?, Fate::Requeued).await
 }
 
@@ -146,7 +138,7 @@ pub async fn requeue(State(api): State<Arc<Api>>, Caller(user): Caller, id: Resu
     params(("id" = String, Path)),
     responses((status = 200, body = serde_json::Value)),
 )]
-pub async fn purge(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result<Path<String>, PathRejection>) -> Answer {
+pub async fn purge(State(api): State<Arc<Api>>, Caller(user): Caller, id: InPath<String>) -> Answer {
     one(&api, &user.who(), parse(id)?, Fate::Purged).await
 }
 
@@ -160,7 +152,7 @@ pub async fn purge(State(api): State<Arc<Api>>, Caller(user): Caller, id: Result
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn requeue_all(State(api): State<Arc<Api>>, Caller(user): Caller, query: WantedQuery) -> Answer {
-    many(&api, &user.who(), wanted(query)?, Fate::Requeued).await
+    many(&api, &user.who(), query.0, Fate::Requeued).await
 }
 
 #[utoipa::path(
@@ -173,7 +165,7 @@ pub async fn requeue_all(State(api): State<Arc<Api>>, Caller(user): Caller, quer
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn purge_all(State(api): State<Arc<Api>>, Caller(user): Caller, query: WantedQuery) -> Answer {
-    many(&api, &user.who(), wanted(query)?, Fate::Purged).await
+    many(&api, &user.who(), query.0, Fate::Purged).await
 }
 
 type Answer = Result<JsonBody<Json>, ApiError>;
@@ -212,7 +204,7 @@ fn not_there(id: Uuid) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, format!("there is no dead letter `{id}`; `ledge dead-letters list` shows those that there are"))
 }
 
-fn parse(id: Result<Path<String>, PathRejection>) -> Result<Uuid, ApiError> {
-    let Path(id) = id.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+fn parse(id: InPath<String>) -> Result<Uuid, ApiError> {
+    let InPath(id) = id;
     id.parse().map_err(|_| ApiError::bad_request(format!("`{id}` is no id of an invocation, which is a UUID")))
 }

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -13,6 +12,7 @@ use serde_json::json;
 
 use super::caller::Caller;
 use super::error::ApiError;
+use super::given::InPath;
 use super::{Api, body, spaced_json};
 use crate::function::{Invocation, InvokeError, Outcome};
 use crate::limit::EVENT_BYTES_MAX;
@@ -40,11 +40,11 @@ pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
 pub async fn invoke(
     State(api): State<Arc<Api>>,
     _: Caller,
-    arn: Result<Path<String>, PathRejection>,
+    arn: InPath<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let Path(arn) = arn.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InPath(arn) = arn;
     let name = FunctionName::from_arn(&arn).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
     answer(&api, name, &headers, body).await
 }

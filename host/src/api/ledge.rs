@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -14,6 +13,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
+use super::given::{InPath, InQuery};
 use super::{Api, body};
 use crate::deploy::{DeployError, Past, PutError, Report};
 use crate::function::Function;
@@ -177,12 +177,8 @@ pub async fn drivers(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Jso
     params(("name" = String, Path)),
     responses((status = 200, body = serde_json::Value)),
 )]
-pub async fn release(
-    State(api): State<Arc<Api>>,
-    Caller(user): Caller,
-    name: Result<Path<String>, PathRejection>,
-) -> Result<JsonBody<Json>, ApiError> {
-    let Path(name) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn release(State(api): State<Arc<Api>>, Caller(user): Caller, name: InPath<String>) -> Result<JsonBody<Json>, ApiError> {
+    let InPath(name) = name;
     released(api.drivers.release(&name, &user.who()), &format!("driver `{name}`"))
 }
 
@@ -198,9 +194,9 @@ pub async fn release(
 pub async fn release_function(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,
-    name: Result<Path<(String, String)>, PathRejection>,
+    name: InPath<(String, String)>,
 ) -> Result<JsonBody<Json>, ApiError> {
-    let Path((service, function)) = name.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InPath((service, function)) = name;
     let name = format!("{service}/{function}");
     released(api.persistents.release(&name, &user.who()), &format!("persistent function `{name}`"))
 }
@@ -310,9 +306,7 @@ pub async fn delete_route(State(api): State<Arc<Api>>, Caller(user): Caller, bod
 async fn change_route(api: Arc<Api>, who: String, body: Body, is_added: bool) -> Result<JsonBody<Report>, ApiError> {
     let body = body::read(body).await?;
     let route: Route = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a route: {error}")))?;
-    // Not on the request's own task, as for a whole deployment.
-    let changed = tokio::spawn(async move { api.deploy.change_route(route, is_added, &who).await }).await;
-    let changed = changed.map_err(|error| ApiError::internal("changing a route", &error.into()))?.map_err(not_deployed)?;
+    let changed = deployed(async move { api.deploy.change_route(route, is_added, &who).await }).await?;
     let none = || ApiError::new(StatusCode::NOT_FOUND, "there is no such route; `ledge list routes` shows those that there are");
     changed.map(JsonBody).ok_or_else(none)
 }
@@ -326,11 +320,7 @@ async fn change_route(api: Arc<Api>, who: String, body: Body, is_added: bool) ->
     params(("digest" = String, Path)),
     responses((status = 200)),
 )]
-pub async fn has_component(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    digest: Result<Path<String>, PathRejection>,
-) -> Result<StatusCode, ApiError> {
+pub async fn has_component(State(api): State<Arc<Api>>, _: Caller, digest: InPath<String>) -> Result<StatusCode, ApiError> {
     if api.deploy.components().has(&parse(digest)?) {
         Ok(StatusCode::OK)
     } else {
@@ -348,12 +338,7 @@ pub async fn has_component(
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201)),
 )]
-pub async fn put_component(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    digest: Result<Path<String>, PathRejection>,
-    body: Body,
-) -> Result<StatusCode, ApiError> {
+pub async fn put_component(State(api): State<Arc<Api>>, _: Caller, digest: InPath<String>, body: Body) -> Result<StatusCode, ApiError> {
     let digest = parse(digest)?;
     let component = body::read_at_most(body, COMPONENT_BYTES_MAX).await?;
     let deploy = api.deploy.clone();
@@ -365,8 +350,8 @@ pub async fn put_component(
     }
 }
 
-fn parse(digest: Result<Path<String>, PathRejection>) -> Result<Digest, ApiError> {
-    let Path(digest) = digest.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+fn parse(digest: InPath<String>) -> Result<Digest, ApiError> {
+    let InPath(digest) = digest;
     Digest::try_from(digest).map_err(ApiError::bad_request)
 }
 
@@ -392,10 +377,10 @@ pub struct DeployOptions {
 pub async fn deploy(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,
-    options: Result<Query<DeployOptions>, QueryRejection>,
+    options: InQuery<DeployOptions>,
     body: Body,
 ) -> Result<impl IntoResponse, ApiError> {
-    let Query(options) = options.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InQuery(options) = options;
     let body = body::read_at_most(body, SET_BYTES_MAX).await?;
     let set: Set = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a set: {error}")))?;
     let work = {
@@ -407,10 +392,16 @@ pub async fn deploy(
             api.deploy.apply(set, options.prune, &user.who()).await
         }
     };
-    // Not on the request's own task: a client that goes away must not stop a deployment half way.
-    let applied = tokio::spawn(work).await.map_err(|error| ApiError::internal("deploying", &error.into()))?;
-    let report: Report = applied.map_err(not_deployed)?;
+    let report: Report = deployed(work).await?;
     Ok(JsonBody(report))
+}
+
+/// Waits for a change of what is deployed, which is not on the request's own task: a client that goes away must not stop it half way.
+pub(super) async fn deployed<T: Send + 'static>(
+    change: impl Future<Output = Result<T, DeployError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::spawn(change).await.map_err(|error| ApiError::internal("deploying", &error.into()))?;
+    done.map_err(not_deployed)
 }
 
 pub(super) fn not_deployed(error: DeployError) -> ApiError {

@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use serde_json::json;
 
 use super::Api;
-use super::caller::{COOKIE_NAME, Peer, tokens};
+use super::caller::{COOKIE_NAME, Peer, not_logged_in, tokens};
 use super::describe;
 use super::error::ApiError;
 use super::v1::{StrangersParams, success};
@@ -32,19 +32,17 @@ pub async fn login(
 ) -> Result<impl IntoResponse, ApiError> {
     let user = params.text("UserName")?;
     let password = params.text("Password")?;
-    match api.auth.login(user, password, peer.source()).await {
-        Ok(session) => {
-            api.audit.record(&peer.who(&session.user), "logged in", "with a password");
-            Ok(([(SET_COOKIE, cookie(&session.token, &peer))], success(json!({"UserName": session.user.name}))))
+    let session = api.auth.login(user, password, peer.source()).await.map_err(|error| {
+        not_logged_in(&api.audit, &peer.client(), api.auth.known(user), error);
+        match error {
+            LoginError::Invalid => {
+                ApiError::as_printed(StatusCode::BAD_REQUEST, "Invalid username or password").with_data(json!({"UserName": user}))
+            }
+            later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
         }
-        Err(LoginError::Invalid) => {
-            // People type passwords into the wrong field: only names that are users' are written down.
-            let tried = if api.auth.has_user(user) { user } else { "an unknown user" };
-            api.audit.record(&format!("client {}", peer.name()), "login failed", tried);
-            Err(ApiError::as_printed(StatusCode::BAD_REQUEST, "Invalid username or password").with_data(json!({"UserName": user})))
-        }
-        Err(later) => Err(ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE)),
-    }
+    })?;
+    api.audit.record(&peer.who(&session.user), "logged in", "with a password");
+    Ok(([(SET_COOKIE, cookie(&session.token, &peer))], success(json!({"UserName": session.user.name}))))
 }
 
 #[utoipa::path(

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
-use super::ledge::not_deployed;
+use super::given::InPath;
+use super::ledge::deployed;
 use super::{Api, body};
 use crate::deploy::{MakeProduct, Report};
 use crate::limit::HISTORY_BYTES_USUAL;
 use crate::set;
 use crate::thing::tsl::{TSL_BYTES_MAX, too_deep};
 
-type Key = Result<Path<String>, PathRejection>;
+type Key = InPath<String>;
 
 #[utoipa::path(
     get,
@@ -58,7 +58,7 @@ pub async fn list(State(api): State<Arc<Api>>, Caller(user): Caller) -> JsonBody
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn show(State(api): State<Arc<Api>>, caller: Caller, key: Key) -> Result<JsonBody<Json>, ApiError> {
-    let key = parse(key)?;
+    let InPath(key) = key;
     caller.covers(&api.audit, &key)?;
     let product = api.things.product(&key).ok_or_else(|| none(&key))?;
     let row = &product.row;
@@ -89,7 +89,7 @@ struct Given {
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, body: Body) -> Result<JsonBody<Report>, ApiError> {
-    let (key, body) = (parse(key)?, body::read_at_most(body, BODY_BYTES_MAX).await?);
+    let (InPath(key), body) = (key, body::read_at_most(body, BODY_BYTES_MAX).await?);
     if let Some(problem) = too_deep(&body) {
         return Err(ApiError::bad_request(format!("the body is wrong at {problem}")));
     }
@@ -119,19 +119,13 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, bo
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key) -> Result<JsonBody<Report>, ApiError> {
-    change(api, user.who(), parse(key)?, Box::new(|_| Ok(None))).await
+    change(api, user.who(), key.0, Box::new(|_| Ok(None))).await
 }
 
 async fn change(api: Arc<Api>, who: String, key: String, make: MakeProduct<'static>) -> Result<JsonBody<Report>, ApiError> {
     let none = none(&key);
-    // Not on the request's own task, as for a whole deployment.
-    let changed = tokio::spawn(async move { api.deploy.change_product(&key, make, &who).await }).await;
-    let changed = changed.map_err(|error| ApiError::internal("changing a product", &error.into()))?.map_err(not_deployed)?;
+    let changed = deployed(async move { api.deploy.change_product(&key, make, &who).await }).await?;
     changed.map(JsonBody).ok_or(none)
-}
-
-fn parse(key: Key) -> Result<String, ApiError> {
-    key.map(|Path(key)| key).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
 }
 
 fn none(key: &str) -> ApiError {

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
-use super::ledge::not_deployed;
+use super::given::{InPath, InQuery};
+use super::ledge::deployed;
 use super::{Api, body};
 use crate::call_path::CallPath;
 use crate::deploy::Report;
@@ -24,7 +24,7 @@ use crate::set;
 use crate::thing::tsl::DataType;
 use crate::trigger::rule::{Believed, Evaluation, NoSuchRule, Outcome, RuleState, Run, TriggerError};
 
-type Name = Result<Path<String>, PathRejection>;
+type Name = InPath<String>;
 
 #[utoipa::path(
     get,
@@ -48,7 +48,7 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>>
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
-    let name = parse(name)?;
+    let InPath(name) = name;
     let found = api.rules.list().into_iter().find(|state| state.row.name == name);
     found.map(|state| JsonBody(shown(&state))).ok_or_else(|| NoSuchRule(name).into())
 }
@@ -99,7 +99,7 @@ fn yes() -> bool {
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, body: Body) -> Result<JsonBody<Report>, ApiError> {
-    let (name, body) = (parse(name)?, body::read(body).await?);
+    let (InPath(name), body) = (name, body::read(body).await?);
     let given: Given = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a rule: {error}")))?;
     let rule = set::Rule {
         name: name.clone(),
@@ -122,14 +122,12 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, 
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Report>, ApiError> {
-    change(api, user.who(), parse(name)?, None).await
+    change(api, user.who(), name.0, None).await
 }
 
 async fn change(api: Arc<Api>, who: String, name: String, rule: Option<set::Rule>) -> Result<JsonBody<Report>, ApiError> {
     let none = NoSuchRule(name.clone());
-    // Not on the request's own task, as for a whole deployment.
-    let changed = tokio::spawn(async move { api.deploy.change_rule(&name, rule, &who).await }).await;
-    let changed = changed.map_err(|error| ApiError::internal("changing a rule", &error.into()))?.map_err(not_deployed)?;
+    let changed = deployed(async move { api.deploy.change_rule(&name, rule, &who).await }).await?;
     changed.map(JsonBody).ok_or_else(|| none.into())
 }
 
@@ -143,7 +141,7 @@ async fn change(api: Arc<Api>, who: String, name: String, rule: Option<set::Rule
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
-    switch(&api, &parse(name)?, true, &user.who()).await
+    switch(&api, &name.0, true, &user.who()).await
 }
 
 #[utoipa::path(
@@ -156,7 +154,7 @@ pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Nam
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn disable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
-    switch(&api, &parse(name)?, false, &user.who()).await
+    switch(&api, &name.0, false, &user.who()).await
 }
 
 async fn switch(api: &Api, name: &str, is_on: bool, who: &str) -> Result<JsonBody<Json>, ApiError> {
@@ -176,7 +174,7 @@ async fn switch(api: &Api, name: &str, is_on: bool, who: &str) -> Result<JsonBod
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
-    let name = parse(name)?;
+    let InPath(name) = name;
     let by = format!("user {}", user.name);
     let evaluation = api.rules.trigger(&name, &by, &CallPath::default()).await.map_err(|error| match error {
         TriggerError::None(none) => none.into(),
@@ -197,7 +195,7 @@ pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Na
     responses((status = 200, body = Vec<serde_json::Value>)),
 )]
 pub async fn runs(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Vec<Json>>, ApiError> {
-    let name = parse(name)?;
+    let InPath(name) = name;
     let runs = tokio::task::block_in_place(|| api.rules.runs(&name))?;
     let runs = runs.map_err(|error| ApiError::internal("reading the log of a rule", &error))?;
     Ok(JsonBody(runs.iter().map(run_shown).collect()))
@@ -248,12 +246,8 @@ pub struct Wanted {
     params(("rule" = Option<String>, Query), ("device" = Option<String>, Query)),
     responses((status = 200, body = Vec<serde_json::Value>)),
 )]
-pub async fn events(
-    State(api): State<Arc<Api>>,
-    _: Caller,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<JsonBody<Vec<Json>>, ApiError> {
-    let Query(wanted) = wanted.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn events(State(api): State<Arc<Api>>, _: Caller, wanted: InQuery<Wanted>) -> Result<JsonBody<Vec<Json>>, ApiError> {
+    let InQuery(wanted) = wanted;
     if let Some(device) = &wanted.device {
         let id = device.split_once('/').map(|(product, device)| ThingId::new(product, device));
         if id.is_none_or(|id| api.things.get(&id).is_err()) {
@@ -377,10 +371,6 @@ fn believed(api: &Api, known: BTreeMap<String, Map<String, Json>>) -> Result<Bel
         believed.extend(values.into_iter().map(|(property, value)| ((id.clone(), property), value)));
     }
     Ok(believed)
-}
-
-fn parse(name: Name) -> Result<String, ApiError> {
-    name.map(|Path(name)| name).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
 }
 
 impl From<NoSuchRule> for ApiError {

@@ -1,4 +1,4 @@
-//! What clients are told that are not served: too many, or in clear where HTTPS is spoken.
+//! What clients are told that are not served: too many, in clear where HTTPS is spoken, or in a way that nobody can read.
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -25,6 +25,17 @@ pub fn too_many() -> Router {
 pub fn to_https(port: u16) -> Router {
     let answer = async |port, headers, uri| guard::marked(redirect(port, headers, uri));
     Router::new().fallback(answer).with_state(port)
+}
+
+/// The lines of the head and the body for a client whose request cannot be read, so that nobody knows what it asked.
+pub fn unreadable(status: StatusCode) -> Option<(&'static str, String)> {
+    let message = match status {
+        StatusCode::BAD_REQUEST => "this is no request of HTTP/1.1",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request has more than 100 lines, or more than 32 KiB",
+        _ => return None,
+    };
+    let head = "content-type: application/json; charset=utf-8\r\nx-content-type-options: nosniff\r\ncache-control: no-store\r\n";
+    Some((head, ApiError::new(status, message).text()))
 }
 
 fn redirect(State(port): State<u16>, headers: HeaderMap, uri: Uri) -> Response {

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json as JsonBody};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use zeroize::Zeroizing;
 
-use super::caller::{Caller, Peer, forbidden};
+use super::caller::{Caller, Peer, forbidden, not_logged_in};
 use super::error::ApiError;
+use super::given::InPath;
 use super::{Api, body};
 use crate::auth::{LoginError, Permission, Rights, Role, UserError, generate_password};
 
-type Name = Result<Path<String>, PathRejection>;
+type Name = InPath<String>;
 
 /// A user, without what is secret.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -101,7 +101,7 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Shown>
     responses((status = 200, body = Shown)),
 )]
 pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Shown>, ApiError> {
-    let name = parse(name)?;
+    let InPath(name) = name;
     let rights = api.auth.rights(&name).ok_or_else(|| UserError::Unknown(name.clone()))?;
     Ok(JsonBody(shown(name, &rights)))
 }
@@ -123,7 +123,7 @@ pub async fn put(
     name: Name,
     body: Body,
 ) -> Result<(StatusCode, JsonBody<Shown>), ApiError> {
-    let (name, body) = (parse(name)?, body::read(body).await?);
+    let (InPath(name), body) = (name, body::read(body).await?);
     let given: Given = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a user: {error}")))?;
     let rights = Rights { role: given.role, permissions: given.permissions, products: given.products };
     if !user.rights.include(&rights) {
@@ -167,7 +167,7 @@ pub async fn put(
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
-    let name = parse(name)?;
+    let InPath(name) = name;
     if api.auth.rights(&name).is_some_and(|rights| !user.rights.include(&rights)) {
         let message = format!("user `{name}` may do more than `{}`, who may not delete them", user.name);
         return Err(forbidden(&api.audit, &user, &format!("deleting user {name}"), message));
@@ -195,7 +195,7 @@ pub async fn set_password(
     name: Name,
     body: Body,
 ) -> Result<JsonBody<Changed>, ApiError> {
-    let (name, body) = (parse(name)?, body::read(body).await?);
+    let (InPath(name), body) = (name, body::read(body).await?);
     let given: NewPassword = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_request(format!("the body is wrong: {error}; expected {{\"old\": ..., \"new\": ...}}")))?;
     let may_change = user.rights.may(Permission::Users) && api.auth.rights(&name).is_none_or(|rights| user.rights.include(&rights));
@@ -206,12 +206,12 @@ pub async fn set_password(
     // Whoever finds a browser open may not take the account over.
     if !user.rights.may(Permission::Users) {
         let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
-        let refused = |error| match error {
-            LoginError::Invalid => {
-                api.audit.record(&user.who(), "login failed", "the old password, to change it");
-                ApiError::bad_request("`old` is not the password that holds now")
+        let refused = |error| {
+            not_logged_in(&api.audit, &user.who(), "the old password, to change it", error);
+            match error {
+                LoginError::Invalid => ApiError::bad_request("`old` is not the password that holds now"),
+                later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
             }
-            later => ApiError::of_login(later, StatusCode::SERVICE_UNAVAILABLE),
         };
         api.auth.verify(&name, old, peer.source()).await.map_err(refused)?;
     }
@@ -221,10 +221,6 @@ pub async fn set_password(
     }
     api.audit.record(&user.who(), "password changed", &name);
     Ok(JsonBody(Changed { password: made.map(|made| made.to_string()) }))
-}
-
-fn parse(name: Name) -> Result<String, ApiError> {
-    name.map(|Path(name)| name).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
 }
 
 impl From<UserError> for ApiError {

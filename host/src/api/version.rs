@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
+use super::given::InPath;
 use super::ledge::not_deployed;
 use super::{Api, body};
 use crate::deploy::{Alias, ChangeError, Deploy, Version, VersionError};
 use crate::name::FunctionName;
 use crate::schedule;
 
-type Pair = Result<Path<(String, String)>, PathRejection>;
+type Pair = InPath<(String, String)>;
 
 #[utoipa::path(
     get,
@@ -81,10 +81,10 @@ const DESCRIPTION_CHARS_MAX: usize = 256;
 pub async fn publish(
     State(api): State<Arc<Api>>,
     Caller(user): Caller,
-    service: Result<Path<String>, PathRejection>,
+    service: InPath<String>,
     body: Body,
 ) -> Result<JsonBody<Json>, ApiError> {
-    let Path(service) = service.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InPath(service) = service;
     let body = body::read(body).await?;
     let publish: Publish = if body.is_empty() { Publish::default() } else { body::parse(&body)? };
     if publish.description.chars().count() > DESCRIPTION_CHARS_MAX {
@@ -105,7 +105,7 @@ pub async fn publish(
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
-    let (service, number) = pair(path)?;
+    let InPath((service, number)) = path;
     let number: u32 = number.parse().map_err(|_| ApiError::bad_request(format!("`{number}` is no number of a version")))?;
     changed(&api, user.who(), async move |deploy, who| deploy.delete_version(&service, number, &who).await).await?;
     Ok(JsonBody(json!({})))
@@ -138,7 +138,7 @@ struct Also {
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair, body: Body) -> Result<JsonBody<Json>, ApiError> {
-    let ((service, name), body) = (pair(path)?, body::read(body).await?);
+    let (InPath((service, name)), body) = (path, body::read(body).await?);
     let Given { version, also } = body::parse(&body)?;
     let alias = Alias { service, name, version, also: also.map(|also| (also.version, also.percent)) };
     changed(&api, user.who(), async move |deploy, who| deploy.set_alias(alias, &who).await).await?;
@@ -155,7 +155,7 @@ pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: 
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn delete_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
-    let (service, name) = pair(path)?;
+    let InPath((service, name)) = path;
     changed(&api, user.who(), async move |deploy, who| deploy.delete_alias(&service, &name, &who).await).await?;
     Ok(JsonBody(json!({})))
 }
@@ -171,7 +171,7 @@ pub async fn delete_alias(State(api): State<Arc<Api>>, Caller(user): Caller, pat
     responses((status = 200, body = serde_json::Value)),
 )]
 pub async fn roll_back(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair) -> Result<JsonBody<Json>, ApiError> {
-    let (service, function) = pair(path)?;
+    let InPath((service, function)) = path;
     let name = FunctionName::new(&service, &function).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
     let given = name.clone();
     changed(&api, user.who(), async move |deploy, who| deploy.roll_back(&given, &who).await).await?;
@@ -211,8 +211,4 @@ impl From<VersionError> for ApiError {
         };
         Self::new(status, refused.to_string()).with_code(code)
     }
-}
-
-fn pair(path: Pair) -> Result<(String, String), ApiError> {
-    path.map(|Path(pair)| pair).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
 }

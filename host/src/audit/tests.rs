@@ -149,6 +149,12 @@ impl Written {
         if number < older { self.older.insert(number, line) } else { self.log.insert(number - older, line) }
     }
 
+    fn swap(&mut self, one: usize, other: usize) {
+        let first = std::mem::take(self.line(one));
+        let second = std::mem::replace(self.line(other), first);
+        *self.line(one) = second;
+    }
+
     fn verify(&self) -> Findings {
         verify::read(&self.keys, Some(&self.head), &*self.older.concat(), &*self.log.concat(), None).unwrap()
     }
@@ -200,9 +206,7 @@ proptest! {
     fn swapped_lines_are_found(mut written in written(), one in any::<Index>(), other in any::<Index>()) {
         let (one, other) = (one.index(written.all().len()), other.index(written.all().len()));
         prop_assume!(one != other);
-        let (first, second) = (written.line(one).clone(), written.line(other).clone());
-        *written.line(one) = second;
-        *written.line(other) = first;
+        written.swap(one, other);
         prop_assert!(written.verify().problem_count > 0);
     }
 
@@ -236,6 +240,68 @@ proptest! {
         let keys = Keys::of(&Seal::ephemeral());
         prop_assert!(verify::read(&keys, Some(&head), &*older, log.as_bytes(), None).unwrap().problem_count > 0);
     }
+}
+
+#[test]
+fn nothing_that_can_be_done_to_a_small_audit_is_overlooked() {
+    let small = || Written::new(7, 2, 5);
+    let mut tried = 0;
+    let mut is_found = |written: &Written, what: &str, at: (usize, usize)| {
+        tried += 1;
+        assert!(written.verify().problem_count > 0, "{what} at {at:?} is overlooked in\n{written:?}");
+    };
+    let mut written = small();
+    let count = written.all().len();
+    for number in 0..count {
+        for at in 0..written.line(number).len() {
+            for bit in 0..8 {
+                written.line(number)[at] ^= 1 << bit;
+                is_found(&written, "a changed bit", (number, at));
+                written.line(number)[at] ^= 1 << bit;
+            }
+            let whole = written.line(number).clone();
+            written.line(number).remove(at);
+            is_found(&written, "a byte taken out", (number, at));
+            *written.line(number) = whole;
+        }
+        let line = written.remove(number);
+        is_found(&written, "a deleted line", (number, 0));
+        for to in (0..count).filter(|to| *to != number) {
+            written.insert(to, line.clone());
+            is_found(&written, "a moved line", (number, to));
+            written.remove(to);
+        }
+        written.insert(number, line.clone());
+        for to in 0..=count {
+            written.insert(to, line.clone());
+            is_found(&written, "a line put in twice", (number, to));
+            written.remove(to);
+        }
+        for other in number + 1..count {
+            written.swap(number, other);
+            is_found(&written, "two swapped lines", (number, other));
+            written.swap(number, other);
+        }
+    }
+    let log = written.log.concat();
+    for end in 0..log.len() {
+        written.log = vec![log[..end].to_vec()];
+        is_found(&written, "a cut end", (end, 0));
+    }
+    for begin in 1..count {
+        let mut written = small();
+        (0..begin).for_each(|_| drop(written.remove(0)));
+        is_found(&written, "a cut beginning", (begin, 0));
+    }
+    let mut written = small();
+    for at in 0..written.head.len() {
+        for bit in 0..8 {
+            written.head[at] ^= 1 << bit;
+            is_found(&written, "a changed bit of the head", (at, bit));
+            written.head[at] ^= 1 << bit;
+        }
+    }
+    assert!(tried > 5_000 && small().verify().problems.is_empty());
 }
 
 /// An audit on a disk, in files of 2,000 bytes.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -184,19 +185,38 @@ impl Rights {
 pub struct User {
     pub name: String,
     pub rights: Arc<Rights>,
-    /// From where, for the audit: an address, or the local socket. Empty as long as nobody has said it.
-    pub from: String,
+    /// For the audit; `None` as long as nobody has said it.
+    pub from: Option<CameFrom>,
+}
+
+/// From where somebody calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameFrom {
+    LocalSocket,
+    Address(IpAddr),
 }
 
 impl User {
     /// Whoever may open the socket in the data directory.
     pub fn local() -> Self {
-        Self { name: super::ADMIN.to_owned(), rights: Arc::new(Rights::of(Role::Admin)), from: String::new() }
+        Self { name: super::ADMIN.to_owned(), rights: Arc::new(Rights::of(Role::Admin)), from: None }
     }
 
     /// How the audit calls them.
     pub fn who(&self) -> String {
-        if self.from.is_empty() { format!("user {}", self.name) } else { format!("user {} from {}", self.name, self.from) }
+        match self.from {
+            None => format!("user {}", self.name),
+            Some(from) => format!("user {} from {from}", self.name),
+        }
+    }
+}
+
+impl fmt::Display for CameFrom {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LocalSocket => to.write_str("the local socket"),
+            Self::Address(address) => address.fmt(to),
+        }
     }
 }
 

@@ -27,17 +27,19 @@ impl Sessions {
         Self { clock, entries: Mutex::default() }
     }
 
-    /// Starts a session. Where there are too many, the one that was idle for longest ends.
+    /// Starts a session. Where there are too many, of the user or in all, the one of them that was idle for longest ends.
     pub fn start(&self, key: Key, user: &str) {
         let now = self.clock.monotonic();
         let mut entries = self.entries.lock();
         if entries.len() >= SESSIONS_MAX {
             entries.retain(|_, entry| entry.is_good(now));
         }
-        if entries.len() >= SESSIONS_MAX
-            && let Some(idlest) = entries.iter().min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key)
-        {
-            entries.remove(&idlest);
+        // Whoever logs in again and again ends sessions of their own, and nobody else's.
+        if entries.values().filter(|entry| &*entry.user == user).count() >= SESSIONS_PER_USER_MAX {
+            end_idlest(&mut entries, |entry| &*entry.user == user);
+        }
+        if entries.len() >= SESSIONS_MAX {
+            end_idlest(&mut entries, |_| true);
         }
         entries.insert(key, Entry { user: user.into(), since: now, used: now });
     }
@@ -66,6 +68,13 @@ impl Sessions {
     }
 }
 
+fn end_idlest(entries: &mut HashMap<Key, Entry>, which: impl Fn(&Entry) -> bool) {
+    let idlest = entries.iter().filter(|(_, entry)| which(entry)).min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key);
+    if let Some(idlest) = idlest {
+        entries.remove(&idlest);
+    }
+}
+
 impl Entry {
     fn is_good(&self, now: Instant) -> bool {
         now - self.used < SESSION_IDLE_MAX && now - self.since < SESSION_AGE_MAX
@@ -77,6 +86,7 @@ pub const SESSION_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// A session of this age has ended, used or not.
 pub const SESSION_AGE_MAX: Duration = Duration::from_secs(8 * 60 * 60);
 pub const SESSIONS_MAX: usize = 1_024;
+pub const SESSIONS_PER_USER_MAX: usize = 128;
 
 #[cfg(test)]
 mod tests {
@@ -129,7 +139,7 @@ mod tests {
     fn the_session_that_was_idle_for_longest_makes_room() {
         let (sessions, hands) = sessions();
         for number in 0..SESSIONS_MAX {
-            sessions.start(key(number), "a");
+            sessions.start(key(number), &format!("user {}", number % 16));
             hands.advance(Duration::from_millis(1));
         }
         assert!(sessions.user(&key(0)).is_some());
@@ -137,6 +147,19 @@ mod tests {
         assert!(sessions.user(&key(1)).is_none());
         assert!(sessions.user(&key(0)).is_some() && sessions.user(&key(2)).is_some() && sessions.user(&key(SESSIONS_MAX)).is_some());
         assert_eq!(sessions.entries.lock().len(), SESSIONS_MAX);
+    }
+
+    #[test]
+    fn whoever_logs_in_without_end_ends_nobody_elses_session() {
+        let (sessions, hands) = sessions();
+        sessions.start(key(0), "a");
+        for number in 1..=10_000 {
+            hands.advance(Duration::from_millis(1));
+            sessions.start(key(number), "b");
+        }
+        assert_eq!(sessions.entries.lock().len(), 1 + SESSIONS_PER_USER_MAX);
+        assert!(sessions.user(&key(0)).is_some() && sessions.user(&key(10_000)).is_some());
+        assert!(sessions.user(&key(10_000 - SESSIONS_PER_USER_MAX)).is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::Clock;
+use crate::limit::client_of;
 
 pub struct Throttle {
     clock: Clock,
@@ -69,10 +70,7 @@ const REMEMBERED_MAX: usize = 10_000;
 
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() & (u128::MAX << 64)).into()),
-            v4 => v4,
-        })
+        Self(client_of(address))
     }
 }
 

@@ -31,14 +31,7 @@ pub enum Request {
 
 impl Request {
     /// That of its thing, if it is about one.
-    pub fn turn(&self) -> Option<&Turn> {
-        match self {
-            Self::Get { turn, .. } | Self::Set { turn, .. } | Self::Call { turn, .. } => Some(turn),
-            Self::Configure { .. } => None,
-        }
-    }
-
-    pub fn turn_mut(&mut self) -> Option<&mut Turn> {
+    pub fn turn(&mut self) -> Option<&mut Turn> {
         match self {
             Self::Get { turn, .. } | Self::Set { turn, .. } | Self::Call { turn, .. } => Some(turn),
             Self::Configure { .. } => None,
@@ -104,9 +97,9 @@ impl Pollable for Arrival {
     }
 }
 
-/// Where an answer goes, by what was asked for, and the turn that has ended then.
+/// Where an answer goes, by what was asked for, and the turn that has ended then. A change of the configuration has none.
 enum Answer {
-    Values(Option<Turn>, oneshot::Sender<Result<Vec<Property>, Fault>>),
+    Values(Turn, oneshot::Sender<Result<Vec<Property>, Fault>>),
     Done(Option<Turn>, oneshot::Sender<Result<(), Fault>>),
 }
 
@@ -187,17 +180,16 @@ impl View<'_> {
     /// A request as the guest sees it.
     fn asked(&mut self, request: Request) -> (requests::Request, Answer) {
         match request {
-            Request::Get { turn, thing, identifiers, answer } => (
-                requests::Request::GetProperties(requests::GetRequest { thing: thing.into(), identifiers }),
-                Answer::Values(Some(turn), answer),
-            ),
+            Request::Get { turn, thing, identifiers, answer } => {
+                (requests::Request::GetProperties(requests::GetRequest { thing: thing.into(), identifiers }), Answer::Values(turn, answer))
+            }
             Request::Set { turn, thing, properties, answer } => {
                 let asked = requests::SetRequest { thing: thing.into(), properties: convert(properties) };
                 (requests::Request::SetProperties(asked), Answer::Done(Some(turn), answer))
             }
             Request::Call { turn, thing, service, arguments, answer } => {
                 let asked = requests::CallRequest { thing: thing.into(), service, arguments: convert(arguments) };
-                (requests::Request::CallService(asked), Answer::Values(Some(turn), answer))
+                (requests::Request::CallService(asked), Answer::Values(turn, answer))
             }
             Request::Configure { config, answer } => {
                 let whole = config.whole.clone();

@@ -32,6 +32,8 @@ pub enum Change {
 impl Report {
     pub(super) fn between(before: &State, after: &State) -> Self {
         let (old, new) = (&before.versions, &after.versions);
+        let services = |state: &State| state.notes.services.clone().into_iter().collect::<Vec<_>>();
+        let (old_services, new_services) = (services(before), services(after));
         let (before, after) = (&before.set, &after.set);
         let mut entries = Vec::new();
         compare("product", &before.products, &after.products, |row| row.key.clone(), &mut entries);
@@ -42,6 +44,7 @@ impl Report {
         compare("rule", &before.rules, &after.rules, |row| row.name.clone(), &mut entries);
         let mut kept = Vec::new();
         compare("version", &old.published, &new.published, |row| format!("{} {}", row.service, row.number), &mut kept);
+        compare("service", &old_services, &new_services, |(name, _)| name.clone(), &mut kept);
         compare("alias", &old.aliases, &new.aliases, |row| format!("{}.{}", row.service, row.name), &mut kept);
         // A deployment leaves them alone, and need not say so.
         entries.extend(kept.into_iter().filter(|entry| entry.change != Change::Unchanged));
@@ -67,6 +70,9 @@ impl Report {
 
     /// The same with what is not unchanged, by name.
     pub fn changes(&self) -> String {
+        if self.is_unchanged() {
+            return "nothing that runs: descriptions, or what was left out before".to_owned();
+        }
         let changed = self.entries.iter().filter(|entry| entry.change != Change::Unchanged);
         let named = changed.map(|entry| format!("{} {} {}", entry.kind, entry.name, entry.change.name()));
         format!("{}: {}", self.summary(), named.collect::<Vec<_>>().join("; "))

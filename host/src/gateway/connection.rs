@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
+use super::worded::Worded;
 use super::write_timeout::WriteTimeout;
 use crate::api::Peer;
 use crate::shutdown::Shutdown;
@@ -58,7 +59,7 @@ pub async fn serve<S>(stream: S, peer: Peer, router: Router, shutdown: Shutdown)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    converse(stream, routed(peer, router), true, shutdown).await
+    converse(Worded::new(stream), routed(peer, router), true, shutdown).await
 }
 
 /// Serves one request and ends.
@@ -66,7 +67,7 @@ pub async fn serve_once<S>(stream: S, peer: Peer, router: Router, shutdown: Shut
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let served = converse(stream, routed(peer, router), false, shutdown);
+    let served = converse(Worded::new(stream), routed(peer, router), false, shutdown);
     tokio::time::timeout(GOODBYE_TIMEOUT, served).await.context("saying goodbye")?
 }
 

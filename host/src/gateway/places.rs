@@ -2,14 +2,12 @@
 //!
 //! Whoever is one too many is told so, as long as few are being told: what a refusal costs is bounded too.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limit::{CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX};
+use crate::limit::{ByAddress, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, Counted};
 
 /// Open connections, of one address (of IPv6: of one /64) and in all.
 #[derive(Clone, Copy, Debug)]
@@ -28,21 +26,16 @@ impl Default for ConnectionLimits {
 const GOODBYES_MAX: usize = 64;
 
 pub struct Places {
-    limits: ConnectionLimits,
-    taken: Mutex<Taken>,
+    by_address: Arc<ByAddress>,
+    all: Arc<Semaphore>,
     goodbyes: Arc<Semaphore>,
-}
-
-#[derive(Default)]
-struct Taken {
-    all: u32,
-    by_address: HashMap<IpAddr, u32>,
 }
 
 /// What a connection gets. It is given back when this is dropped.
 pub enum Place {
     Served {
-        _place: Held,
+        _of_address: Option<Counted>,
+        _of_all: OwnedSemaphorePermit,
     },
     /// It is one too many, and is told so.
     Goodbye {
@@ -50,57 +43,21 @@ pub enum Place {
     },
 }
 
-pub struct Held {
-    places: Arc<Places>,
-    address: Option<IpAddr>,
-}
-
 impl Places {
     pub fn new(limits: ConnectionLimits) -> Arc<Self> {
-        Arc::new(Self { limits, taken: Mutex::default(), goodbyes: Arc::new(Semaphore::new(GOODBYES_MAX)) })
+        let semaphore = |max: usize| Arc::new(Semaphore::new(max));
+        let by_address = ByAddress::new(limits.per_address_max);
+        Arc::new(Self { by_address, all: semaphore(limits.max as usize), goodbyes: semaphore(GOODBYES_MAX) })
     }
 
     /// A place for a client at this address; clients of the local socket have none, and count in all only. `None`: close it.
     pub fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Place> {
-        let address = address.map(counted);
-        if self.add(address) {
-            return Some(Place::Served { _place: Held { places: self.clone(), address } });
-        }
-        let turn = self.goodbyes.clone().try_acquire_owned().ok()?;
-        Some(Place::Goodbye { _turn: turn })
+        self.serve(address).or_else(|| Some(Place::Goodbye { _turn: self.goodbyes.clone().try_acquire_owned().ok()? }))
     }
 
-    fn add(&self, address: Option<IpAddr>) -> bool {
-        let mut taken = self.taken.lock();
-        let of_address = address.map_or(0, |address| taken.by_address.get(&address).copied().unwrap_or(0));
-        if taken.all >= self.limits.max || of_address >= self.limits.per_address_max {
-            return false;
-        }
-        taken.all += 1;
-        if let Some(address) = address {
-            taken.by_address.insert(address, of_address + 1);
-        }
-        true
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let mut taken = self.places.taken.lock();
-        taken.all -= 1;
-        let Some(address) = self.address else { return };
-        match taken.by_address.get_mut(&address) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => drop(taken.by_address.remove(&address)),
-        }
-    }
-}
-
-/// One machine has a whole /64 of IPv6 addresses at will.
-fn counted(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
-        v4 => v4,
+    fn serve(&self, address: Option<IpAddr>) -> Option<Place> {
+        let of_address = if let Some(address) = address { Some(self.by_address.take(address)?) } else { None };
+        Some(Place::Served { _of_address: of_address, _of_all: self.all.clone().try_acquire_owned().ok()? })
     }
 }
 
@@ -113,28 +70,23 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_places_and_gets_them_back() {
-        let places = Places::new(ConnectionLimits { per_address_max: 2, max: 3 });
-        let first = served(&places, "10.0.0.1").unwrap();
-        // The same address, as a socket of both families shows it.
-        let _second = served(&places, "::ffff:10.0.0.1").unwrap();
-        assert!(served(&places, "10.0.0.1").is_none());
-        let third = served(&places, "10.0.0.2").unwrap();
-        assert!(served(&places, "10.0.0.3").is_none(), "more than are served in all");
+    fn whoever_is_too_many_in_all_takes_no_place_of_an_address() {
+        let places = Places::new(ConnectionLimits { per_address_max: 1, max: 2 });
+        let (first, second) = (served(&places, "10.0.0.1").unwrap(), served(&places, "10.0.0.2").unwrap());
+        assert!(served(&places, "10.0.0.1").is_none() && served(&places, "10.0.0.3").is_none());
         drop(first);
-        assert!(served(&places, "10.0.0.1").is_some());
-        drop(third);
-        assert_eq!(places.taken.lock().by_address.len(), 1, "an address without connections is remembered");
+        let third = served(&places, "10.0.0.3").unwrap();
+        assert!(served(&places, "10.0.0.3").is_none());
+        drop((second, third));
+        assert!(served(&places, "10.0.0.2").is_some());
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_client_and_the_local_socket_none() {
+    fn the_local_socket_counts_in_all_only() {
         let places = Places::new(ConnectionLimits { per_address_max: 1, max: 10 });
-        let _one = served(&places, "2001:db8::1").unwrap();
-        assert!(served(&places, "2001:db8::ffff:2").is_none());
-        assert!(served(&places, "2001:db8:0:1::1").is_some());
-        let local: Vec<_> = (0..5).map(|_| places.take(None).unwrap()).collect();
+        let local: Vec<_> = (0..10).map(|_| places.take(None).unwrap()).collect();
         assert!(local.iter().all(|place| matches!(place, Place::Served { .. })));
+        assert!(matches!(places.take(None), Some(Place::Goodbye { .. })));
     }
 
     #[test]

@@ -317,10 +317,10 @@ impl Places {
             return None;
         }
         let of_one_max = self.of_one_max.load(Relaxed);
-        let may = |request: &Request| request.turn().is_none_or(|turn| turn.running() < of_one_max);
-        let mut request = waiting.remove(waiting.iter().position(may)?)?;
+        let may = |request: &mut Request| request.turn().is_none_or(|turn| turn.running() < of_one_max);
+        let mut request = waiting.iter_mut().position(may).and_then(|at| waiting.remove(at))?;
         self.taken.fetch_add(1, Relaxed);
-        if let Some(turn) = request.turn_mut() {
+        if let Some(turn) = request.turn() {
             turn.start();
         }
         Some(request)

@@ -37,6 +37,13 @@ impl DriverConfig {
         self.config["json"].get(name).or_else(|| self.config["kv"].get(entry(&self.config["kv"])?)?.get("value"))
     }
 
+    /// The names of all settings that the project gives, from the formats `json` and `kv`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let json = self.config["json"].as_object().into_iter().flat_map(|object| object.keys().map(String::as_str));
+        let kv = self.config["kv"].as_array().into_iter().flatten().filter_map(|entry| entry["key"].as_str());
+        json.chain(kv)
+    }
+
     /// The files of `fileList`: the driver reads them with the standard library, by these paths.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.config["fileList"].as_array().into_iter().flatten().filter_map(|entry| entry["path"].as_str())

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::IntoResponse;
 use serde_json::{Value as Json, json};
 
@@ -11,6 +10,7 @@ use super::data;
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 
 /// All rules. `Running` says whether one is switched on.
 #[utoipa::path(
@@ -36,7 +36,7 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> impl IntoResponse {
     params(("id" = String, Path)),
     responses((status = 200)),
 )]
-pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, id: Result<Path<String>, PathRejection>) -> Result<(), ApiError> {
+pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, id: InPath<String>) -> Result<(), ApiError> {
     switch(&api, &caller, id, true).await
 }
 
@@ -50,12 +50,12 @@ pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, id: Result<Path
     params(("id" = String, Path)),
     responses((status = 200)),
 )]
-pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, id: Result<Path<String>, PathRejection>) -> Result<(), ApiError> {
+pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, id: InPath<String>) -> Result<(), ApiError> {
     switch(&api, &caller, id, false).await
 }
 
-async fn switch(api: &Api, caller: &Caller, id: Result<Path<String>, PathRejection>, is_on: bool) -> Result<(), ApiError> {
-    let Path(name) = id.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+async fn switch(api: &Api, caller: &Caller, id: InPath<String>, is_on: bool) -> Result<(), ApiError> {
+    let InPath(name) = id;
     let written = api.rules.switch(&name, is_on, &caller.0.who()).await?;
     written.map_err(|lost| ApiError::unavailable(lost.to_string()))
 }

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::{AUTHORIZATION, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::IntoResponse;
 
 use crate::api::Api;
-use crate::api::caller::{Caller, Peer};
+use crate::api::caller::{Caller, Peer, not_logged_in};
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 use crate::api::login::{cookie, gone_cookie};
 use crate::auth::LoginError;
 
@@ -31,17 +31,15 @@ pub async fn begin(
     headers: HeaderMap,
 ) -> Result<impl IntoResponse, ApiError> {
     let header = headers.get(AUTHORIZATION).map(HeaderValue::to_str).and_then(Result::ok).ok_or_else(ApiError::unauthorized)?;
-    match api.auth.login_basic(header, peer.source()).await {
-        Ok(session) => {
-            api.audit.record(&peer.who(&session.user), "logged in", "with HTTP Basic");
-            Ok((StatusCode::CREATED, [(SET_COOKIE, cookie(&session.token, &peer))]))
+    let session = api.auth.login_basic(header, peer.source()).await.map_err(|error| {
+        not_logged_in(&api.audit, &peer.client(), &format!("{}, with HTTP Basic", api.auth.known_of_basic(header)), error);
+        match error {
+            LoginError::Invalid => ApiError::unauthorized(),
+            later => ApiError::of_login(later, StatusCode::UNAUTHORIZED),
         }
-        Err(LoginError::Invalid) => {
-            api.audit.record(&format!("client {}", peer.name()), "login failed", "HTTP Basic");
-            Err(ApiError::unauthorized())
-        }
-        Err(later) => Err(ApiError::of_login(later, StatusCode::UNAUTHORIZED)),
-    }
+    })?;
+    api.audit.record(&peer.who(&session.user), "logged in", "with HTTP Basic");
+    Ok((StatusCode::CREATED, [(SET_COOKIE, cookie(&session.token, &peer))]))
 }
 
 /// Ends a session of one's own.
@@ -54,12 +52,8 @@ pub async fn begin(
     params(("token" = String, Path)),
     responses((status = 200)),
 )]
-pub async fn end(
-    State(api): State<Arc<Api>>,
-    Caller(user): Caller,
-    token: Result<Path<String>, PathRejection>,
-) -> Result<impl IntoResponse, ApiError> {
-    let Path(token) = token.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn end(State(api): State<Arc<Api>>, Caller(user): Caller, token: InPath<String>) -> Result<impl IntoResponse, ApiError> {
+    let InPath(token) = token;
     let is_own = api.auth.session(&token).is_some_and(|of| of.name == user.name);
     if !is_own || !api.auth.logout(&token) {
         return Err(ApiError::new(StatusCode::NOT_FOUND, "this is no session of yours"));

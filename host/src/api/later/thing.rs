@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -16,12 +15,13 @@ use super::{IDENTIFIERS_MAX, data, map};
 use crate::api::asked::asked;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::{InPath, InQuery};
 use crate::api::{Api, body};
 use crate::name::ThingId;
 use crate::thing::value::properties_to_json;
 use crate::thing::{Presence, Thing};
 
-type Pair = Result<Path<(String, String)>, PathRejection>;
+type Pair = InPath<(String, String)>;
 
 /// Which things are wanted.
 #[derive(Deserialize)]
@@ -41,12 +41,8 @@ pub struct Wanted {
     params(("productkey" = Option<String>, Query), ("devicename" = Option<String>, Query)),
     responses((status = 200, body = super::Answer)),
 )]
-pub async fn list(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<impl IntoResponse, ApiError> {
-    let Query(wanted) = wanted.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn list(State(api): State<Arc<Api>>, caller: Caller, wanted: InQuery<Wanted>) -> Result<impl IntoResponse, ApiError> {
+    let InQuery(wanted) = wanted;
     let fits = |thing: &&Arc<Thing>| {
         caller.0.rights.covers(&thing.id.product_key)
             && wanted.productkey.as_ref().is_none_or(|product| thing.id.product_key == *product)
@@ -120,10 +116,10 @@ pub async fn get_properties(
     State(api): State<Arc<Api>>,
     caller: Caller,
     thing: Pair,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    query: InQuery<Vec<(String, String)>>,
 ) -> Result<impl IntoResponse, ApiError> {
     let thing = known(&api, &caller, id(thing)?)?;
-    let Query(pairs) = query.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InQuery(pairs) = query;
     if let Some((unknown, _)) = pairs.iter().find(|(name, _)| name != "identifiers") {
         return Err(ApiError::bad_request(format!("`{unknown}` is no parameter; expected `identifiers`, as often as needed")));
     }
@@ -243,12 +239,8 @@ async fn call_one(api: &Arc<Api>, thing: &Thing, name: &str, args: &Map<String, 
     params(("product" = String, Path)),
     responses((status = 200, body = serde_json::Value)),
 )]
-pub async fn tsl(
-    State(api): State<Arc<Api>>,
-    caller: Caller,
-    product: Result<Path<String>, PathRejection>,
-) -> Result<impl IntoResponse, ApiError> {
-    let Path(key) = product.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+pub async fn tsl(State(api): State<Arc<Api>>, caller: Caller, product: InPath<String>) -> Result<impl IntoResponse, ApiError> {
+    let InPath(key) = product;
     caller.covers(&api.audit, &key)?;
     let none = || ApiError::new(StatusCode::NOT_FOUND, format!("there is no product `{key}` here"));
     let product = api.things.product(&key).ok_or_else(none)?;
@@ -256,7 +248,7 @@ pub async fn tsl(
 }
 
 fn id(thing: Pair) -> Result<ThingId, ApiError> {
-    let Path((product_key, device_name)) = thing.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InPath((product_key, device_name)) = thing;
     Ok(ThingId { product_key, device_name })
 }
 

@@ -18,6 +18,7 @@ use super::{Connection, ListenParts, Places, Stream, server_config};
 use crate::bindings::types::Fault;
 use crate::capability::Guest;
 use crate::grant;
+use crate::limit::{ByAddress, HANDSHAKES_PER_ADDRESS_MAX};
 use crate::thing::fault;
 
 pub struct Acceptor {
@@ -26,6 +27,8 @@ pub struct Acceptor {
     entry: grant::Listen,
     tls: Option<TlsAcceptor>,
     handshakes: JoinSet<Option<Connection>>,
+    /// So that nobody who says nothing takes all places for the time of a handshake.
+    handshakes_of: Arc<ByAddress>,
     strangers: Strangers,
     places: Arc<Places>,
     guest: Arc<Guest>,
@@ -56,7 +59,8 @@ impl Acceptor {
         let entry = granted(&guest, address)?;
         let tls = entry.tls.then(|| tls(parts, &entry)).transpose()?;
         let (handshakes, strangers) = (JoinSet::new(), Strangers::default());
-        Ok(Self { address, listener, entry, tls, handshakes, strangers, places, guest, guests: parts.guests.clone() })
+        let handshakes_of = ByAddress::new(HANDSHAKES_PER_ADDRESS_MAX.min(places.max.div_ceil(4)));
+        Ok(Self { address, listener, entry, tls, handshakes, handshakes_of, strangers, places, guest, guests: parts.guests.clone() })
     }
 
     /// The next connection that is ready. It may be dropped while it waits: nothing is lost then.
@@ -100,7 +104,19 @@ impl Acceptor {
         match self.tls.clone() {
             None => Some(Connection::new(Box::new(stream), peer, place)),
             Some(tls) => {
-                self.handshakes.spawn_on(handshake(tls, stream, peer, place), &self.guests);
+                let Some(turn) = self.handshakes_of.take(peer.ip()) else {
+                    let max = self.handshakes_of.max();
+                    let what = format!("{} has {max} handshakes under way, as many as it may: {peer} was closed at once", peer.ip());
+                    self.guest.tell(Some("connections"), &what);
+                    return None;
+                };
+                let shaken = handshake(tls, stream, peer, place);
+                let shaken = async move {
+                    let connection = shaken.await;
+                    drop(turn);
+                    connection
+                };
+                self.handshakes.spawn_on(shaken, &self.guests);
                 None
             }
         }

@@ -29,6 +29,7 @@ pub const EMBEDDED: &[(&str, &str)] = embed![
     "guest-sdk/rust/src/tcp.rs",
     "guest-sdk/rust/src/thing_access.rs",
     "guest-sdk/rust/src/thing_access/config.rs",
+    "guest-sdk/rust/src/thing_access/settings.rs",
     "guest-sdk/rust/src/types.rs",
     "guest-sdk/rust/src/value.rs",
     "guest-sdk/rust/src/value/convert.rs",
