@@ -266,6 +266,20 @@ async fn only_what_was_signed_by_a_key_that_is_there_is_let_in() {
     for minutes in [-14, 14] {
         assert_eq!(signer.send_but(Method::GET, path, "", &[], Wrong { date: Some(date(minutes)), ..Wrong::default() }).await.status, 200);
     }
+    // What is signed is unescaped: no other path or query may come out as this one.
+    for (signed, sent) in [
+        ("/2016-08-15/services/app/functions", "/2016-08-15/services/app%2Ffunctions"),
+        ("/2016-08-15/services/a%2Fb", "/2016-08-15/services/a%2Fb"),
+        ("/2016-08-15/services/a%0Ab", "/2016-08-15/services/a%0Ab"),
+        ("/2016-08-15/services/a", "/2016-08-15/services/a%FF"),
+        ("/ledge/v1/versions", "/ledge/v1/versions?a=1%0Ab=2"),
+    ] {
+        let answer = signer.send_but(Method::GET, signed, "", &[], Wrong { path: Some(sent), ..Wrong::default() }).await;
+        assert!(answer.status == 400 && String::from_utf8_lossy(&answer.body).contains("an escaped `/`"), "{sent}: {:?}", answer.body);
+    }
+    for sent in ["/2016-08-15/services/../users", "/2016-08-15/./services", "/2016-08-15//services"] {
+        assert_eq!(signer.send(Method::GET, sent, "").await.status, 404, "{sent}");
+    }
     // Elsewhere the query is signed with the path.
     let answer = signer.send_but(Method::GET, "/ledge/v1/gateway", "", &[], Wrong::default()).await;
     assert_eq!(answer.status, 403);

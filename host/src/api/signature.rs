@@ -57,9 +57,8 @@ pub fn check(auth: &Auth, head: &Head) -> Result<User, ApiError> {
         .with_code("MissingRequiredHeader")
     };
     let signed_ms = schedule::http_date(date).ok_or_else(wrong_date)?;
-    // Unescaped, as it is signed, it would be another path.
-    if percent_decode_str(head.uri.path()).filter(|byte| *byte == b'/').count() > head.uri.path().matches('/').count() {
-        return Err(ApiError::bad_request("the path of a signed request has a `/` that is escaped"));
+    if is_ambiguous(head.uri) {
+        return Err(ApiError::bad_request("the path of a signed request has an escaped `/`, or it or the query what is no plain text"));
     }
     let signature = STANDARD.decode(signature).unwrap_or_default();
     let text = signed_text(head.method, head.uri, head.headers);
@@ -71,6 +70,14 @@ pub fn check(auth: &Auth, head: &Head) -> Result<User, ApiError> {
             schedule::iso(now_ms)
         )),
     })
+}
+
+/// Whether what is signed of it, which is unescaped, could be that of another request.
+fn is_ambiguous(uri: &Uri) -> bool {
+    let [path, query] = [uri.path(), uri.query().unwrap_or_default()].map(|text| percent_decode_str(text).collect::<Vec<u8>>());
+    let slashes = |text: &[u8]| text.iter().filter(|byte| **byte == b'/').count();
+    let is_plain = |text: &[u8]| std::str::from_utf8(text).is_ok() && !text.iter().any(u8::is_ascii_control);
+    slashes(&path) != slashes(uri.path().as_bytes()) || !is_plain(&path) || !is_plain(&query)
 }
 
 fn denied(why: &str) -> ApiError {

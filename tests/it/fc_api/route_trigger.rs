@@ -98,6 +98,9 @@ async fn a_route_of_a_deployment_is_a_trigger_too_and_leads_to_a_version_where_i
     for wrong in ["nobody", "7", "a b"] {
         assert_eq!(signer.refused(Method::PUT, &own, json!({"qualifier": wrong})).await, refusal(400, "InvalidArgument"), "{wrong}");
     }
+    // Its source is looked at also where it leads to a version.
+    let lamp = json!({"qualifier": "live", "triggerConfig": {"source": {"device": "lamp"}}});
+    assert_eq!(signer.refused(Method::PUT, &own, lamp).await, refusal(400, "InvalidArgument"));
     signer.done(Method::DELETE, &own, Json::Null).await;
     assert_eq!(routes(&gw).await, json!([]));
 }
