@@ -6,9 +6,11 @@
 COMPONENT is one that answers with the event it is called with, such as the test guest `misbehave`.
 """
 
+import io
 import json
 import sys
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -73,6 +75,82 @@ def versions():
     assert client.get_alias("Shop", "live").data["additionalVersionWeight"] == {}
 
 
+def weights():
+    weight = {"1": 0.4}
+    client.update_alias("Shop", "live", "2", additionalVersionWeight=weight)
+    assert client.list_aliases("Shop").data["aliases"][0]["additionalVersionWeight"] == weight
+    for wrong in [{"1": 1.2}, {"1": 0.123}, {"1": 0.1, "3": 0.1}, {"7": 0.5}]:
+        status, code = (404, "VersionNotFound") if "7" in wrong else (400, "InvalidArgument")
+        refused(status, code, client.update_alias, "Shop", "live", "2", additionalVersionWeight=wrong)
+    refused(409, "VersionInUse", client.delete_version, "Shop", "1")
+    refused(404, "AliasNotFound", client.get_alias, "Shop", "dead")
+    refused(404, "AliasNotFound", client.invoke_function, "Shop", "echo", payload=b"", qualifier="dead")
+    for _ in range(20):
+        assert client.invoke_function("Shop", "echo", payload=b"hi", qualifier="live").data == b"hi"
+
+
+def code():
+    for qualifier in [None, "1", "live"]:
+        found = client.get_function_code("Shop", "echo", qualifier=qualifier).data
+        package = requests.get(found["url"])
+        assert package.status_code == 200 and package.headers["content-type"] == "application/zip", package.text
+        with zipfile.ZipFile(io.BytesIO(package.content)) as zipped:
+            assert zipped.testzip() is None and zipped.namelist() == ["echo.wasm"], zipped.namelist()
+            assert zipped.read("echo.wasm") == Path(component).read_bytes()
+    changed = found["url"].replace("user=admin", "user=other")
+    assert changed != found["url"] and requests.get(changed).status_code == 401
+    refused(404, "FunctionNotFound", client.get_function_code, "Shop", "nothing")
+    # What came out goes in again.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "code.zip").write_bytes(package.content)
+        row = client.update_function("Shop", "echo", codeZipFile=str(Path(folder, "code.zip"))).data
+        assert (row["codeSize"], row["codeChecksum"]) == (len(package.content), found["checksum"]), (row, found)
+        Path(folder, "index.py").write_text("def handler(event, context): pass")
+        refused(400, "InvalidArgument", client.update_function, "Shop", "echo", codeDir=folder)
+
+
+def routes():
+    config = {"source": {"device": "/a1Lamp/+"}, "topic": "property", "qos": 1}
+    create = ("Shop", "echo", "reports", "route", config, None, None)
+    refused(400, "InvalidArgument", client.create_trigger, *create)
+    # The client knows no grants: they are Ledge's own.
+    path = "/2016-08-15/services/Shop/functions/echo"
+    headers = client._build_common_headers("PUT", path, {})
+    client._do_request("PUT", path, headers, body=json.dumps({"grants": {"subscribe": ["/sys/a1Lamp/#"]}}))
+    made = client.create_trigger(*create).data
+    assert (made["triggerType"], made["triggerConfig"]) == ("route", config), made
+    refused(409, "TriggerAlreadyExists", client.create_trigger, *create)
+    config = {"source": {"function": "Shop/echo"}, "topic": "/a/#", "qos": 0}
+    row = client.update_trigger("Shop", "echo", "reports", triggerConfig=config, qualifier="live").data
+    assert (row["triggerConfig"], row["qualifier"]) == (config, "live"), row
+    assert client.get_trigger("Shop", "echo", "reports").data == row
+    assert client.list_triggers("Shop", "echo", prefix="rep").data["triggers"] == [row]
+    refused(400, "InvalidArgument", client.update_trigger, "Shop", "echo", "reports", triggerConfig={"source": {"device": "lamp"}})
+    client.delete_trigger("Shop", "echo", "reports")
+    refused(404, "TriggerNotFound", client.get_trigger, "Shop", "echo", "reports")
+
+
+def asynchronous():
+    headers = {"x-fc-invocation-type": "Async"}
+    first = client.invoke_function("Shop", "echo", payload="once", headers={**headers, "x-fc-idempotency-key": "k"})
+    path = "/ledge/v1/invocations/" + first.headers["x-fc-request-id"]
+    for _ in range(200):
+        signed = client._build_common_headers("GET", path, {}, {})
+        if (state := requests.get(endpoint + path, headers=signed).json()).get("state") == "done":
+            break
+        time.sleep(0.05)
+    else:
+        raise AssertionError(state)
+    again = client.invoke_function("Shop", "echo", payload="once", headers={**headers, "x-fc-idempotency-key": "k"})
+    assert again.data == b"once" and again.headers["x-ledge-duplicate"] == "true", again.headers
+    refused(400, "InvalidArgument", client.invoke_function, "Shop", "echo", payload="", headers={"x-fc-invocation-type": "Later"})
+    refused(404, "FunctionNotFound", client.invoke_function, "Shop", "nothing", payload="", headers=headers)
+    refused(200, "", client.invoke_function, "Shop", "echo", payload="error")
+    for wrong in [{"maxAsyncRetryAttempts": 20}, {"maxAsyncEventAgeInSeconds": 0}, {"destinationConfig": {"onSuccess": {"destination": "x"}}}]:
+        refused(400, "InvalidArgument", client.put_function_async_invoke_config, "Shop", "LATEST", "echo", wrong)
+    refused(404, "AsyncConfigNotExists", client.get_function_async_invoke_config, "Shop", "LATEST", "echo")
+
+
 def triggers():
     config = {"payload": "tick", "cronExpression": "@every 5m", "enable": True}
     client.create_trigger("Shop", "echo", "pulse", "timer", config, None, None)
@@ -108,7 +186,7 @@ def signed_queries():
     assert requests.get(endpoint + path, params={"a": "2"}, headers=headers).status_code == 403
 
 
-for step in [by_zip_file, invoke, versions, triggers, signed_queries, clean_up]:
+for step in [by_zip_file, invoke, versions, weights, code, routes, asynchronous, triggers, signed_queries, clean_up]:
     step()
     print(f"{step.__name__}: ok")
 

@@ -28,6 +28,7 @@ mod signature;
 mod spaced_json;
 mod thing;
 mod turned_away;
+mod upload;
 mod user;
 mod v1;
 mod version;
@@ -46,6 +47,7 @@ pub use caller::Peer;
 pub use front::Front;
 pub use guard::{Guard, parse_host_name};
 pub use turned_away::{to_https, too_many, unreadable};
+pub use upload::Uploads;
 
 use self::error::Form;
 use self::function_compute as fc;
@@ -85,6 +87,10 @@ pub struct Api {
     pub metrics: Metrics,
     /// What the runtime chose for this machine, in words.
     pub sandbox: String,
+    /// Components that are being brought.
+    pub component_uploads: Uploads,
+    /// Sets that are being deployed.
+    pub set_uploads: Uploads,
     pub clock: Clock,
     pub shutdown: Shutdown,
     /// Where guests run, so that a busy guest does not delay the API.
@@ -143,8 +149,6 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(rule::events))
         .routes(routes!(rule::test))
         .routes(routes!(ledge::routes, ledge::add_route, ledge::delete_route))
-        .routes(routes!(ledge::has_component, ledge::put_component))
-        .routes(routes!(ledge::deploy))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))
@@ -158,6 +162,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(fc::service::get, fc::service::update, fc::service::delete))
         .routes(routes!(fc::function::list, fc::function::create))
         .routes(routes!(fc::function::get, fc::function::update, fc::function::delete))
+        .routes(routes!(fc::component::code))
+        .routes(routes!(fc::component::package))
+        .routes(routes!(fc::component::has, fc::component::put))
+        .routes(routes!(fc::deployment::deploy))
         .routes(routes!(fc::invocation::invoke))
         .routes(routes!(fc::version::list, fc::version::publish))
         .routes(routes!(fc::version::delete))

@@ -6,9 +6,11 @@
 
 mod access_key;
 mod basic;
+mod link;
 mod password;
 mod permission;
 mod session;
+pub mod signature;
 mod throttle;
 mod users;
 
@@ -22,6 +24,7 @@ use zeroize::Zeroizing;
 
 use self::access_key::AccessKeys;
 use self::basic::{Basic, Credentials};
+use self::link::Links;
 use self::password::{Hash, Hasher, Turn};
 use self::session::Sessions;
 use self::throttle::{Throttle, Wait};
@@ -31,6 +34,7 @@ use crate::seal::{Seal, random_token};
 use crate::store::Store;
 
 pub use self::access_key::{ACCESS_KEYS_MAX, AccessKey, NewAccessKey};
+pub use self::link::{LINK_AGE_MAX, Link};
 pub use self::password::{BadPassword, LOGINS_WAITING_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, generate as generate_password};
 pub use self::permission::{CameFrom, Permission, Rights, Role, User};
 pub use self::session::{SESSION_AGE_MAX, SESSION_IDLE_MAX, SESSIONS_MAX, SESSIONS_PER_USER_MAX};
@@ -49,6 +53,7 @@ struct Inner {
     throttle: Throttle,
     sessions: Sessions,
     basic: Basic,
+    links: Links,
     compat_default_login: bool,
 }
 
@@ -143,6 +148,7 @@ impl Auth {
             throttle: Throttle::new(clock.clone()),
             sessions: Sessions::new(clock.clone()),
             basic: Basic::new(clock),
+            links: Links::new(),
             compat_default_login: options.compat_default_login,
         };
         let first = inner.first_password(options.admin_password)?;
@@ -275,6 +281,17 @@ impl Auth {
             return Err(SignatureError::Time { now_ms });
         }
         self.0.keys.user(key_id, text, signature).and_then(|user| self.0.user(&user)).ok_or(SignatureError::Wrong)
+    }
+
+    /// A link to something that a user may have. Whether they may is for the caller to know.
+    pub fn link(&self, user: &str, to: &str) -> Link {
+        self.0.links.sign(user, self.0.clock.unix_ms() + LINK_AGE_MAX.as_millis() as u64, to)
+    }
+
+    /// Whose link to this it is, if it holds still. What they may now is for the caller to look at.
+    pub fn linked(&self, link: &Link, to: &str) -> Option<User> {
+        let holds = self.0.links.is_own(link, to) && self.0.clock.unix_ms() < link.until_ms;
+        holds.then(|| self.0.user(&link.user)).flatten()
     }
 
     /// All of it in a task that cannot be cancelled: no session may outlive a password that was changed.

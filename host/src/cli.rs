@@ -21,6 +21,7 @@ mod product;
 mod release;
 mod route;
 mod rule;
+mod signing;
 mod up;
 mod user;
 mod version;
@@ -37,6 +38,7 @@ use tracing_subscriber::EnvFilter;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use self::signing::AccessKey;
 use crate::bench;
 use crate::function;
 use crate::gateway;
@@ -230,17 +232,21 @@ struct TargetArgs {
     /// The data directory of a gateway on this machine.
     #[arg(long, default_value = ".ledge", value_name = "DIR")]
     data: PathBuf,
-    /// A gateway elsewhere, as in https://10.0.0.7:9999. Needs --fingerprint, and the password in LEDGE_PASSWORD.
+    /// A gateway elsewhere, as in https://10.0.0.7:9999. Needs --fingerprint, and the password in LEDGE_PASSWORD, or an access
+    /// key in LEDGE_ACCESS_KEY_ID and LEDGE_ACCESS_KEY_SECRET.
     #[arg(long, value_name = "URL", requires = "fingerprint")]
     gateway: Option<String>,
     /// The TLS fingerprint that the other gateway printed when it started.
     #[arg(long, value_name = "SHA256")]
     fingerprint: Option<String>,
-    /// The user on the other gateway.
+    /// The user on the other gateway. An access key says by itself whose it is.
     #[arg(long, default_value = "admin", value_name = "NAME")]
     user: String,
     #[arg(long, env = "LEDGE_PASSWORD", hide = true, hide_env_values = true)]
     password: Option<String>,
+    /// Read when the command line is: it has no option, since other users of this machine can read that.
+    #[arg(skip = AccessKey::of_environment())]
+    access_key: AccessKey,
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -274,6 +274,8 @@ impl Gateway {
             guard,
             metrics,
             sandbox: sizes,
+            component_uploads: api::Uploads::default(),
+            set_uploads: api::Uploads::default(),
             clock: clock.clone(),
             shutdown: shutdown.clone(),
             guests: guests.handle(),

@@ -112,6 +112,11 @@ pub fn http_date(text: &str) -> Option<u64> {
     u64::try_from(zoned.timestamp().as_millisecond()).ok()
 }
 
+/// As HTTP has it in `Date`.
+pub fn to_http_date(unix_ms: u64) -> String {
+    timestamp(unix_ms).map_or_else(String::new, |moment| moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+}
+
 /// As ISO 8601, in UTC.
 pub fn iso(unix_ms: u64) -> String {
     timestamp(unix_ms).map_or_else(String::new, |moment| moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())

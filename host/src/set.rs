@@ -12,7 +12,7 @@ use crate::grant::Grants;
 use crate::limit::Limits;
 use crate::name::{FunctionName, check_thing};
 pub use crate::schedule::Schedule;
-use crate::topic::TopicFilter;
+use crate::topic::{TopicError, TopicFilter};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -325,6 +325,17 @@ pub enum RouteTopic {
     Filter(TopicFilter),
 }
 
+impl RouteTopic {
+    /// Parses what people write: `all`, `property`, or a filter.
+    pub fn parse(text: &str) -> Result<Self, TopicError> {
+        match text {
+            "all" => Ok(Self::All),
+            "property" => Ok(Self::Property),
+            filter => filter.parse().map(Self::Filter),
+        }
+    }
+}
+
 impl fmt::Display for RouteTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -409,16 +420,22 @@ pub struct Digest(String);
 
 impl Digest {
     pub fn of(component: &[u8]) -> Self {
-        use std::fmt::Write;
-        let mut text = String::with_capacity(64);
-        for byte in ring::digest::digest(&ring::digest::SHA256, component).as_ref() {
-            write!(text, "{byte:02x}").expect("a String takes every write");
-        }
-        Self(text)
+        ring::digest::digest(&ring::digest::SHA256, component).into()
     }
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<ring::digest::Digest> for Digest {
+    fn from(digest: ring::digest::Digest) -> Self {
+        use std::fmt::Write;
+        let mut text = String::with_capacity(64);
+        for byte in digest.as_ref() {
+            write!(text, "{byte:02x}").expect("a String takes every write");
+        }
+        Self(text)
     }
 }
 

@@ -77,10 +77,10 @@ impl Running {
 /// As `ledge deploy` does it.
 async fn deploy(client: &Client, setup: Setup) -> anyhow::Result<()> {
     for (digest, component) in &setup.components {
-        client.send(Method::PUT, &format!("/ledge/v1/components/{digest}"), &[], component.clone().into()).await?.ok()?;
+        client.send(Method::PUT, &format!("/2016-08-15/components/{digest}"), &[], component.clone().into()).await?.ok()?;
     }
     let set = serde_json::to_vec(&setup.set)?;
-    client.send(Method::POST, "/ledge/v1/deployments", &[], set.into()).await?.ok()?;
+    client.send(Method::POST, "/2016-08-15/deployments", &[], set.into()).await?.ok()?;
     Ok(())
 }
 

@@ -1,115 +1,21 @@
 //! Function management in the shapes of Function Compute, with requests that are signed with an access key.
 
-use std::io::{Cursor, Write};
+mod ledge_deploy;
+mod package;
+mod route_trigger;
+mod signer;
+mod upload;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderName};
-use ledge::cli::client::{Answer, Client};
-use ring::hmac;
+use hyper::header::AUTHORIZATION;
 use serde_json::{Value as Json, json};
-use zip::ZipWriter;
-use zip::write::SimpleFileOptions;
 
+use self::signer::{Signer, Wrong, date, zipped};
 use crate::harness::client::json as body_of;
 use crate::harness::command::{ledge, shell};
 use crate::harness::{PASSWORD, TestGateway, component, eventually, gateway, repository};
-
-/// A client that signs, written from the description of the signature.
-struct Signer {
-    client: Client,
-    id: String,
-    secret: String,
-}
-
-/// What of a request is not as its signer means it.
-#[derive(Default)]
-struct Wrong<'a> {
-    date: Option<String>,
-    body: Option<&'a [u8]>,
-    path: Option<&'a str>,
-    headers: &'a [(&'a str, &'a str)],
-}
-
-impl Signer {
-    async fn of(gw: &TestGateway, user: &str) -> Self {
-        let answer = gw.admin().send(Method::POST, &format!("/ledge/v1/users/{user}/access-keys"), &[], "".into()).await.unwrap();
-        assert_eq!(answer.status, 201, "{:?}", answer.body);
-        let key = body_of(&answer);
-        let text = |name: &str| key[name].as_str().unwrap().to_owned();
-        Self { client: gw.stranger(), id: text("id"), secret: text("secret") }
-    }
-
-    fn sign(&self, method: &Method, path: &str, md5: &str, date: &str, own: &[(&str, &str)]) -> String {
-        let own: String = own.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
-        let text = format!("{method}\n{md5}\napplication/json\n{date}\n{own}{path}");
-        let key = hmac::Key::new(hmac::HMAC_SHA256, self.secret.as_bytes());
-        format!("FC {}:{}", self.id, STANDARD.encode(hmac::sign(&key, text.as_bytes())))
-    }
-
-    async fn send_but(&self, method: Method, path: &str, body: impl Into<Bytes>, own: &[(&str, &str)], wrong: Wrong<'_>) -> Answer {
-        use md5::Digest;
-        let body: Bytes = body.into();
-        let md5: String = md5::Md5::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
-        let date = wrong.date.unwrap_or_else(|| date(0));
-        let signed_path = path.split('?').next().unwrap();
-        let signed_path = percent_encoding::percent_decode_str(signed_path).decode_utf8().unwrap();
-        let authorization = self.sign(&method, &signed_path, &md5, &date, own);
-        let mut headers: Vec<(HeaderName, &str)> = vec![
-            (AUTHORIZATION, &authorization),
-            (CONTENT_TYPE, "application/json"),
-            (DATE, &date),
-            (HeaderName::from_static("content-md5"), &md5),
-        ];
-        headers.extend(own.iter().chain(wrong.headers).map(|(name, value)| (name.parse().unwrap(), *value)));
-        let body = wrong.body.map_or(body, Bytes::copy_from_slice);
-        self.client.send(method, wrong.path.unwrap_or(path), &headers, body).await.unwrap()
-    }
-
-    async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
-        self.send_but(method, path, body, &[], Wrong::default()).await
-    }
-
-    /// With a path below the version of the API, and JSON both ways.
-    async fn ask(&self, method: Method, path: &str, body: Json) -> (u16, Json) {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = self.send(method, &format!("/2016-08-15{path}"), body).await;
-        assert_eq!(answer.headers["x-fc-request-id"].len(), 36);
-        let said = if answer.body.is_empty() { Json::Null } else { body_of(&answer) };
-        (answer.status.as_u16(), said)
-    }
-
-    /// The same of what goes well.
-    async fn done(&self, method: Method, path: &str, body: Json) -> Json {
-        let (status, said) = self.ask(method.clone(), path, body).await;
-        assert!(status == 200 || status == 204, "{method} {path}: {status} {said}");
-        said
-    }
-
-    /// The status and the code of what is refused.
-    async fn refused(&self, method: Method, path: &str, body: Json) -> (u16, String) {
-        let (status, said) = self.ask(method, path, body).await;
-        assert!(!said["ErrorMessage"].as_str().unwrap().is_empty());
-        (status, said["ErrorCode"].as_str().unwrap().to_owned())
-    }
-}
-
-/// The time so many minutes from now, as HTTP has it.
-fn date(minutes: i64) -> String {
-    let moment = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(minutes);
-    moment.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
-}
-
-fn zipped(members: &[(&str, &[u8])]) -> String {
-    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    for (name, bytes) in members {
-        zip.start_file(*name, SimpleFileOptions::default()).unwrap();
-        zip.write_all(bytes).unwrap();
-    }
-    STANDARD.encode(zip.finish().unwrap().into_inner())
-}
 
 fn code(guest: &str) -> Json {
     json!({"zipFile": zipped(&[("function.wasm", &component(guest))])})
@@ -359,6 +265,20 @@ async fn only_what_was_signed_by_a_key_that_is_there_is_let_in() {
     assert_eq!(signer.done(Method::GET, "/services", Json::Null).await, json!({"services": []}), "nothing of that was done");
     for minutes in [-14, 14] {
         assert_eq!(signer.send_but(Method::GET, path, "", &[], Wrong { date: Some(date(minutes)), ..Wrong::default() }).await.status, 200);
+    }
+    // What is signed is unescaped: no other path or query may come out as this one.
+    for (signed, sent) in [
+        ("/2016-08-15/services/app/functions", "/2016-08-15/services/app%2Ffunctions"),
+        ("/2016-08-15/services/a%2Fb", "/2016-08-15/services/a%2Fb"),
+        ("/2016-08-15/services/a%0Ab", "/2016-08-15/services/a%0Ab"),
+        ("/2016-08-15/services/a", "/2016-08-15/services/a%FF"),
+        ("/ledge/v1/versions", "/ledge/v1/versions?a=1%0Ab=2"),
+    ] {
+        let answer = signer.send_but(Method::GET, signed, "", &[], Wrong { path: Some(sent), ..Wrong::default() }).await;
+        assert!(answer.status == 400 && String::from_utf8_lossy(&answer.body).contains("an escaped `/`"), "{sent}: {:?}", answer.body);
+    }
+    for sent in ["/2016-08-15/services/../users", "/2016-08-15/./services", "/2016-08-15//services"] {
+        assert_eq!(signer.send(Method::GET, sent, "").await.status, 404, "{sent}");
     }
     // Elsewhere the query is signed with the path.
     let answer = signer.send_but(Method::GET, "/ledge/v1/gateway", "", &[], Wrong::default()).await;

@@ -68,7 +68,7 @@ async fn every_path_but_the_login_is_closed_to_strangers() {
         "/thing/device/property/query",
         "/thing/device/service/invoke",
         "/thing/device/events/get",
-        "/ledge/v1/deployments",
+        "/ledge/v1/routes",
     ];
     for path in paths {
         let (status, body) = post(&gw.stranger(), path, "{\"params\": {}}").await;

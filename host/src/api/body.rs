@@ -55,6 +55,11 @@ fn due(began: Instant, bytes: usize) -> Instant {
     began + BODY_TIMEOUT * pieces
 }
 
+/// The same for a body of which nothing was read.
+pub async fn drain_at_most(body: &mut Body, bytes_max: usize) {
+    drain(body, due(Instant::now(), bytes_max)).await;
+}
+
 /// Lets a client finish what it is sending: one whose connection is closed while it sends never sees the answer.
 async fn drain(body: &mut Body, until: Instant) {
     let mut left = DRAIN_BYTES_MAX;

@@ -65,6 +65,11 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, message)
     }
 
+    /// For what cannot be done now, and may in so many seconds.
+    pub fn later(message: impl Into<String>, seconds: u64) -> Self {
+        Self { retry_s: Some(seconds), ..Self::unavailable(message) }
+    }
+
     pub fn status(&self) -> StatusCode {
         self.status
     }

@@ -1,13 +1,16 @@
 //! Function management in the shapes of the Function Compute API 2016-08-15, for programs that were written for it.
 //!
-//! What is created here is deployed as everything else is (`deploy`), one entry at a time; what the original has and Ledge has not is in
-//! docs/compatibility.md. Errors are `{"ErrorCode", "ErrorMessage"}`: `error::Form` sees to that.
+//! What is created here is deployed as everything else is (`deploy`), one entry at a time, or all of a project as one (`deployment`); what
+//! the original has and Ledge has not is in docs/compatibility.md. Errors are `{"ErrorCode", "ErrorMessage"}`: `error::Form` sees to that.
 
 pub mod alias;
 pub mod async_config;
 mod code;
+pub mod component;
+pub mod deployment;
 pub mod function;
 pub mod invocation;
+mod package;
 mod page;
 pub mod service;
 pub mod trigger;
@@ -29,7 +32,7 @@ use super::caller::Caller;
 use super::error::ApiError;
 use super::ledge::not_deployed;
 use super::{Api, body};
-use crate::deploy::{DeployError, State, VersionError};
+use crate::deploy::{DeployError, PutError, State, VersionError};
 use crate::name::{FunctionName, LATEST};
 use crate::set;
 
@@ -128,6 +131,15 @@ async fn changed<T: Send + 'static>(
 impl From<DeployError> for ApiError {
     fn from(error: DeployError) -> Self {
         not_deployed(error)
+    }
+}
+
+impl From<PutError> for ApiError {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Failed(error) => Self::internal("keeping a component", &error),
+            refused => Self::bad_request(refused.to_string()),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Ledge's own API, which the CLI speaks: what is deployed, and deploying.
+//! Ledge's own API, which the CLI speaks: what is deployed, and how it is doing. Deploying is in `function_compute`.
 
 use std::sync::Arc;
 
@@ -8,26 +8,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::caller::Caller;
 use super::error::ApiError;
 use super::given::{InPath, InQuery};
 use super::{Api, body};
-use crate::deploy::{DeployError, Past, PutError, Report};
+use crate::deploy::{DeployError, Past, Report};
 use crate::function::Function;
 use crate::grant::Grants;
-use crate::limit::COMPONENT_BYTES_MAX;
 use crate::metric::{FunctionReading, Readings};
 use crate::schedule;
-use crate::set::{Digest, Route, Set};
+use crate::set::Route;
 use crate::supervisor::{Condition, ReleaseError};
 use crate::thing::Presence;
 use crate::trigger::timer::TimerState;
-
-/// The largest set, its models included and its components not.
-const SET_BYTES_MAX: usize = 32 << 20;
 
 #[utoipa::path(
     get,
@@ -309,91 +304,6 @@ async fn change_route(api: Arc<Api>, who: String, body: Body, is_added: bool) ->
     let changed = deployed(async move { api.deploy.change_route(route, is_added, &who).await }).await?;
     let none = || ApiError::new(StatusCode::NOT_FOUND, "there is no such route; `ledge list routes` shows those that there are");
     changed.map(JsonBody).ok_or_else(none)
-}
-
-#[utoipa::path(
-    get,
-    path = "/ledge/v1/components/{digest}",
-    tag = "deployment",
-    operation_id = "ledge_has_component",
-    security(("session" = ["deploy"])),
-    params(("digest" = String, Path)),
-    responses((status = 200)),
-)]
-pub async fn has_component(State(api): State<Arc<Api>>, _: Caller, digest: InPath<String>) -> Result<StatusCode, ApiError> {
-    if api.deploy.components().has(&parse(digest)?) {
-        Ok(StatusCode::OK)
-    } else {
-        Err(ApiError::new(StatusCode::NOT_FOUND, "this component is not on this gateway"))
-    }
-}
-
-#[utoipa::path(
-    put,
-    path = "/ledge/v1/components/{digest}",
-    tag = "deployment",
-    operation_id = "ledge_put_component",
-    security(("session" = ["deploy"])),
-    params(("digest" = String, Path)),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 201)),
-)]
-pub async fn put_component(State(api): State<Arc<Api>>, _: Caller, digest: InPath<String>, body: Body) -> Result<StatusCode, ApiError> {
-    let digest = parse(digest)?;
-    let component = body::read_at_most(body, COMPONENT_BYTES_MAX).await?;
-    let deploy = api.deploy.clone();
-    let put = tokio::task::spawn_blocking(move || deploy.components().put(&digest, &component)).await;
-    match put.map_err(|error| ApiError::internal("keeping a component", &error.into()))? {
-        Ok(()) => Ok(StatusCode::CREATED),
-        Err(PutError::Failed(error)) => Err(ApiError::internal("keeping a component", &error)),
-        Err(refused) => Err(ApiError::bad_request(refused.to_string())),
-    }
-}
-
-fn parse(digest: InPath<String>) -> Result<Digest, ApiError> {
-    let InPath(digest) = digest;
-    Digest::try_from(digest).map_err(ApiError::bad_request)
-}
-
-#[derive(Deserialize)]
-pub struct DeployOptions {
-    #[serde(default)]
-    prune: bool,
-    /// Only says what would change.
-    #[serde(default)]
-    dry_run: bool,
-}
-
-#[utoipa::path(
-    post,
-    path = "/ledge/v1/deployments",
-    tag = "deployment",
-    operation_id = "ledge_deploy",
-    security(("session" = ["deploy"])),
-    params(("prune" = Option<bool>, Query), ("dry_run" = Option<bool>, Query)),
-    request_body = serde_json::Value,
-    responses((status = 200, body = serde_json::Value)),
-)]
-pub async fn deploy(
-    State(api): State<Arc<Api>>,
-    Caller(user): Caller,
-    options: InQuery<DeployOptions>,
-    body: Body,
-) -> Result<impl IntoResponse, ApiError> {
-    let InQuery(options) = options;
-    let body = body::read_at_most(body, SET_BYTES_MAX).await?;
-    let set: Set = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a set: {error}")))?;
-    let work = {
-        let api = api.clone();
-        async move {
-            if options.dry_run {
-                return api.deploy.plan(set, options.prune);
-            }
-            api.deploy.apply(set, options.prune, &user.who()).await
-        }
-    };
-    let report: Report = deployed(work).await?;
-    Ok(JsonBody(report))
 }
 
 /// Waits for a change of what is deployed, which is not on the request's own task: a client that goes away must not stop it half way.

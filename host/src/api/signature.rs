@@ -1,15 +1,12 @@
 //! Requests that are signed with an access key, as Function Compute's are: `Authorization: FC <id>:<signature>`.
 //!
-//! The signature is of the method, some headers and the path; of the body only where the request has a `Content-MD5`, which is then held
-//! against it. Below `/2016-08-15/` queries are not signed, but for its `proxy`: the vendor's client does not sign them. Elsewhere they are.
+//! What is signed is in `auth::signature`: of the body only a `Content-MD5`, where the request has one. It is held against the body here.
 
-use std::borrow::Cow;
-use std::fmt::Write;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, DATE};
+use axum::http::header::{AUTHORIZATION, DATE};
 use axum::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -19,10 +16,9 @@ use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 
 use super::error::ApiError;
+use crate::auth::signature::{CONTENT_MD5, signed_text, text_of};
 use crate::auth::{Auth, SIGNATURE_AGE_MAX, SignatureError, User};
 use crate::schedule;
-
-const CONTENT_MD5: &str = "content-md5";
 
 /// What of a request can say who sent it.
 pub struct Head<'a> {
@@ -61,9 +57,13 @@ pub fn check(auth: &Auth, head: &Head) -> Result<User, ApiError> {
         .with_code("MissingRequiredHeader")
     };
     let signed_ms = schedule::http_date(date).ok_or_else(wrong_date)?;
+    if is_ambiguous(head.uri) {
+        return Err(ApiError::bad_request("the path of a signed request has an escaped `/`, or it or the query what is no plain text"));
+    }
     let signature = STANDARD.decode(signature).unwrap_or_default();
-    auth.signed(key_id, signed_ms, text(head).as_bytes(), &signature).map_err(|error| match error {
-        SignatureError::Wrong => denied("no access key of this id made this signature for this request"),
+    let text = signed_text(head.method, head.uri, head.headers);
+    auth.signed(key_id, signed_ms, text.as_bytes(), &signature).map_err(|error| match error {
+        SignatureError::Wrong => denied("no access key of this id made this signature for this request; are the id and the secret right?"),
         SignatureError::Time { now_ms } => denied(&format!(
             "the header `Date` is more than {} minutes from the time of this gateway, {}; set the clock that is wrong",
             SIGNATURE_AGE_MAX.as_secs() / 60,
@@ -72,39 +72,16 @@ pub fn check(auth: &Auth, head: &Head) -> Result<User, ApiError> {
     })
 }
 
+/// Whether what is signed of it, which is unescaped, could be that of another request.
+fn is_ambiguous(uri: &Uri) -> bool {
+    let [path, query] = [uri.path(), uri.query().unwrap_or_default()].map(|text| percent_decode_str(text).collect::<Vec<u8>>());
+    let slashes = |text: &[u8]| text.iter().filter(|byte| **byte == b'/').count();
+    let is_plain = |text: &[u8]| std::str::from_utf8(text).is_ok() && !text.iter().any(u8::is_ascii_control);
+    slashes(&path) != slashes(uri.path().as_bytes()) || !is_plain(&path) || !is_plain(&query)
+}
+
 fn denied(why: &str) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, why).with_code("SignatureNotMatch")
-}
-
-/// What is signed.
-fn text(head: &Head) -> String {
-    let Head { method, uri, headers } = head;
-    let [md5, kind, date] = [CONTENT_MD5, CONTENT_TYPE.as_str(), DATE.as_str()].map(|name| text_of(headers, name));
-    let mut text = format!("{method}\n{md5}\n{kind}\n{date}\n");
-    let mut own: Vec<&str> = headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-fc-")).collect();
-    own.sort_unstable();
-    for name in own {
-        let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        let _ = writeln!(text, "{name}:{}", values.join(","));
-    }
-    text.push_str(&unescaped(uri.path()));
-    let are_queries_signed = !uri.path().starts_with("/2016-08-15/") || uri.path().starts_with("/2016-08-15/proxy/");
-    if are_queries_signed {
-        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        let mut lines: Vec<String> = pairs.map(|pair| unescaped(&pair.replace('+', " ")).into_owned()).collect();
-        lines.sort_unstable();
-        text.push('\n');
-        text.push_str(&lines.join("\n"));
-    }
-    text
-}
-
-fn unescaped(text: &str) -> Cow<'_, str> {
-    percent_decode_str(text).decode_utf8_lossy()
-}
-
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
 /// A body that fails at its end if it is not the one of the `Content-MD5` that was signed.

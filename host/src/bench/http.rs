@@ -45,7 +45,7 @@ pub async fn measure(effort: &Effort, guests: &Guests, gateway: &Running) -> any
 async fn deploy_count(guests: &Guests, gateway: &Running) -> anyhow::Result<()> {
     let mut set = guests.demo.clone();
     set.functions.push(guests.count.clone());
-    let sent = gateway.local().send(Method::POST, "/ledge/v1/deployments", &[], serde_json::to_vec(&set)?.into()).await?;
+    let sent = gateway.local().send(Method::POST, "/2016-08-15/deployments", &[], serde_json::to_vec(&set)?.into()).await?;
     sent.ok().context("deploying the function `count`")?;
     Ok(())
 }

@@ -18,8 +18,10 @@ use serde_json::Value as Json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
 
 use super::TargetArgs;
+use super::signing::KeyPair;
 use crate::gateway;
 use crate::tls;
 
@@ -27,7 +29,17 @@ use crate::tls;
 #[derive(Clone)]
 pub struct Client {
     via: Via,
-    authorization: Option<String>,
+    proof: Proof,
+}
+
+/// By what the gateway knows who asks.
+#[derive(Clone)]
+enum Proof {
+    /// The socket says enough, or nothing is said.
+    Nothing,
+    /// The value of `Authorization`.
+    Basic(Zeroizing<String>),
+    Key(KeyPair),
 }
 
 #[derive(Clone)]
@@ -47,24 +59,30 @@ pub struct Answer {
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
-    authorization: Option<String>,
+    proof: Proof,
 }
 
 impl Client {
     /// The gateway whose data directory this is.
     pub fn local(data: &Path) -> Self {
-        Self { via: Via::Local(data.to_owned()), authorization: None }
+        Self { via: Via::Local(data.to_owned()), proof: Proof::Nothing }
     }
 
     /// A gateway by its `host:port`, with the fingerprint of its certificate.
     pub fn remote(authority: &str, fingerprint: &str) -> anyhow::Result<Self> {
-        Ok(Self { via: Via::Tls { authority: authority.to_owned(), config: tls::client_config(fingerprint)? }, authorization: None })
+        Ok(Self { via: Via::Tls { authority: authority.to_owned(), config: tls::client_config(fingerprint)? }, proof: Proof::Nothing })
     }
 
     #[must_use]
     pub fn with_password(self, user: &str, password: &str) -> Self {
         let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-        Self { authorization: Some(format!("Basic {pair}")), ..self }
+        Self { proof: Proof::Basic(format!("Basic {pair}").into()), ..self }
+    }
+
+    /// Signs every request.
+    #[must_use]
+    pub fn with_access_key(self, id: &str, secret: &str) -> Self {
+        Self { proof: Proof::Key(KeyPair { id: id.to_owned(), secret: secret.to_owned().into() }), ..self }
     }
 
     pub(super) fn of(target: &TargetArgs) -> anyhow::Result<Self> {
@@ -73,8 +91,14 @@ impl Client {
             bail!("--gateway is `{url}`; expected https://HOST:PORT");
         };
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:9999") };
-        let password = target.password.as_deref().context("the password of the other gateway is not set: put it into LEDGE_PASSWORD")?;
-        Ok(Self::remote(&authority, fingerprint)?.with_password(&target.user, password))
+        let client = Self::remote(&authority, fingerprint)?;
+        if let Some(key) = target.access_key.pair()? {
+            return Ok(Self { proof: Proof::Key(key), ..client });
+        }
+        let password = target.password.as_deref().context(
+            "nothing says who you are on the other gateway: put the password into LEDGE_PASSWORD, or an access key into LEDGE_ACCESS_KEY_ID and LEDGE_ACCESS_KEY_SECRET",
+        )?;
+        Ok(client.with_password(&target.user, password))
     }
 
     /// Where a gateway is that is reached over TLS by its address, and what accepts its certificate.
@@ -90,7 +114,7 @@ impl Client {
             Via::Local(data) => (start(local_stream(data).await?).await?, "localhost".to_owned()),
             Via::Tls { authority, config } => (start(tls_stream(authority, config).await?).await?, authority.clone()),
         };
-        Ok(Connection { sender, authority, authorization: self.authorization.clone() })
+        Ok(Connection { sender, authority, proof: self.proof.clone() })
     }
 
     /// One request on a connection of its own.
@@ -121,14 +145,18 @@ impl Connection {
         body: Bytes,
     ) -> anyhow::Result<Response<Incoming>> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, &self.authority);
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization);
+        if let Proof::Basic(authorization) = &self.proof {
+            request = request.header(AUTHORIZATION, authorization.as_str());
         }
         for (name, value) in headers {
             request = request.header(name, *value);
         }
+        let mut request = request.body(Full::new(body.clone()))?;
+        if let Proof::Key(key) = &self.proof {
+            key.sign(&mut request, &body)?;
+        }
         self.sender.ready().await.context("the gateway closed the connection")?;
-        self.sender.send_request(request.body(Full::new(body))?).await.context("asking the gateway")
+        self.sender.send_request(request).await.context("asking the gateway")
     }
 }
 
@@ -139,7 +167,11 @@ impl Answer {
             return Ok(self.body);
         }
         let said = serde_json::from_slice::<Json>(&self.body).ok();
-        match said.as_ref().and_then(|body| body.get("message").or_else(|| body.get("Message"))).and_then(Json::as_str) {
+        match said
+            .as_ref()
+            .and_then(|body| ["message", "Message", "ErrorMessage"].iter().find_map(|name| body.get(name)))
+            .and_then(Json::as_str)
+        {
             _ if self.status == StatusCode::UNAUTHORIZED => bail!("the gateway does not accept this user name and password"),
             // What the status is called says nothing that the rest does not.
             Some(message) => {

@@ -23,7 +23,7 @@ pub struct RouteArgs {
     #[command(flatten)]
     source: Source,
     /// Of which messages: a topic filter, `property` (reports of properties) or `all`.
-    #[arg(long, default_value = "all", value_parser = topic)]
+    #[arg(long, default_value = "all", value_parser = RouteTopic::parse)]
     topic: RouteTopic,
     /// The function that is invoked, as SERVICE/FUNCTION.
     #[arg(long)]
@@ -70,14 +70,6 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
 fn device(text: &str) -> Result<TopicFilter, String> {
     check_device_source(text)?;
     text.parse().map_err(|wrong: crate::topic::TopicError| wrong.to_string())
-}
-
-fn topic(text: &str) -> Result<RouteTopic, String> {
-    match text {
-        "all" => Ok(RouteTopic::All),
-        "property" => Ok(RouteTopic::Property),
-        filter => filter.parse().map(RouteTopic::Filter).map_err(|wrong: crate::topic::TopicError| wrong.to_string()),
-    }
 }
 
 fn qos(text: &str) -> Result<Qos, String> {

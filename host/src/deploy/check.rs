@@ -188,10 +188,9 @@ fn products<'a>(products: impl Iterator<Item = &'a set::Product>, problems: &mut
 fn routes(set: &Set, has_version: &dyn Fn(&FunctionName) -> bool, problems: &mut Vec<String>) {
     for route in &set.routes {
         let target = &route.target;
-        if target.qualifier().is_some() && has_version(target) {
-            continue;
-        }
+        let is_version = target.qualifier().is_some() && has_version(target);
         match set.functions.iter().find(|function| function.name == *target) {
+            _ if is_version => {}
             None => problems.push(format!("a route leads to function `{target}`, which is neither in the project nor on the gateway")),
             Some(function) if function.grants.subscribe.is_empty() => problems.push(format!(
                 "a route leads to function `{target}`, which is granted no topic; add `subscribe = [\"/sys/+/+/thing/event/property/post\"]`, say, to its grants"

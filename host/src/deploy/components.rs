@@ -1,14 +1,18 @@
 //! The components that were uploaded, as files named by their digest.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use ring::digest::{Context as Sha256, SHA256};
 
 use crate::limit::{COMPONENT_BYTES_MAX, UNUSED_KEPT};
 use crate::runtime::ComponentSource;
 use crate::set::Digest;
 use crate::store::file;
+
+const PIECE_BYTES: usize = 64 << 10;
 
 #[derive(Clone)]
 pub struct Components {
@@ -38,9 +42,26 @@ impl Components {
         Ok(path)
     }
 
-    /// Whether it is there, and whole.
+    /// Whether it is there, and whole. Takes a while, and little memory.
     pub fn has(&self, digest: &Digest) -> bool {
-        self.read(digest).is_ok()
+        self.look_through(digest, |_| {}).is_ok()
+    }
+
+    /// Where it is, once each piece of it was seen and all of it is whole.
+    pub fn look_through(&self, digest: &Digest, mut see: impl FnMut(&[u8])) -> anyhow::Result<PathBuf> {
+        let path = self.path(digest);
+        let mut file = File::open(&path).with_context(|| missing(digest))?;
+        let (mut piece, mut seen) = (vec![0; PIECE_BYTES], Sha256::new(&SHA256));
+        loop {
+            let bytes = file.read(&mut piece).with_context(|| format!("reading {}", path.display()))?;
+            if bytes == 0 {
+                break;
+            }
+            see(&piece[..bytes]);
+            seen.update(&piece[..bytes]);
+        }
+        anyhow::ensure!(Digest::from(seen.finish()) == *digest, damaged(&path));
+        Ok(path)
     }
 
     /// Keeps a component under the digest that its sender announced.
@@ -73,9 +94,13 @@ impl ComponentSource for Components {
     fn read(&self, digest: &Digest) -> anyhow::Result<Vec<u8>> {
         let path = self.path(digest);
         let component = fs::read(&path).with_context(|| missing(digest))?;
-        anyhow::ensure!(Digest::of(&component) == *digest, "its component was damaged on disk ({}); deploy it again", path.display());
+        anyhow::ensure!(Digest::of(&component) == *digest, damaged(&path));
         Ok(component)
     }
+}
+
+fn damaged(path: &Path) -> String {
+    format!("its component was damaged on disk ({}); deploy it again", path.display())
 }
 
 fn missing(digest: &Digest) -> String {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Versions;
 use crate::name::FunctionName;
-use crate::set::{Digest, Set};
+use crate::set::{Digest, Route, Set};
 use crate::store::{Batch, Store, Table};
 
 const ROW: &str = "notes";
@@ -21,6 +21,8 @@ pub struct Notes {
     pub aliases: BTreeMap<String, Note>,
     /// Under `service/function/trigger`.
     pub triggers: BTreeMap<String, Note>,
+    /// Which route a trigger is, under the same. Its QoS is not looked at.
+    pub routes: BTreeMap<String, Route>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,12 +74,13 @@ impl Notes {
             note.http_trigger.take_if(|_| find(name).is_some_and(|row| row.http.is_none()));
         }
         self.aliases.retain(|key, _| versions.aliases.iter().any(|alias| format!("{}.{}", alias.service, alias.name) == *key));
+        self.routes.retain(|_, noted| set.routes.iter().any(|row| row.is_between_the_same(noted)));
         self.triggers.retain(|key, _| {
             let (name, trigger) = key.rsplit_once('/').unwrap_or_default();
             let row = name.parse().ok().and_then(|name| find(&name));
             row.is_some_and(|row| {
                 let is_http = self.functions.get(&row.name).is_some_and(|note| note.http_trigger.as_deref() == Some(trigger));
-                is_http || row.timers.iter().any(|timer| timer.name == trigger)
+                is_http || self.routes.contains_key(key) || row.timers.iter().any(|timer| timer.name == trigger)
             })
         });
     }

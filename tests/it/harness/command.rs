@@ -44,7 +44,9 @@ const LEDGE: &str = env!("CARGO_BIN_EXE_ledge");
 
 fn plain(mut command: Command, dir: &Path, args: &[&str]) -> Command {
     command.args(args).current_dir(dir);
-    for setting in ["LEDGE_ADMIN_PASSWORD", "LEDGE_PASSWORD", "RUST_LOG", "RUST_BACKTRACE"] {
+    for setting in
+        ["LEDGE_ADMIN_PASSWORD", "LEDGE_PASSWORD", "LEDGE_ACCESS_KEY_ID", "LEDGE_ACCESS_KEY_SECRET", "RUST_LOG", "RUST_BACKTRACE"]
+    {
         command.env_remove(setting);
     }
     command

@@ -51,11 +51,11 @@ impl Gateway {
     /// Deploys exactly this.
     pub async fn deploy(&self, setup: &Setup) -> anyhow::Result<Json> {
         for (digest, component) in &setup.components {
-            let path = format!("/ledge/v1/components/{digest}");
+            let path = format!("/2016-08-15/components/{digest}");
             self.client.send(Method::PUT, &path, &[], component.clone().into()).await?.ok()?;
         }
         let set = serde_json::to_vec(&setup.set)?;
-        self.client.send(Method::POST, "/ledge/v1/deployments?prune=true", &[], set.into()).await?.json()
+        self.client.send(Method::POST, "/2016-08-15/deployments?prune=true", &[], set.into()).await?.json()
     }
 
     /// Asks for a result at a steady pace, and gives the time of each answer, waiting for those before it included: a
@@ -108,8 +108,17 @@ impl Gateway {
 
     /// Resident memory, all of it.
     pub fn rss_mib(&self) -> f64 {
+        self.memory_mib("VmRSS:")
+    }
+
+    /// The most that was ever resident.
+    pub fn peak_mib(&self) -> f64 {
+        self.memory_mib("VmHWM:")
+    }
+
+    fn memory_mib(&self, which: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<f64>().unwrap() / 1_024.0
     }
 

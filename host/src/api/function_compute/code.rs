@@ -19,7 +19,7 @@ const MEMBERS_MAX: u16 = 100;
 const END_BYTES: usize = 22;
 const COMMENT_BYTES_MAX: usize = u16::MAX as usize;
 
-const CRC_64: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
+pub const CRC_64: Crc<u64> = Crc::<u64>::new(&CRC_64_XZ);
 
 /// A component, and what is known of the package that it was in. Takes a while: not for threads that serve others.
 pub fn unpack(base64: &str) -> Result<(Vec<u8>, CodeNote), String> {
@@ -84,7 +84,14 @@ fn unzip(package: &[u8]) -> Result<Vec<u8>, String> {
 fn members_said(package: &[u8]) -> Option<u16> {
     let tail = &package[package.len().saturating_sub(END_BYTES + COMMENT_BYTES_MAX)..];
     let records = tail.windows(END_BYTES).filter(|window| window.starts_with(b"PK\x05\x06"));
-    records.map(|record| u16::from_le_bytes([record[8], record[9]]).max(u16::from_le_bytes([record[10], record[11]]))).max()
+    let said = |record: &[u8]| {
+        // For more than these can hold there is a second record, elsewhere, with a count of its own.
+        if record[12..16] == [0xff; 4] || record[16..20] == [0xff; 4] {
+            return u16::MAX;
+        }
+        u16::from_le_bytes([record[8], record[9]]).max(u16::from_le_bytes([record[10], record[11]]))
+    };
+    records.map(said).max()
 }
 
 #[cfg(test)]
@@ -133,6 +140,26 @@ mod tests {
         let many: Vec<String> = (0..101).map(|at| format!("{at}.wasm")).collect();
         let many: Vec<(&str, &[u8])> = many.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
         assert!(refused(&zipped(&many)).contains("101 members"));
+    }
+
+    #[test]
+    fn a_count_of_members_in_another_record_is_not_believed() {
+        let mut package = STANDARD.decode(zipped(&[("a.wasm", b"x")])).unwrap();
+        let end = package.len() - END_BYTES;
+        for at in [12, 16] {
+            let before = package[end + at..end + at + 4].to_vec();
+            package[end + at..end + at + 4].fill(0xff);
+            assert!(refused(&STANDARD.encode(&package)).contains("65535 members"));
+            package[end + at..end + at + 4].copy_from_slice(&before);
+        }
+        assert!(unpack(&STANDARD.encode(&package)).is_ok());
+    }
+
+    #[test]
+    fn a_link_in_a_zip_is_refused() {
+        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+        zip.add_symlink("a.wasm", "/etc/passwd", SimpleFileOptions::default()).unwrap();
+        assert!(refused(&STANDARD.encode(zip.finish().unwrap().into_inner())).contains("is a link"));
     }
 
     #[test]

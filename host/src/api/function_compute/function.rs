@@ -18,6 +18,7 @@ use super::trigger::{CUSTOM, http};
 use super::{Expected, PathOf, answer, changed, code, conflict, given, name, no_service, plain_service, row_mut, service};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::upload::{Upload, blocking};
 use crate::api::{Api, body};
 use crate::deploy::{CodeNote, FunctionNote, Note, State};
 use crate::grant::{Env, Grants};
@@ -133,23 +134,29 @@ struct Request {
 
 /// Reads a request, and keeps its component.
 async fn read(api: &Arc<Api>, body: Body) -> Result<Request, ApiError> {
-    let body = body::read_at_most(body, BODY_BYTES_MAX).await?;
-    let components = api.deploy.components().clone();
-    let work = move || {
-        let mut given: Given = body::parse(&body)?;
-        drop(body);
+    let Upload { bytes, place } = api.component_uploads.read(body, BODY_BYTES_MAX).await?;
+    let parse = move || {
+        let given: Given = body::parse(&bytes)?;
         given.check().map_err(ApiError::bad_request)?;
-        let Some(code) = given.code.take() else { return Ok(Request { given, code: None }) };
-        let base64 = code.zip_file.ok_or_else(|| {
-            ApiError::bad_request("`code.zipFile` is missing; a component comes with the request, from an object store none is fetched")
-        })?;
+        Ok((given, place))
+    };
+    let (mut given, place) = blocking("reading a function", parse).await?;
+    let Some(code) = given.code.take() else { return Ok(Request { given, code: None }) };
+    let base64 = code.zip_file.ok_or_else(|| {
+        ApiError::bad_request("`code.zipFile` is missing; a component comes with the request, from an object store none is fetched")
+    })?;
+    // Also a small package may have a large component in it.
+    let place = if place.is_some() { place } else { Some(api.component_uploads.place().await?) };
+    let components = api.deploy.components().clone();
+    let keep = move || {
+        let _place = place;
         let (component, code) = code::unpack(&base64).map_err(ApiError::bad_request)?;
         drop(base64);
-        components.put(&code.component, &component).map_err(|error| ApiError::internal("keeping a component", &error.into()))?;
-        Ok(Request { given, code: Some(code) })
+        components.put(&code.component, &component)?;
+        Ok(code)
     };
-    // Away from the threads that serve others.
-    tokio::task::spawn_blocking(work).await.map_err(|error| ApiError::internal("reading a function", &error.into()))?
+    let code = blocking("keeping a component", keep).await?;
+    Ok(Request { given, code: Some(code) })
 }
 
 impl Given {

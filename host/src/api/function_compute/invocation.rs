@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State as Shared;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
 use super::{PathOf, given, name};
@@ -31,5 +31,11 @@ pub async fn invoke(
     body: Body,
 ) -> Result<Response, ApiError> {
     let (service, function) = given(path)?;
-    invoke::answer(&api, name(&service, &function)?, &headers, body).await
+    let name = name(&service, &function)?;
+    let answered = invoke::answer(&api, name.clone(), &headers, body).await;
+    if answered.as_ref().is_err_and(|error| error.status() == StatusCode::NOT_FOUND) {
+        // Which of the service, its version or alias, and the function it is that is not there has a code each.
+        api.deploy.look(|state| super::row(state, &name).map(drop))?;
+    }
+    answered
 }

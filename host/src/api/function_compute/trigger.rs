@@ -1,4 +1,7 @@
-//! Triggers of functions: timers, and HTTP.
+//! Triggers of functions: timers, routes, and HTTP.
+
+mod route;
+mod timer;
 
 use std::sync::Arc;
 
@@ -11,6 +14,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use self::route::RouteConfig;
+use self::timer::{TimerConfig, expression};
 use super::page::{Asked, Pages, asked};
 use super::service::description;
 use super::{Expected, PathOf, answer, changed, conflict, given, missing, name, plain_service, read, row_mut};
@@ -18,7 +23,6 @@ use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::deploy::{Note, State};
-use crate::limit::INTERVAL_S;
 use crate::name::{FunctionName, LATEST, check_timer};
 use crate::schedule::{self, Schedule};
 use crate::set::{self, HttpAuth, HttpTrigger, Missed, Timer};
@@ -27,7 +31,8 @@ use crate::set::{self, HttpAuth, HttpTrigger, Missed, Timer};
 const HTTP: &str = "http";
 /// The runtime of functions that are started by HTTP requests alone.
 pub const CUSTOM: &str = "custom";
-const UTC: &str = "UTC";
+const TIMER: &str = "timer";
+const ROUTE: &str = "route";
 
 #[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = FcTrigger)]
@@ -35,7 +40,7 @@ const UTC: &str = "UTC";
 pub struct Shown {
     trigger_name: String,
     trigger_id: String,
-    /// `timer` or `http`.
+    /// `timer`, `route` or `http`.
     trigger_type: String,
     trigger_config: Json,
     description: String,
@@ -63,11 +68,12 @@ pub struct List {
 pub struct Given {
     /// Not where the path has it.
     trigger_name: Option<String>,
-    /// `timer` or `http`. Not where there is one.
+    /// `timer`, `route` or `http`. Not where there is one.
     trigger_type: Option<String>,
-    /// Of a timer `payload`, `cronExpression`, `enable`; of HTTP `authType`, `methods`.
+    /// Of a timer `payload`, `cronExpression`, `enable`; of a route `source`, `topic`, `qos`, as in a manifest; of HTTP `authType`, `methods`.
     trigger_config: Option<Json>,
     description: Option<String>,
+    /// Of a route: a version, or an alias. Others start what is deployed.
     qualifier: Option<String>,
     #[schema(ignore)]
     source_arn: Option<IgnoredAny>,
@@ -78,21 +84,8 @@ pub struct Given {
 /// What is asked for, parsed.
 enum Config {
     Timer(TimerConfig),
+    Route(RouteConfig),
     Http(HttpConfig),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct TimerConfig {
-    cron_expression: String,
-    #[serde(default)]
-    payload: Option<String>,
-    #[serde(default = "yes")]
-    enable: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 #[derive(Deserialize)]
@@ -112,11 +105,14 @@ enum AuthType {
 }
 
 impl Given {
-    fn check(&self) -> Result<(), ApiError> {
+    /// What is to be started, where that is said.
+    fn target(&self, kind: &str, name: &FunctionName) -> Result<Option<FunctionName>, ApiError> {
         match self.qualifier.as_deref() {
-            None | Some("" | LATEST) => Ok(()),
+            None => Ok(None),
+            Some("" | LATEST) => Ok(Some(name.clone())),
+            Some(other) if kind == ROUTE => super::name(&format!("{}.{other}", name.service()), name.function()).map(Some),
             Some(other) => Err(ApiError::bad_request(format!(
-                "`qualifier` is `{}`: triggers start what is deployed; leave it out, or let it be `{LATEST}`",
+                "`qualifier` is `{}`: a trigger `{kind}` starts what is deployed; leave it out, or let it be `{LATEST}`",
                 other.escape_debug()
             ))),
         }
@@ -126,25 +122,15 @@ impl Given {
         let Some(config) = self.trigger_config.clone() else { return Ok(None) };
         let wrong = |error: serde_json::Error| ApiError::bad_request(format!("`triggerConfig` of a trigger `{kind}`: {error}"));
         let config = match kind {
-            "timer" => Config::Timer(serde_json::from_value(config).map_err(wrong)?),
+            TIMER => Config::Timer(serde_json::from_value(config).map_err(wrong)?),
+            ROUTE => Config::Route(serde_json::from_value(config).map_err(wrong)?),
             HTTP => Config::Http(serde_json::from_value(config).map_err(wrong)?),
             other => {
-                let message = format!("`triggerType` is `{}`; there are `timer` and `http` (routes: `ledge route`)", other.escape_debug());
+                let message = format!("`triggerType` is `{}`; there are `{TIMER}`, `{ROUTE}` and `{HTTP}`", other.escape_debug());
                 return Err(ApiError::bad_request(message));
             }
         };
         Ok(Some(config))
-    }
-}
-
-impl TimerConfig {
-    fn apply(self, timer: &mut Timer) -> Result<(), ApiError> {
-        if !self.enable {
-            return Err(ApiError::bad_request("`enable` is false: a timer that is not to tick is deleted here"));
-        }
-        timer.schedule = schedule_of(&self.cron_expression).map_err(|wrong| ApiError::bad_request(format!("`cronExpression`: {wrong}")))?;
-        timer.payload = self.payload.unwrap_or_default();
-        Ok(())
     }
 }
 
@@ -167,54 +153,6 @@ pub fn http(name: &FunctionName) -> HttpTrigger {
     HttpTrigger { prefix: format!("/{}/{}", name.service(), name.function()), auth: HttpAuth::User, methods: vec![] }
 }
 
-/// Parses Function Compute's expressions: `@every 5m`, and cron with seconds, which are 0 here, perhaps after `CRON_TZ=Asia/Shanghai`.
-fn schedule_of(text: &str) -> Result<Schedule, String> {
-    let text = text.trim();
-    let expected =
-        "expected `@every 5m`, or six fields: second (0), minute, hour, day of month, month, day of week, as in `0 30 8 * * 1-5`";
-    if let Some(every) = text.strip_prefix("@every") {
-        let seconds = seconds(every.trim()).filter(|seconds| INTERVAL_S.contains(seconds));
-        return seconds.map(Schedule::EveryS).ok_or_else(|| format!("`{}`: {expected}", text.escape_debug()));
-    }
-    let (zone, fields) = match text.strip_prefix("CRON_TZ=").and_then(|rest| rest.split_once(char::is_whitespace)) {
-        Some((zone, rest)) => (zone, rest),
-        None => (UTC, text),
-    };
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ["0" | "00", fields @ ..] = fields.as_slice() else { return Err(format!("`{}`: {expected}", text.escape_debug())) };
-    if fields.len() != 5 {
-        return Err(format!("`{}`: {expected}", text.escape_debug()));
-    }
-    let schedule = Schedule::Cron { cron: fields.join(" "), time_zone: zone.to_owned() };
-    schedule.parse().map(|_| schedule)
-}
-
-/// As in `1h30m`.
-fn seconds(text: &str) -> Option<u32> {
-    let (mut rest, mut seconds) = (text, 0u32);
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, tail) = rest.split_at(digits);
-        let unit = match tail.chars().next()? {
-            'h' => 3_600,
-            'm' => 60,
-            's' => 1,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(number.parse::<u32>().ok()?.checked_mul(unit)?)?;
-        rest = &tail[1..];
-    }
-    (seconds > 0).then_some(seconds)
-}
-
-fn expression(schedule: &Schedule) -> String {
-    match schedule {
-        Schedule::EveryS(seconds) => format!("@every {seconds}s"),
-        Schedule::Cron { cron, time_zone } if time_zone == UTC => format!("0 {cron}"),
-        Schedule::Cron { cron, time_zone } => format!("CRON_TZ={time_zone} 0 {cron}"),
-    }
-}
-
 /// What the HTTP trigger of a function is called, if it has one.
 fn http_name(state: &State, row: &set::Function) -> Option<String> {
     row.http.as_ref()?;
@@ -228,17 +166,21 @@ fn http_name(state: &State, row: &set::Function) -> Option<String> {
 fn all(state: &State, row: &set::Function) -> Vec<Shown> {
     let timers = row.timers.iter().map(|timer| {
         let config = json!({"cronExpression": expression(&timer.schedule), "payload": timer.payload, "enable": true});
-        shown(state, row, &timer.name, "timer", config)
+        shown(state, row, &timer.name, TIMER, config)
+    });
+    let routes = route::of(state, &row.name).map(|(name, own)| Shown {
+        qualifier: own.target.qualifier().unwrap_or(LATEST).to_owned(),
+        ..shown(state, row, &name, ROUTE, route::config(own))
     });
     let http = row.http.as_ref().zip(http_name(state, row)).map(|(http, name)| {
         let auth = if http.auth == HttpAuth::Anonymous { "anonymous" } else { "function" };
         shown(state, row, &name, HTTP, json!({"authType": auth, "methods": http.methods, "prefix": http.prefix}))
     });
-    timers.chain(http).collect()
+    timers.chain(routes).chain(http).collect()
 }
 
 pub fn count(state: &State, row: &set::Function) -> usize {
-    row.timers.len() + usize::from(http_name(state, row).is_some())
+    row.timers.len() + route::of(state, &row.name).count() + usize::from(http_name(state, row).is_some())
 }
 
 fn key(function: &FunctionName, trigger: &str) -> String {
@@ -312,10 +254,10 @@ pub async fn create(
 ) -> Result<Response, ApiError> {
     let ((service, function), body) = (given(path)?, read::<Given>(body).await?);
     let name = name(&plain_service(&service)?, &function)?;
-    body.check()?;
     let absent = |what: &str| ApiError::bad_request(format!("`{what}` is missing"));
     let kind = body.trigger_type.as_deref().ok_or_else(|| absent("triggerType"))?;
     let config = body.config(kind)?.ok_or_else(|| absent("triggerConfig"))?;
+    let target = body.target(kind, &name)?.unwrap_or_else(|| name.clone());
     let trigger = body.trigger_name.clone().ok_or_else(|| absent("triggerName"))?;
     check_timer(&trigger).map_err(|wrong| ApiError::bad_request(wrong.to_string()))?;
     let text = description(body.description.as_deref())?.unwrap_or_default();
@@ -323,14 +265,14 @@ pub async fn create(
         if find(state, &name, &trigger).is_ok() {
             return Err(conflict("TriggerAlreadyExists", format!("function `{name}` has a trigger `{trigger}` already")));
         }
-        add(state, &name, &trigger, config)?;
+        add(state, &name, &trigger, config, target)?;
         state.notes.triggers.insert(key(&name, &trigger), Note::new(text, now_ms));
         find(state, &name, &trigger)
     });
     row.await.map(|row| answer(&row))
 }
 
-fn add(state: &mut State, name: &FunctionName, trigger: &str, config: Config) -> Result<(), ApiError> {
+fn add(state: &mut State, name: &FunctionName, trigger: &str, config: Config, target: FunctionName) -> Result<(), ApiError> {
     match config {
         Config::Timer(config) => {
             let (schedule, payload) = (Schedule::EveryS(0), String::new());
@@ -338,6 +280,7 @@ fn add(state: &mut State, name: &FunctionName, trigger: &str, config: Config) ->
             config.apply(&mut timer)?;
             row_mut(state, name)?.timers.push(timer);
         }
+        Config::Route(config) => route::add(state, name, trigger, config, target)?,
         Config::Http(config) => {
             if let Some(other) = http_name(state, super::row(state, name)?) {
                 let message = format!("function `{name}` has the HTTP trigger `{other}`, and can have one only");
@@ -384,23 +327,25 @@ pub async fn update(
 ) -> Result<Response, ApiError> {
     let ((name, trigger), expected) = (names(path)?, Expected::of(&headers));
     let body: Given = read(body).await?;
-    body.check()?;
     let text = description(body.description.as_deref())?;
     let row = changed(&api, caller, vec![], move |state, now_ms| {
         let before = find(state, &name, &trigger)?;
         expected.check(&before)?;
-        let config = body.config(&before.trigger_type)?;
-        let row = row_mut(state, &name)?;
+        let kind = before.trigger_type.as_str();
+        let (config, target) = (body.config(kind)?, body.target(kind, &name)?);
         match config {
             Some(Config::Timer(config)) => {
-                if let Some(timer) = row.timers.iter_mut().find(|timer| timer.name == trigger) {
+                if let Some(timer) = row_mut(state, &name)?.timers.iter_mut().find(|timer| timer.name == trigger) {
                     config.apply(timer)?;
                 }
             }
             Some(Config::Http(config)) => {
                 let changed = config.trigger(&name)?;
+                let row = row_mut(state, &name)?;
                 row.http = row.http.take().map(|before| HttpTrigger { prefix: before.prefix, ..changed });
             }
+            Some(Config::Route(config)) => route::change(state, &name, &trigger, Some(config), target)?,
+            None if kind == ROUTE => route::change(state, &name, &trigger, None, target)?,
             None => {}
         }
         let note = state.notes.triggers.entry(key(&name, &trigger)).or_insert_with(|| Note::new(String::new(), now_ms));
@@ -432,55 +377,20 @@ pub async fn delete(
     changed(&api, caller, vec![], move |state, _| {
         let before = find(state, &name, &trigger)?;
         expected.check(&before)?;
-        let is_custom = state.notes.functions.get(&name).is_some_and(|note| note.runtime == CUSTOM);
-        let row = row_mut(state, &name)?;
-        if before.trigger_type == HTTP {
-            // Nothing else starts such a function: users may go on asking it.
-            row.http = is_custom.then(|| http(&name));
-            if let Some(note) = state.notes.functions.get_mut(&name) {
-                note.http_trigger = None;
+        match before.trigger_type.as_str() {
+            ROUTE => route::delete(state, &name, &trigger),
+            HTTP => {
+                // Nothing else starts such a function: users may go on asking it.
+                let is_custom = state.notes.functions.get(&name).is_some_and(|note| note.runtime == CUSTOM);
+                row_mut(state, &name)?.http = is_custom.then(|| http(&name));
+                if let Some(note) = state.notes.functions.get_mut(&name) {
+                    note.http_trigger = None;
+                }
             }
-        } else {
-            row.timers.retain(|timer| timer.name != trigger);
+            _ => row_mut(state, &name)?.timers.retain(|timer| timer.name != trigger),
         }
         Ok(())
     })
     .await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expressions_are_read_and_told_as_the_original_has_them() {
-        for text in ["@every 300s", "0 30 8 * * 1-5", "CRON_TZ=Asia/Shanghai 0 0 4 * * *"] {
-            assert_eq!(expression(&schedule_of(text).unwrap()), text);
-        }
-        assert_eq!(schedule_of("@every 1h30m"), Ok(Schedule::EveryS(5_400)));
-        for wrong in [
-            "",
-            "@every",
-            "@every 0s",
-            "@every 5",
-            "@every 99999999999h",
-            "30 8 * * *",
-            "5 30 8 * * *",
-            "0 61 8 * * *",
-            "CRON_TZ=Moon 0 0 4 * * *",
-            "0 0 0 30 2 *",
-        ] {
-            assert!(schedule_of(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_expression_is_read_or_refused(text in "(@every |CRON_TZ=[A-Za-z/]{0,8} )?[0-9hms*/,? -]{0,20}|.{0,30}") {
-            if let Ok(schedule) = schedule_of(&text) {
-                proptest::prop_assert_eq!(schedule_of(&expression(&schedule)), Ok(schedule));
-            }
-        }
-    }
 }
