@@ -38,6 +38,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::bench;
+use crate::clock::Clock;
 use crate::function;
 use crate::gateway;
 use crate::limit;
@@ -372,6 +373,7 @@ impl From<RunArgs> for gateway::Options {
             compat_default_login: args.compat_default_login,
             restarts: gateway::RestartPolicy::default(),
             idle: Duration::from_secs(args.idle_s),
+            clock: Clock::system(),
             program: gateway::this_program(),
         }
     }
