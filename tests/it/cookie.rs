@@ -16,7 +16,7 @@ use crate::harness::raw::{self, Http};
 use crate::harness::{PASSWORD, TestGateway, gateway};
 
 /// Cookies in the usual run, or as many as `LEDGE_COOKIES` says.
-const COOKIES: usize = 20_000;
+const COOKIES: usize = 100_000;
 /// Cookies of one request: a browser may send several of one name, and each of them would do.
 const A_REQUEST: usize = 10;
 const CONNECTIONS: usize = 16;
@@ -25,12 +25,12 @@ fn cookies() -> usize {
     std::env::var("LEDGE_COOKIES").map_or(COOKIES, |count| count.parse().expect("LEDGE_COOKIES is a number"))
 }
 
-struct Visitor {
-    client: Http,
+struct Visitor<'gw> {
+    client: Http<'gw>,
 }
 
-impl Visitor {
-    async fn new(gw: &TestGateway, at: usize) -> Self {
+impl<'gw> Visitor<'gw> {
+    async fn new(gw: &'gw TestGateway, at: usize) -> Self {
         Self { client: Http::connect(gw, raw::address(at)).await }
     }
 
@@ -157,7 +157,7 @@ fn forged(number: usize, good: &str, dead: &[(&'static str, String)]) -> String 
         7 => format!("token={}", &good[..at]),
         8 => format!("token={}", &good[at.max(1)..]),
         9 => format!("token={good}{}", char::from(b'!' + (number / 16 % 26) as u8)),
-        10 => format!("token={}", if at % 2 == 0 { good.to_uppercase() } else { good.to_lowercase() }),
+        10 => format!("token={}", if at.is_multiple_of(2) { good.to_uppercase() } else { good.to_lowercase() }),
         11 => {
             let name = ["Token", "TOKEN", "token2", "session", "__Host-token", "toke", "token[]"][number / 16 % 7];
             format!("{name}={good}")
@@ -188,7 +188,7 @@ async fn of_many_forged_expired_and_used_cookies_none_is_accepted() {
             let line = cookies.join("; ");
             assert_eq!(visitor.with(&line).await, 401, "one of these is accepted, where {good} is good: {line}");
             // And this is how it is when one of them is right.
-            if number / A_REQUEST % 100 == 0 {
+            if (number / A_REQUEST).is_multiple_of(100) {
                 assert_eq!(visitor.with(&format!("{line}; token={good}")).await, 200, "the good one is refused");
             }
             tried += cookies.len();

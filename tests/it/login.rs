@@ -36,7 +36,7 @@ const UNKNOWN: [&str; 2] = ["guest", "route"];
 const FAILURES_AN_HOUR: u64 = 20;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-async fn attempt(client: &mut Http, way: Way, user: &str, password: &str) -> Answer {
+async fn attempt(client: &mut Http<'_>, way: Way, user: &str, password: &str) -> Answer {
     let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     let headers = [(AUTHORIZATION, basic.as_str())];
     match way {
@@ -117,7 +117,7 @@ async fn of_many_guesses_few_are_looked_at_and_the_owner_gets_in_meanwhile() {
     let attack = async {
         let mut texts = std::collections::BTreeMap::new();
         for round in 0..rounds {
-            let guesses = guessers.iter_mut().map(async |(from, client, evaluated): &mut (IpAddr, Http, u64)| {
+            let guesses = guessers.iter_mut().map(async |(from, client, evaluated): &mut (IpAddr, Http<'_>, u64)| {
                 let way = WAYS[round % 3];
                 let (names, is_known) = if round / 3 % 2 == 0 { (KNOWN, true) } else { (UNKNOWN, false) };
                 let user = names[round / 6 % 2];

@@ -41,24 +41,31 @@ pub async fn connect_tls(gw: &TestGateway, from: IpAddr) -> std::io::Result<TlsS
     tls.connect(ServerName::try_from("localhost").unwrap(), connect(from, gw.gateway.address).await).await
 }
 
-/// HTTP from an address, on one connection that stays.
-pub struct Http(SendRequest<Full<Bytes>>);
+/// HTTP from an address, on one connection as long as that stays.
+pub struct Http<'gw> {
+    gw: &'gw TestGateway,
+    from: IpAddr,
+    sender: SendRequest<Full<Bytes>>,
+}
 
-impl Http {
-    pub async fn connect(gw: &TestGateway, from: IpAddr) -> Self {
+impl<'gw> Http<'gw> {
+    pub async fn connect(gw: &'gw TestGateway, from: IpAddr) -> Self {
         let (sender, connection) = http1::handshake(TokioIo::new(connect_tls(gw, from).await.unwrap())).await.unwrap();
         // It ends with the sender.
         tokio::spawn(connection);
-        Self(sender)
+        Self { gw, from, sender }
     }
 
     pub async fn send(&mut self, method: Method, path: &str, headers: &[(HeaderName, &str)], body: String) -> Answer {
+        // A connection that was silent for long is closed by the gateway.
+        if self.sender.ready().await.is_err() {
+            *self = Self::connect(self.gw, self.from).await;
+        }
         let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
         for (name, value) in headers {
             request = request.header(name, *value);
         }
-        self.0.ready().await.unwrap();
-        let response = self.0.send_request(request.body(Full::from(body)).unwrap()).await.unwrap();
+        let response = self.sender.send_request(request.body(Full::from(body)).unwrap()).await.unwrap();
         let (head, body) = response.into_parts();
         Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
     }
