@@ -223,6 +223,11 @@ impl Auth {
         self.0.users.rights(user)
     }
 
+    /// Whether somebody who proved who they are has the password and the rights that they had then.
+    pub fn is_unchanged(&self, user: &User) -> bool {
+        user.is_local() || self.rights(&user.name).is_some_and(|now| Arc::ptr_eq(&now, &user.rights))
+    }
+
     /// Adds a user. Whether the caller may is for the caller to know, here and below.
     pub async fn add_user(&self, user: &str, password: &str, rights: Rights) -> Result<(), UserError> {
         self.hashed(user, password, move |inner, user, hash| inner.users.add(user, hash, rights)).await
@@ -328,21 +333,17 @@ impl Auth {
     /// socket, a test) nobody has to wait.
     async fn check(&self, user: &str, password: &str, source: Option<Source>) -> Result<(User, Turn), LoginError> {
         let attempt = if let Some(source) = source { Some(self.0.throttle.admit(user, source).await?) } else { None };
-        let checked = self.evaluate(user, password).await;
-        match (attempt, &checked) {
-            (Some(attempt), Ok(_)) => self.0.throttle.succeeded(attempt),
-            (Some(attempt), Err(LoginError::Invalid)) => self.0.throttle.failed(attempt),
-            _ => {}
-        }
-        checked
-    }
-
-    async fn evaluate(&self, user: &str, password: &str) -> Result<(User, Turn), LoginError> {
         let turn = self.0.hasher.turn().await.ok_or(LoginError::Busy)?;
         let (inner, user, password) = (self.0.clone(), user.to_owned(), Zeroizing::new(password.to_owned()));
-        // The turn goes along: a caller who gives up does not let a second hash start beside this one.
+        // The turn goes along: a caller who gives up does not let a second hash start beside this one. And the attempt: who goes before the
+        // answer has guessed all the same.
         let checked = spawn_blocking(move || {
             let is_right = inner.is_right(&turn, &user, &password);
+            match attempt {
+                Some(attempt) if is_right => inner.throttle.succeeded(attempt),
+                Some(attempt) => inner.throttle.failed(attempt),
+                None => {}
+            }
             is_right.then(|| inner.user(&user)).flatten().map(|user| (user, turn))
         });
         // It only fails while the process stops.

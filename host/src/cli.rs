@@ -40,6 +40,7 @@ use zeroize::Zeroizing;
 
 use self::signing::AccessKey;
 use crate::bench;
+use crate::clock::Clock;
 use crate::function;
 use crate::gateway;
 use crate::limit;
@@ -378,6 +379,7 @@ impl From<RunArgs> for gateway::Options {
             compat_default_login: args.compat_default_login,
             restarts: gateway::RestartPolicy::default(),
             idle: Duration::from_secs(args.idle_s),
+            clock: Clock::system(),
             program: gateway::this_program(),
         }
     }

@@ -86,6 +86,8 @@ pub struct Options {
     pub restarts: RestartPolicy,
     /// How long a function is not called before its code is unloaded.
     pub idle: Duration,
+    /// The machine's, but in tests.
+    pub clock: Clock,
     /// This program: components are compiled in a process of its own (`ledge compile-component`).
     pub program: PathBuf,
 }
@@ -164,7 +166,7 @@ impl Gateway {
         let address = tcp.local_addr().context("asking for the address that is listened on")?;
         let local = data.bind_socket()?;
 
-        let clock = Clock::system();
+        let clock = options.clock;
         let key_file = options.key_file.unwrap_or_else(|| data.path("key"));
         let seal = Arc::new(Seal::open(&key_file)?);
         let closed_dirs = Arc::new(ClosedDirs::new([data.root().to_owned(), directory_of(&key_file)]));
@@ -428,7 +430,10 @@ pub fn this_program() -> PathBuf {
 /// The memory of this process holds keys and passwords: a crash must not write them to a disk.
 fn forbid_core_dumps() -> anyhow::Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = Rlimit { current: Some(0), ..getrlimit(Resource::Core) };
+    let allowed = getrlimit(Resource::Core);
+    // A limit of 0 keeps Linux from writing a file, but not from handing the memory to a program (`|` in core_pattern). 1 byte is
+    // too little for a file, and what keeps it from both.
+    let limit = Rlimit { current: Some(allowed.maximum.unwrap_or(1).min(1)), ..allowed };
     setrlimit(Resource::Core, limit).context("forbidding core dumps")
 }
 

@@ -104,6 +104,7 @@ pub struct Readings {
     /// Each persistent function with its restarts, and whether it runs.
     pub persistents: Vec<(String, u64, bool)>,
     pub queued: usize,
+    pub password_hashes: u64,
 }
 
 pub struct FunctionReading {
@@ -148,6 +149,8 @@ impl Metrics {
         registry.register("ledge_persistent_up", "Whether a persistent function runs now", persistents_up.clone());
         let queued: Gauge = Gauge::default();
         registry.register("ledge_queued_invocations", "Async invocations that were accepted and have not ended", queued.clone());
+        let hashes: Counter = Counter::default();
+        registry.register("ledge_password_hashes", "Passwords that were hashed, to look at them or to set them", hashes.clone());
 
         for FunctionReading { name, running: now, is_open, counted } in readings.functions {
             let labels = FunctionLabels { function: name.clone() };
@@ -175,6 +178,7 @@ impl Metrics {
             persistents_up.get_or_create(&labels).set(i64::from(is_up));
         }
         queued.set(i64::try_from(readings.queued).unwrap_or(i64::MAX));
+        hashes.inc_by(readings.password_hashes);
         let mut text = String::new();
         encode(&mut text, &registry).expect("a String takes every write");
         text
@@ -200,6 +204,7 @@ mod tests {
             drivers: vec![("x".into(), 2, false)],
             persistents: vec![("a/c".into(), 1, true)],
             queued: 7,
+            password_hashes: 5,
         });
         for line in [
             r#"ledge_invocations_total{function="a/b",outcome="done"} 2"#,
@@ -213,6 +218,7 @@ mod tests {
             r#"ledge_persistent_restarts{function="a/c"} 1"#,
             r#"ledge_persistent_up{function="a/c"} 1"#,
             "ledge_queued_invocations 7",
+            "ledge_password_hashes_total 5",
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use ledge::clock::Clock;
 use ledge::function::{Invocation, Outcome};
 use ledge::gateway::{ConnectionLimits, Gateway, Options};
 use ledge::supervisor::RestartPolicy;
@@ -24,6 +25,7 @@ async fn start(data: &Path) -> Gateway {
         compat_default_login: false,
         restarts: RestartPolicy::default(),
         idle: ledge::function::IDLE,
+        clock: Clock::system(),
         program: env!("CARGO_BIN_EXE_ledge").into(),
     };
     Gateway::start(options).await.unwrap()

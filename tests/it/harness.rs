@@ -6,6 +6,7 @@ pub mod command;
 mod guests;
 pub mod http;
 pub mod module;
+pub mod raw;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ledge::bus::{Message, Subscription};
+use ledge::clock::Clock;
 use ledge::deploy::{DeployError, Report};
 use ledge::function::{IDLE, Invocation, InvokeError, Outcome};
 use ledge::gateway::{ConnectionLimits, Gateway, HttpListen, Options};
@@ -42,6 +44,7 @@ pub struct Setup {
     /// Another compiler than `ledge`, and a cache of its own.
     compiler: Option<PathBuf>,
     idle: Duration,
+    clock: Clock,
 }
 
 /// A gateway that serves on a free port, with a data directory of its own.
@@ -84,6 +87,7 @@ pub fn gateway() -> Setup {
         connections: ConnectionLimits::default(),
         compiler: None,
         idle: IDLE,
+        clock: Clock::system(),
     }
 }
 
@@ -244,6 +248,11 @@ impl Setup {
         Self { idle, ..self }
     }
 
+    /// Time passes as whoever has the clock's hands says.
+    pub fn clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Starts a gateway and deploys; waits until every thing is online.
     pub async fn start(self) -> TestGateway {
         let things: Vec<ThingId> = self.set.things.iter().map(|row| ThingId::new(&row.product_key, &row.device_name)).collect();
@@ -267,6 +276,7 @@ impl Setup {
             connections: self.connections,
             program: compiler,
             idle: self.idle,
+            clock: self.clock.clone(),
             ..options(data.path())
         };
         let gateway = Gateway::start(options).await.unwrap();
@@ -289,6 +299,7 @@ fn options(data: &Path) -> Options {
         compat_default_login: false,
         restarts: RestartPolicy { backoff_min: BACKOFF_MIN, ..RestartPolicy::default() },
         idle: IDLE,
+        clock: Clock::system(),
         program: PROGRAM.into(),
     }
 }

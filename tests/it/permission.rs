@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::{Value as Json, json};
 
 use crate::harness::client::{json as body_of, post};
-use crate::harness::{ECHO, PASSWORD, TestGateway, gateway};
+use crate::harness::{ECHO, PASSWORD, PATIENCE, TestGateway, gateway};
 use ledge::cli::client::Client;
 
 /// What the roles may do, written down once more.
@@ -166,4 +167,241 @@ async fn a_user_gives_nobody_more_than_they_have_and_changes_only_their_own_pass
     assert_eq!(password(&viewer, "viewer", json!({"old": "wrong wrong wrong", "new": "a whole new horse"})).await, 400);
     assert_eq!(password(&viewer, "viewer", json!({"old": PASSWORD, "new": "a whole new horse"})).await, 200);
     assert_eq!(viewer.send(Method::GET, "/ledge/v1/things", &[], "".into()).await.unwrap().status, 401);
+}
+
+const OTHER: &str = "a1Other";
+
+/// What an operation says to somebody who may only see one product.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// It names a thing or a product: 200 for one's own, and 403 for another's, whether it is there or not.
+    Named,
+    /// The same, and the answer goes on.
+    Stream,
+    /// It gives a list: what is another's is left out, also where it is asked for.
+    List,
+    /// It names many things: each has a result of its own.
+    Results,
+}
+
+/// How an operation is asked about a thing: the path below its own, and the body.
+type Ask = fn(product: &str, device: &str) -> (String, Json);
+
+fn v1(product: &str, device: &str, more: Json) -> (String, Json) {
+    let mut params = more;
+    params["productKey"] = product.into();
+    params["deviceName"] = device.into();
+    (String::new(), json!({"params": params}))
+}
+
+fn bulk(action: &str, product: &str, device: &str) -> (String, Json) {
+    let services = json!([{"Name": "echo", "Args": {"text": "hi"}}]);
+    let mut thing = json!({"ProductKey": product, "DeviceName": device});
+    match action {
+        "SetProperties" => thing["Properties"] = json!({"Number": 1}),
+        "CallServices" => thing["Services"] = services,
+        _ => {}
+    }
+    (String::new(), json!({"BulkAction": action, "Things": [thing]}))
+}
+
+/// Every operation that is about things or products, the permission that it needs, and how it is asked.
+const OF_PRODUCTS: [(&str, &str, &str, Answer, Ask); 21] = [
+    ("POST", "/thing/device/count", "things.read", Answer::List, |product, device| v1(product, device, json!({}))),
+    ("POST", "/thing/device/list-authed", "things.read", Answer::List, |product, device| v1(product, device, json!({"PageSize": 0}))),
+    ("POST", "/thing/device/property/query", "things.read", Answer::Named, |product, device| {
+        v1(product, device, json!({"propertyIdentifier": ["Number"]}))
+    }),
+    ("POST", "/thing/device/properties/set", "things.write", Answer::Named, |product, device| {
+        v1(product, device, json!({"properties": {"Number": 1}}))
+    }),
+    ("POST", "/thing/device/service/invoke", "things.call", Answer::Named, |product, device| {
+        v1(product, device, json!({"method": "echo", "inputParams": {"text": "hi"}}))
+    }),
+    ("POST", "/thing/device/events/get", "events.read", Answer::Stream, |product, device| {
+        (String::new(), json!({"params": {"eventInfo": [{"productKey": product, "deviceName": device}]}}))
+    }),
+    ("GET", "/2020-04-30/things", "things.read", Answer::List, |product, _| (format!("?productkey={product}"), Json::Null)),
+    ("POST", "/2020-04-30/things/search", "things.read", Answer::List, |_, _| (String::new(), json!({"Tags": {}}))),
+    ("GET", "/2020-04-30/things/{product}/{device}/properties", "things.read", Answer::Named, |_, _| (String::new(), Json::Null)),
+    ("POST", "/2020-04-30/things/{product}/{device}/properties", "things.write", Answer::Named, |_, _| {
+        (String::new(), json!({"Properties": {"Number": 1}}))
+    }),
+    ("POST", "/2020-04-30/things/{product}/{device}/services", "things.call", Answer::Named, |_, _| {
+        (String::new(), json!({"Services": [{"Name": "echo", "Args": {"text": "hi"}}]}))
+    }),
+    ("GET", "/2020-04-30/tsls/{product}", "things.read", Answer::Named, |_, _| (String::new(), Json::Null)),
+    ("POST", "/2020-04-30/things/bulk", "things.read", Answer::Results, |product, device| bulk("GetProperties", product, device)),
+    ("POST", "/2020-04-30/things/bulk", "things.write", Answer::Results, |product, device| bulk("SetProperties", product, device)),
+    ("POST", "/2020-04-30/things/bulk", "things.call", Answer::Results, |product, device| bulk("CallServices", product, device)),
+    ("POST", "/2020-04-30/things/bulk", "events.read", Answer::Stream, |product, device| bulk("Watch", product, device)),
+    ("GET", "/ledge/v1/things", "things.read", Answer::List, |_, _| (String::new(), Json::Null)),
+    ("GET", "/ledge/v1/things/{product}/{name}/history", "things.read", Answer::Named, |_, _| (String::new(), Json::Null)),
+    ("GET", "/ledge/v1/products", "things.read", Answer::List, |_, _| (String::new(), Json::Null)),
+    ("GET", "/ledge/v1/products/{key}", "things.read", Answer::Named, |_, _| (String::new(), Json::Null)),
+    ("PUT", "/ledge/v1/products/{key}", "deploy", Answer::Named, |_, _| (String::new(), json!({"name": "another"}))),
+];
+
+/// Asks one of them about a thing; of a stream only the status is read.
+async fn ask(client: &Client, row: usize, product: &str, device: &str) -> (u16, Json) {
+    let (method, path, _, answer, of) = OF_PRODUCTS[row];
+    let (more, body) = of(product, device);
+    let path = path.replace("{product}", product).replace("{key}", product).replace("{device}", device).replace("{name}", device) + &more;
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    if let Answer::Stream = answer {
+        let mut connection = client.connect().await.unwrap();
+        let begun = connection.start(method.parse().unwrap(), &path, &[], body.into()).await.unwrap();
+        return (begun.status().as_u16(), Json::Null);
+    }
+    let answer = client.send(method.parse().unwrap(), &path, &[], body.into()).await.unwrap();
+    (answer.status.as_u16(), body_of(&answer))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_about_things_answers_each_role_for_its_own_product_and_for_another() {
+    let other = include_str!("harness/echo.json").replace(ECHO, OTHER);
+    let gw = gateway().echo_thing("echo-1").product(OTHER, &other).thing(OTHER, "other-1", "echo_thing").start().await;
+    let mut clients = BTreeMap::new();
+    for role in ["admin", "operator", "viewer"] {
+        clients.insert((role, false), add(&gw, &format!("{role}-of-all"), json!({"role": role})).await);
+        clients.insert((role, true), add(&gw, &format!("{role}-of-one"), json!({"role": role, "products": [ECHO]})).await);
+    }
+    for ((role, is_narrow), client) in &clients {
+        for (row, (method, path, needs, answer, _)) in OF_PRODUCTS.into_iter().enumerate() {
+            let may = match *role {
+                "operator" => OPERATORS.contains(&needs),
+                "viewer" => VIEWERS.contains(&needs),
+                _ => true,
+            };
+            // Whoever has products has nothing that knows no products, and nothing to deploy.
+            let may = may && !(*is_narrow && needs == "deploy");
+            for (product, device, is_there) in [(ECHO, "echo-1", true), (OTHER, "other-1", true), (OTHER, "nobody", false)] {
+                let covered = !is_narrow || product == ECHO;
+                let (status, body) = ask(client, row, product, device).await;
+                let text = body.to_string();
+                let case = format!("{method} {path} about {product}/{device}, {role} (of one product: {is_narrow}): {status} {text}");
+                match answer {
+                    _ if !may => assert_eq!(status, 403, "{case}"),
+                    Answer::Named | Answer::Stream if !covered => assert_eq!(status, 403, "{case}"),
+                    // What is not there is for those to know who may see it.
+                    Answer::Named | Answer::Stream => assert!(status == 200 || !is_there, "{case}"),
+                    Answer::List => {
+                        assert_eq!(status, 200, "{case}");
+                        assert!(!is_narrow || !(text.contains(OTHER) || text.contains("other-1")), "{case}");
+                        assert!(text.contains("deviceCount") || product != ECHO || text.contains(ECHO), "{case}");
+                        assert!(path != "/thing/device/count" || body["data"]["deviceCount"] == u8::from(covered), "{case}");
+                    }
+                    Answer::Results => {
+                        assert_eq!(status, 200, "{case}");
+                        let result = &body["Data"]["Results"][0];
+                        let code = result["Returns"]["Code"].as_u64().or_else(|| result["Services"][0]["Returns"]["Code"].as_u64());
+                        assert_eq!(
+                            code,
+                            Some(if !covered {
+                                403
+                            } else if is_there {
+                                200
+                            } else {
+                                404
+                            }),
+                            "{case}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_products_has_nothing_that_knows_no_products() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let admin = add(&gw, "admin-of-one", json!({"role": "admin", "products": [ECHO]})).await;
+    let mut about_things = Vec::new();
+    for (method, path, needs) in operations(&document(&gw).await) {
+        let Some(needs) = needs else { continue };
+        let is_about_things = needs.as_deref().is_some_and(|needs| needs.starts_with("things.") || needs == "events.read");
+        let asked = admin.send(method.clone(), &path, &[], "{}".into()).await.unwrap();
+        match needs {
+            Some(needs) if !is_about_things => assert_eq!(asked.status, 403, "{method} {path} needs {needs}"),
+            _ => about_things.push(format!("{method} {path}")),
+        }
+    }
+    // Each of the others is in the table above, or is about the caller.
+    for one in about_things {
+        let is_in_table = OF_PRODUCTS.iter().any(|(method, path, ..)| {
+            let path = path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect::<Vec<_>>().join("/");
+            one == format!("{method} {path}")
+        });
+        let of_callers =
+            ["GET /ledge/v1/gateway", "GET /ledge/v1/certificate", "POST /ledge/v1/users/x/password", "DELETE /2020-04-30/auth/cookies/x"];
+        assert!(is_in_table || of_callers.contains(&one.as_str()), "{one} is in no table of who may do what with which product");
+    }
+}
+
+/// What everybody may listen to who names nothing is what they may see.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_everything_is_of_ones_own_products() {
+    let other = include_str!("harness/echo.json").replace(ECHO, OTHER);
+    let gw = gateway().echo_thing("echo-1").product(OTHER, &other).thing(OTHER, "other-1", "echo_thing").start().await;
+    let viewer = add(&gw, "viewer", json!({"role": "viewer", "products": [ECHO]})).await;
+    for (path, body) in [
+        ("/thing/device/events/get", json!({"params": {"eventInfo": []}})),
+        ("/2020-04-30/things/bulk", json!({"BulkAction": "Watch", "Things": []})),
+    ] {
+        let mut connection = viewer.connect().await.unwrap();
+        let mut stream = connection.start(Method::POST, path, &[], body.to_string().into()).await.unwrap().into_body();
+        let mut next = async || String::from_utf8(stream.frame().await.unwrap().unwrap().into_data().unwrap().to_vec()).unwrap();
+        assert!(next().await.contains("heartbeat"), "{path}");
+        for (product, device) in [(OTHER, "other-1"), (ECHO, "echo-1")] {
+            let event = json!({"event": "alarm", "level": 3});
+            let call = json!({"productKey": product, "deviceName": device, "method": "event", "inputParams": event});
+            assert_eq!(gw.v1("/thing/device/service/invoke", call).await.0, 200);
+        }
+        let said = loop {
+            let said = next().await;
+            if !said.contains("heartbeat") {
+                break said;
+            }
+        };
+        assert!(said.contains("echo-1"), "{path}: {said}");
+    }
+}
+
+/// A stream may be open for days: what its reader may do is as of now.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_rights_and_the_password_that_opened_it() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let admin = gw.admin();
+    for (user, method, path, body) in [
+        ("a", Method::PUT, "/ledge/v1/users/a", json!({"role": "viewer", "products": ["a1None"]}).to_string()),
+        ("b", Method::POST, "/ledge/v1/users/b/password", json!({"new": "a whole new horse"}).to_string()),
+        ("c", Method::DELETE, "/ledge/v1/users/c", String::new()),
+    ] {
+        let reader = add(&gw, user, json!({"role": "viewer"})).await;
+        let mut streams = Vec::new();
+        for (path, body) in [
+            ("/thing/device/events/get", json!({"params": {"eventInfo": []}})),
+            ("/2020-04-30/things/bulk", json!({"BulkAction": "Watch", "Things": []})),
+        ] {
+            let mut connection = reader.connect().await.unwrap();
+            let mut stream = connection.start(Method::POST, path, &[], body.to_string().into()).await.unwrap().into_body();
+            stream.frame().await.unwrap().unwrap();
+            streams.push((connection, stream));
+        }
+        assert!(admin.send(method, path, &[], body.into()).await.unwrap().status.is_success());
+        let event = json!({"productKey": ECHO, "deviceName": "echo-1", "method": "event", "inputParams": {"event": "alarm", "level": 3}});
+        assert_eq!(gw.v1("/thing/device/service/invoke", event).await.0, 200);
+        for (_connection, mut stream) in streams {
+            let rest = async {
+                let mut said = Vec::new();
+                while let Some(frame) = stream.frame().await {
+                    said.extend_from_slice(&frame.unwrap().into_data().unwrap());
+                }
+                said
+            };
+            let said = tokio::time::timeout(PATIENCE, rest).await.unwrap_or_else(|_| panic!("{user} still reads after {path}"));
+            assert!(!String::from_utf8_lossy(&said).contains("alarm"), "{user} has read on after {path}");
+        }
+    }
 }

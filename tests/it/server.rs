@@ -1,7 +1,6 @@
 //! The server beneath the API: what a hostile client may take of it, and that others notice nothing.
 
 mod cases;
-mod raw;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::harness::client::{json as body_of, post};
 use crate::harness::command::ledge;
-use crate::harness::{PASSWORD, TestGateway, eventually, gateway};
+use crate::harness::{PASSWORD, TestGateway, eventually, gateway, raw};
 use cases::{Case, Expected, SMUGGLED};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -21,7 +21,7 @@ use super::error::ApiError;
 use super::thing::known;
 use super::v1::Params;
 use super::{Api, describe, spaced_json};
-use crate::auth::Rights;
+use crate::auth::{Auth, Rights, User};
 use crate::bus::{Kind, Message, Source, Subscription};
 use crate::name::ThingId;
 use crate::shutdown::Shutdown;
@@ -38,14 +38,20 @@ pub trait Lines: Send + 'static {
     fn silence(&self) -> Duration;
 }
 
-/// What `wanted` picks, until the reader goes, is cut, or the gateway stops.
-pub fn stream<W, L>(api: &Arc<Api>, wanted: W, lines: L) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<W, L>
+/// What `wanted` picks, until the reader goes or is cut, the caller may no longer do what they might at first, or the gateway stops.
+pub fn stream<W, L>(
+    api: &Arc<Api>,
+    caller: &Caller,
+    wanted: W,
+    lines: L,
+) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + use<W, L>
 where
     W: Fn(&Message) -> bool + Send + Sync + 'static,
     L: Lines,
 {
     let messages = api.bus.subscribe(wanted, MESSAGES_WAITING_MAX);
-    let reader = Reader { messages, shutdown: api.shutdown.clone(), lines, greeted: false, cut: false };
+    let (auth, user, shutdown) = (api.auth.clone(), caller.0.clone(), api.shutdown.clone());
+    let reader = Reader { messages, auth, user, shutdown, lines, greeted: false, cut: false, next: None };
     futures_util::stream::unfold(reader, |mut reader| async move {
         let bytes = reader.next().await?;
         Some((Ok(bytes), reader))
@@ -54,10 +60,14 @@ where
 
 struct Reader<L> {
     messages: Subscription,
+    auth: Auth,
+    user: User,
     shutdown: Shutdown,
     lines: L,
     greeted: bool,
     cut: bool,
+    /// It was waited for, and is not sent yet.
+    next: Option<Arc<Message>>,
 }
 
 impl<L: Lines> Reader<L> {
@@ -67,10 +77,11 @@ impl<L: Lines> Reader<L> {
             return Some(self.lines.heartbeat());
         }
         loop {
-            if self.cut {
+            // A stream may be open for days: rights and passwords change meanwhile.
+            if self.cut || !self.auth.is_unchanged(&self.user) {
                 return None;
             }
-            if let Some(message) = self.messages.try_next() {
+            if let Some(message) = self.next.take().or_else(|| self.messages.try_next()) {
                 if let Some(bytes) = self.lines.message(&message) {
                     return Some(bytes);
                 }
@@ -82,11 +93,7 @@ impl<L: Lines> Reader<L> {
                 return Some(self.lines.cut(self.messages.missed()));
             }
             tokio::select! {
-                message = self.messages.next() => {
-                    if let Some(bytes) = self.lines.message(&*message?) {
-                        return Some(bytes);
-                    }
-                }
+                message = self.messages.next() => self.next = Some(message?),
                 () = tokio::time::sleep(self.lines.silence()) => return Some(self.lines.heartbeat()),
                 () = self.shutdown.ordered() => return None,
             }
@@ -111,8 +118,8 @@ pub async fn get(State(api): State<Arc<Api>>, caller: Caller, params: Params) ->
         Some(Json::Bool(wanted)) => *wanted,
         Some(_) => return Err(ApiError::bad_request("`params.propertyReports` must be true or false")),
     };
-    let rights = caller.0.rights;
-    let chunks = stream(&api, move |message| is_wanted(&wishes, with_reports, &rights, message), Events);
+    let rights = caller.0.rights.clone();
+    let chunks = stream(&api, &caller, move |message| is_wanted(&wishes, with_reports, &rights, message), Events);
     Ok(([(CONTENT_TYPE, "application/json; charset=utf-8")], Body::from_stream(chunks)).into_response())
 }
 

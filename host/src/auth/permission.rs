@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
 
@@ -180,6 +180,9 @@ impl Rights {
     }
 }
 
+/// Of the local administrator: nobody else has these.
+static LOCAL: LazyLock<Arc<Rights>> = LazyLock::new(|| Arc::new(Rights::of(Role::Admin)));
+
 /// Somebody who has proved who they are. What they may do is as of now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
@@ -199,7 +202,11 @@ pub enum CameFrom {
 impl User {
     /// Whoever may open the socket in the data directory.
     pub fn local() -> Self {
-        Self { name: super::ADMIN.to_owned(), rights: Arc::new(Rights::of(Role::Admin)), from: None }
+        Self { name: super::ADMIN.to_owned(), rights: LOCAL.clone(), from: None }
+    }
+
+    pub fn is_local(&self) -> bool {
+        Arc::ptr_eq(&self.rights, &LOCAL)
     }
 
     /// How the audit calls them.

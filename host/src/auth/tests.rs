@@ -133,6 +133,27 @@ async fn a_flood_of_logins_is_answered_busy() {
 }
 
 #[tokio::test]
+async fn who_goes_before_the_answer_has_guessed_all_the_same() {
+    let auth = given().auth;
+    let source = Some(Source::from(std::net::IpAddr::from([10, 0, 0, 1])));
+    let before = auth.hashes();
+    for number in 0..60 {
+        let so_far = auth.hashes();
+        let hashing = async {
+            while auth.hashes() == so_far {
+                tokio::task::yield_now().await;
+            }
+        };
+        let user = format!("user-{number}");
+        tokio::select! {
+            refused = auth.login(&user, "wrong horse!", source) => assert!(refused.is_err()),
+            () = hashing => {}
+        }
+    }
+    assert_eq!(auth.hashes() - before, throttle::FAILURES_AN_HOUR as u64);
+}
+
+#[tokio::test]
 async fn a_new_password_ends_what_the_old_one_opened() {
     let auth = given().auth;
     let session = auth.login("admin", PASSWORD, None).await.unwrap();

@@ -3,7 +3,8 @@
 //! Each pair of a name and an address has five attempts that may fail. Then each failure makes it wait, a second at first and twice as long each
 //! time, 15 minutes at most; and an address, whatever names it tries, has twenty failures an hour. An attempt that has to wait is not
 //! evaluated, so it tells nothing. Nobody else waits for that: the owner of the name comes from another address. A name that no user has is
-//! treated like any other. An address checks one password at a time, so that many addresses share the hasher.
+//! treated like any other. An address checks one password at a time, so that many addresses share the hasher; and of the addresses that failed
+//! within the hour one does, so that whoever did not fail waits for one of them at most.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -20,6 +21,7 @@ use crate::limit::client_of;
 pub struct Throttle {
     clock: Clock,
     state: Mutex<State>,
+    suspects: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -48,6 +50,7 @@ struct Failed {
 pub struct Attempt {
     pair: (String, Source),
     _turn: OwnedSemaphorePermit,
+    _of_suspects: Option<OwnedSemaphorePermit>,
 }
 
 /// Why a password is not evaluated now.
@@ -63,6 +66,8 @@ pub const FAILURES_AN_HOUR: usize = 20;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Attempts of one address that may wait for the one that is evaluated.
 const WAITING_MAX: usize = 4;
+/// Attempts from addresses that failed within the hour that may wait for one another.
+const SUSPECTS_WAITING_MAX: usize = 56;
 /// Names are remembered up to this length: longer ones are nobody's.
 const NAME_BYTES_MAX: usize = 64;
 /// Names and addresses that are remembered. Beyond, the one that was quiet for longest is forgotten.
@@ -76,7 +81,7 @@ impl From<IpAddr> for Source {
 
 impl Throttle {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, state: Mutex::default() }
+        Self { clock, state: Mutex::default(), suspects: Arc::new(Semaphore::new(1)) }
     }
 
     /// Waits for the turn of this address, and says how long to wait instead where the name or the address failed too often.
@@ -100,9 +105,22 @@ impl Throttle {
             failed.turns.clone()
         };
         let turn = turns.acquire_owned().await.map_err(|_| Wait(FIRST_WAIT))?;
-        // The one before may have failed meanwhile.
-        self.state.lock().check(&pair, self.clock.monotonic())?;
-        Ok(Attempt { pair, _turn: turn })
+        let is_suspect = {
+            let mut state = self.state.lock();
+            // The one before may have failed meanwhile.
+            state.check(&pair, self.clock.monotonic())?;
+            state.sources.get(&source).is_some_and(|failed| !failed.at.is_empty())
+        };
+        let of_suspects = if is_suspect { Some(self.turn_of_suspects().await?) } else { None };
+        Ok(Attempt { pair, _turn: turn, _of_suspects: of_suspects })
+    }
+
+    async fn turn_of_suspects(&self) -> Result<OwnedSemaphorePermit, Wait> {
+        // This one, that of whoever is evaluated, and one for each that waits.
+        if Arc::strong_count(&self.suspects) > SUSPECTS_WAITING_MAX + 1 {
+            return Err(Wait(FIRST_WAIT));
+        }
+        self.suspects.clone().acquire_owned().await.map_err(|_| Wait(FIRST_WAIT))
     }
 
     pub fn failed(&self, attempt: Attempt) {
@@ -247,6 +265,32 @@ mod tests {
         for other in others {
             throttle.succeeded(other.await.unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn who_did_not_fail_waits_for_none_of_those_who_did() {
+        let (throttle, hands) = throttle();
+        for last in 1..=60 {
+            fail(&throttle, "admin", source(last)).await.unwrap();
+        }
+        let mut suspects: Vec<_> = (1..=60).map(|last| Box::pin(throttle.admit("admin", source(last)))).collect();
+        let mut polled = Vec::new();
+        for suspect in &mut suspects {
+            polled.push(futures_util::poll!(suspect));
+        }
+        let pending = polled.iter().filter(|polled| polled.is_pending()).count();
+        let admitted = polled.iter().filter(|polled| matches!(polled, std::task::Poll::Ready(Ok(_)))).count();
+        assert_eq!((admitted, pending), (1, SUSPECTS_WAITING_MAX));
+        assert!(futures_util::poll!(Box::pin(throttle.admit("admin", source(100)))).is_ready());
+        // Each has its turn, and an hour makes them like the others.
+        drop(polled);
+        drop(suspects.split_off(1 + SUSPECTS_WAITING_MAX));
+        for suspect in suspects.split_off(1) {
+            drop(suspect.await.unwrap());
+        }
+        hands.advance(HOUR);
+        let _one = throttle.admit("admin", source(1)).await.unwrap();
+        assert!(futures_util::poll!(Box::pin(throttle.admit("admin", source(2)))).is_ready());
     }
 
     #[test]

@@ -33,6 +33,7 @@ fn admin() -> Role {
 #[derive(Clone)]
 pub struct Entry {
     pub hash: Hash,
+    /// Others after each change of the user, and be it of the password only: whoever still has the ones of before can tell.
     pub rights: Arc<Rights>,
 }
 
@@ -93,7 +94,7 @@ impl Users {
     pub fn set_hash(&self, name: &str, hash: Hash) -> Result<(), UserError> {
         let _changing = self.changing.lock();
         let rights = match self.rights(name) {
-            Some(rights) => rights,
+            Some(rights) => Arc::new(Rights::clone(&rights)),
             None if name == ADMIN => Arc::new(Rights::of(Role::Admin)),
             None => return Err(UserError::Unknown(name.to_owned())),
         };

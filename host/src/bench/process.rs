@@ -23,6 +23,7 @@ use super::samples::Samples;
 use super::scratch::Scratch;
 use super::{Effort, Name};
 use crate::cli::client::Client;
+use crate::clock::Clock;
 use crate::config::manifest;
 use crate::function::IDLE;
 use crate::gateway::monitor::Bring;
@@ -119,6 +120,7 @@ pub fn options(data: &Path) -> Options {
         compat_default_login: false,
         restarts: RestartPolicy::default(),
         idle: IDLE,
+        clock: Clock::system(),
         program: this_program(),
     }
 }

@@ -22,6 +22,7 @@ use super::samples::Samples;
 use super::scratch::Scratch;
 use super::stand_in::Pool;
 use super::{Effort, Name};
+use crate::clock::Clock;
 use crate::config::manifest;
 use crate::function::IDLE;
 use crate::gateway::{ConnectionLimits, Gateway, Options, this_program};
@@ -212,6 +213,7 @@ async fn deploy(guests: &Guests, data: &Path) -> anyhow::Result<()> {
         compat_default_login: false,
         restarts: RestartPolicy::default(),
         idle: IDLE,
+        clock: Clock::system(),
         program: this_program(),
     };
     let gateway = Gateway::start(options).await?;

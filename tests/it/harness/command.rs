@@ -86,6 +86,11 @@ impl Process {
         Self::spawn(command, Stdio::piped(), Machine::BesideOthers { _held: alone::shared() })
     }
 
+    /// The same, where everything that it writes to stderr goes to a file.
+    pub fn start_with_log(command: Command, log: File) -> Self {
+        Self::spawn(command, log.into(), Machine::BesideOthers { _held: alone::shared() })
+    }
+
     /// Starts it when no other gateway runs, and keeps others from starting until it is gone.
     pub fn start_alone(command: Command, log: File) -> Self {
         Self::spawn(command, log.into(), Machine::Alone { _held: alone::alone() })

@@ -40,7 +40,7 @@ pub fn watch(api: &Arc<Api>, caller: &Caller, wishes: HashMap<ThingId, Watched>)
             (Kind::Properties, Some(Watched::All | Watched::Properties)) | (Kind::Event(_), Some(Watched::All | Watched::Events))
         )
     };
-    let lines = stream(api, is_wanted, Watching { clock: api.clock.clone() });
+    let lines = stream(api, caller, is_wanted, Watching { clock: api.clock.clone() });
     Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], Body::from_stream(lines)).into_response())
 }
 

@@ -1,6 +1,6 @@
 //! A driver for any product: its things keep what is set, and their services do what a test asks for.
 //!
-//! Services: `echo` returns its arguments; `lie` makes a number a text from now on, and `lies` answers so; `steal` tries to register the thing of
+//! Services: `echo` returns its arguments; `power_on` answers as the manual prints it; `lie` makes a number a text from now on, and `lies` answers so; `steal` tries to register the thing of
 //! the name `text`; `fault` answers 109006; `hang` never answers; `block` waits for an hour in a call that holds the whole instance; `spin` loops for ever; `trap`
 //! traps; `offline` and `online` move this thing, or the one that the argument `device` names, since a thing that is
 //! offline is not asked; `report` reports its arguments as properties; `event` reports the event that the argument
@@ -63,6 +63,7 @@ impl Driver for EchoThing {
         };
         match service {
             "echo" => return Ok(arguments),
+            "power_on" => return Ok([("rtn", Value::from("asdfasdf")), ("uid", Value::from("111")), ("code", Value::from(1))].into()),
             "lie" => self.thing(thing)?.values.borrow_mut().set("Number", Value::Text("many".into())),
             "lies" => return Ok([("number", Value::Text("many".into()))].into()),
             "steal" => return Ok([("text", steal(&thing.product_key, &text(&arguments)?).await)].into()),

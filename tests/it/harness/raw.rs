@@ -3,13 +3,20 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HOST, HeaderName};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use ledge::cli::client::Answer;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::harness::TestGateway;
+use super::TestGateway;
 
 /// Longer than the longest time that the gateway gives anybody (15 s), and its end (1 s), on a busy machine.
 const END_TIMEOUT: Duration = Duration::from_secs(40);
@@ -32,6 +39,36 @@ pub async fn connect(from: IpAddr, to: SocketAddr) -> TcpStream {
 pub async fn connect_tls(gw: &TestGateway, from: IpAddr) -> std::io::Result<TlsStream<TcpStream>> {
     let tls = TlsConnector::from(ledge::tls::client_config(&gw.gateway.fingerprint).unwrap());
     tls.connect(ServerName::try_from("localhost").unwrap(), connect(from, gw.gateway.address).await).await
+}
+
+/// HTTP from an address, on one connection as long as that stays.
+pub struct Http<'gw> {
+    gw: &'gw TestGateway,
+    from: IpAddr,
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl<'gw> Http<'gw> {
+    pub async fn connect(gw: &'gw TestGateway, from: IpAddr) -> Self {
+        let (sender, connection) = http1::handshake(TokioIo::new(connect_tls(gw, from).await.unwrap())).await.unwrap();
+        // It ends with the sender.
+        tokio::spawn(connection);
+        Self { gw, from, sender }
+    }
+
+    pub async fn send(&mut self, method: Method, path: &str, headers: &[(HeaderName, &str)], body: String) -> Answer {
+        // A connection that was silent for long is closed by the gateway.
+        if self.sender.ready().await.is_err() {
+            *self = Self::connect(self.gw, self.from).await;
+        }
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let response = self.sender.send_request(request.body(Full::from(body)).unwrap()).await.unwrap();
+        let (head, body) = response.into_parts();
+        Answer { status: head.status, headers: head.headers, body: body.collect().await.unwrap().to_bytes() }
+    }
 }
 
 /// What is only written may wait in the client.
