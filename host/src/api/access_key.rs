@@ -7,10 +7,10 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value as Json, json};
 
 use super::Api;
 use super::caller::Caller;
+use super::describe::form::Done;
 use super::error::ApiError;
 use crate::auth::UserError;
 use crate::schedule;
@@ -40,7 +40,7 @@ pub struct Made {
     tag = "users",
     operation_id = "access_key_list",
     security(("session" = ["users"])),
-    params(("name" = String, Path)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
     responses((status = 200, body = Vec<Shown>)),
 )]
 pub async fn list(
@@ -60,8 +60,8 @@ pub async fn list(
     tag = "users",
     operation_id = "access_key_add",
     security(("session" = ["users"])),
-    params(("name" = String, Path)),
-    responses((status = 201, body = Made)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
+    responses((status = 201, body = Made), (status = 409, description = "the user has ten"), (status = 500)),
 )]
 pub async fn add(
     State(api): State<Arc<Api>>,
@@ -82,19 +82,19 @@ pub async fn add(
     tag = "users",
     operation_id = "access_key_delete",
     security(("session" = ["users"])),
-    params(("name" = String, Path), ("id" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1"), ("id" = String, Path, description = "of an access key")),
+    responses((status = 200, body = Done), (status = 500)),
 )]
 pub async fn delete(
     State(api): State<Arc<Api>>,
     caller: Caller,
     path: Result<Path<(String, String)>, PathRejection>,
-) -> Result<JsonBody<Json>, ApiError> {
+) -> Result<JsonBody<Done>, ApiError> {
     let Path((name, id)) = path.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
     may_change(&api, &caller, &name)?;
     api.auth.delete_access_key(&name, &id).await?;
     api.audit.record(&format!("user {}", caller.0.name), "access key deleted", &format!("{id} of {name}"));
-    Ok(JsonBody(json!({})))
+    Ok(JsonBody(Done {}))
 }
 
 /// Nobody gets more than they have by way of somebody else's key.

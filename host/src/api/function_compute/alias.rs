@@ -109,6 +109,7 @@ fn find<'a>(state: &'a State, service: &str, name: &str) -> Result<&'a Alias, Ap
     found.ok_or_else(|| VersionError::NoAlias(service.to_owned(), name.to_owned()).into())
 }
 
+/// Aliases of a service, in the order of their names.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/aliases",
@@ -129,6 +130,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>
     Ok(JsonBody(List { aliases, next_token }))
 }
 
+/// Makes an alias.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/aliases",
@@ -157,6 +159,7 @@ pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<
     row.await.map(|row| answer(&row))
 }
 
+/// An alias.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/aliases/{alias}",
@@ -173,6 +176,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
     Ok(answer(&row))
 }
 
+/// Has an alias lead to another version, or describes it anew.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/aliases/{alias}",
@@ -209,6 +213,7 @@ pub async fn update(
     row.await.map(|row| answer(&row))
 }
 
+/// Deletes an alias.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/aliases/{alias}",

@@ -136,6 +136,7 @@ fn none(name: &FunctionName) -> ApiError {
     missing("AsyncConfigNotExists", format!("function `{name}` has no asynchronous configuration of its own"))
 }
 
+/// What becomes of a function's async invocations.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-config",
@@ -152,6 +153,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
     found.map(JsonBody).ok_or_else(|| none(&name))
 }
 
+/// The same as a list, which has one entry at most.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-configs",
@@ -182,6 +184,7 @@ pub async fn list(
     Ok(JsonBody(List { configs, next_token }))
 }
 
+/// Says what becomes of a function's async invocations.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-config",
@@ -209,6 +212,7 @@ pub async fn put(
     row.await.map(JsonBody)
 }
 
+/// Goes back to what is usual.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-config",

@@ -58,6 +58,7 @@ pub struct Shown {
     /// SHA-256 of the component.
     component: String,
     /// What it may do, as a deployment has it.
+    #[schema(value_type = Grants)]
     grants: Json,
     /// ISO 8601. Left out for a function that came with a deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -240,6 +241,7 @@ fn moment(ms: u64) -> Option<String> {
     (ms > 0).then(|| schedule::iso_ms(ms))
 }
 
+/// Functions of a service, in the order of their names.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions",
@@ -259,6 +261,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>
     Ok(JsonBody(List { functions, next_token }))
 }
 
+/// Makes a function.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/functions",
@@ -309,6 +312,7 @@ fn new_row(name: FunctionName, component: Digest) -> set::Function {
     }
 }
 
+/// A function.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}",
@@ -325,6 +329,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
     Ok(answer(&row))
 }
 
+/// Changes a function: what is given, and nothing else.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/functions/{function}",

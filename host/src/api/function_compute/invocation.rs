@@ -13,6 +13,7 @@ use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::invoke;
 
+/// Invokes a function: the body is its event, the answer's its result.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/functions/{function}/invocations",

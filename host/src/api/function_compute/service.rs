@@ -91,6 +91,7 @@ fn shown(state: &State, name: &str) -> Shown {
     }
 }
 
+/// Services, in the order of their names.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services",
@@ -111,6 +112,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, pages: Pages) -> Res
     Ok(JsonBody(List { services, next_token }))
 }
 
+/// Makes a service.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services",
@@ -137,7 +139,7 @@ pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, body: Body) -
     row.await.map(|row| answer(&row))
 }
 
-/// With a qualifier: whether that version is there.
+/// A service. With a qualifier: whether that version is there.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}",
@@ -153,6 +155,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>)
     Ok(answer(&row))
 }
 
+/// Describes a service anew.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}",
@@ -187,6 +190,7 @@ pub async fn update(
     row.await.map(|row| answer(&row))
 }
 
+/// Deletes a service that has no functions any more.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}",

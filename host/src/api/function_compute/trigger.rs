@@ -37,6 +37,8 @@ pub struct Shown {
     trigger_id: String,
     /// `timer` or `http`.
     trigger_type: String,
+    /// Of a timer `payload`, `cronExpression`, `enable`; of HTTP `authType`, `methods`.
+    #[schema(value_type = Object)]
     trigger_config: Json,
     description: String,
     qualifier: String,
@@ -66,6 +68,7 @@ pub struct Given {
     /// `timer` or `http`. Not where there is one.
     trigger_type: Option<String>,
     /// Of a timer `payload`, `cronExpression`, `enable`; of HTTP `authType`, `methods`.
+    #[schema(value_type = Option<Object>)]
     trigger_config: Option<Json>,
     description: Option<String>,
     qualifier: Option<String>,
@@ -272,6 +275,7 @@ fn names(path: PathOf<(String, String, String)>) -> Result<(FunctionName, String
     Ok((name(&plain_service(&service)?, &function)?, trigger))
 }
 
+/// Triggers of a function.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers",
@@ -294,6 +298,7 @@ pub async fn list(
     Ok(JsonBody(List { triggers, next_token }))
 }
 
+/// Makes a trigger.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers",
@@ -350,6 +355,7 @@ fn add(state: &mut State, name: &FunctionName, trigger: &str, config: Config) ->
     Ok(())
 }
 
+/// A trigger.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers/{trigger}",
@@ -365,6 +371,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
     Ok(answer(&row))
 }
 
+/// Changes a trigger.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers/{trigger}",
@@ -413,6 +420,7 @@ pub async fn update(
     row.await.map(|row| answer(&row))
 }
 
+/// Deletes a trigger.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers/{trigger}",

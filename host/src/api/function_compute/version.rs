@@ -51,9 +51,11 @@ pub struct Asked {
     /// 1 to 100; 20 if it is not given.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
+    /// The first version.
     start_key: Option<u32>,
     /// Of the page before.
     next_token: Option<u32>,
+    /// From the newest on, or from the oldest.
     #[serde(default)]
     direction: Direction,
 }
@@ -77,6 +79,7 @@ fn shown(version: &Version) -> Shown {
     }
 }
 
+/// Versions of a service, the newest first.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/versions",
@@ -113,6 +116,7 @@ pub async fn list(
     Ok(JsonBody(List { versions: rows.into_iter().map(|(_, row)| row).collect(), next_token }))
 }
 
+/// Publishes what is deployed of a service.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/versions",
@@ -136,6 +140,7 @@ pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf
     row.await.map(JsonBody)
 }
 
+/// Deletes a version that no alias leads to.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/versions/{version}",
