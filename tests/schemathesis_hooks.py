@@ -91,6 +91,12 @@ def spare_async_config():
     return {"service": "EdgeFC", "function": "helloworld"}
 
 
+def accepted():
+    path = f"{URL}/2020-04-30/functions/service:EdgeFC:function:helloworld/invocations"
+    answer = requests.post(path, headers={"X-Fc-Invocation-Type": "Async"}, auth=(USER, PASSWORD), timeout=30)
+    return answer.headers["X-Fc-Request-Id"]
+
+
 # What they end, or change beyond use, must be nobody else's.
 SPARES = {
     "user_delete": spare_user,
@@ -110,6 +116,22 @@ SPARES = {
     "fc_async_config_delete": spare_async_config,
     # Nothing makes another function.
     "fc_function_delete": lambda: {"function": "gone"},
+}
+
+LAMP = {"productKey": "a1Light", "deviceName": "lamp-1"}
+HAPPENED = {"productKey": "a1LightSensor", "deviceName": "sensor-1", "properties": {"MeasuredIlluminance": 3}}
+CONFIG = {"cronExpression": "@every 2h", "enable": True}
+# Bodies that are right, for the first request of operations that chance would hardly ever find one for.
+RIGHT = {
+    "login_login": lambda: {"params": {"UserName": USER, "Password": PASSWORD}},
+    "thing_set_properties": lambda: {"params": {**LAMP, "properties": {"LightSwitch": 1}}},
+    "thing_invoke_service": lambda: {"params": {**LAMP, "method": "turn", "inputParams": {"LightSwitch": 0}}},
+    "rule_test": lambda: {"rule": "night-light", "event": HAPPENED},
+    "ledge_delete_route": lambda: ask("POST", "/ledge/v1/routes", ROUTE) and ROUTE,
+    "fc_service_create": lambda: {"serviceName": "Made"},
+    "fc_alias_create": lambda: {"aliasName": "made", "versionId": "1"},
+    "fc_trigger_create": lambda: {"triggerName": "made", "triggerType": "timer", "triggerConfig": CONFIG},
+    "fc_trigger_update": lambda: {"triggerConfig": CONFIG},
 }
 
 
@@ -153,9 +175,10 @@ def before_call(context, case, kwargs):
             case.path_parameters.update(SPARES[name]())
     elif turn % 2 == 0 and case.path_parameters:
         case.path_parameters.update(examples(case))
-    if name == "ledge_delete_route" and turn == 0:
-        ask("POST", "/ledge/v1/routes", ROUTE)
-        case.body = ROUTE
+    if turn == 0 and name in RIGHT:
+        case.body = RIGHT[name]()
+    if turn == 0 and name == "invocation_show":
+        case.path_parameters["id"] = accepted()
 
 
 @schemathesis.hook

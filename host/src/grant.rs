@@ -52,7 +52,7 @@ pub struct Grants {
     /// Whether a driver may ask for figures of the gateway and its machine.
     pub gateway_info: bool,
     /// Its environment variables; of those the API shows the names only.
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<String>, default = json!([]))]
     pub env: Env,
 }
 

@@ -39,7 +39,7 @@ pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
     security(("session" = ["functions.invoke"])),
     params(
         ("arn" = String, Path),
-        ("X-Fc-Invocation-Type" = Option<Kind>, Header, description = "`Sync` waits for the result"),
+        ("X-Fc-Invocation-Type" = inline(Option<Kind>), Header, description = "`Sync` waits for the result"),
         ("X-Fc-Idempotency-Key" = Option<String>, Header, description = "of an asynchronous invocation, which is made once", max_length = 128),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", example = "hello"),

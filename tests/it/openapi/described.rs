@@ -92,6 +92,7 @@ async fn every_operation_says_what_it_takes_and_answers_with_examples() {
                 say("nothing says what it does".into());
             }
             for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                Look::at(&document, id, &parameter["schema"]);
                 if parameter["description"].as_str().is_none_or(str::is_empty) && !is_elsewhere(id) {
                     say(format!("parameter {} is not described", parameter["name"]));
                 }
@@ -174,8 +175,8 @@ async fn run(gw: &TestGateway, python: &str, is_logged_in: bool, seed: u64, exam
     // An answer that does not end is for strangers only, who are refused.
     let who = if is_logged_in { "-a \"$LEDGE_USER:$LEDGE_PASSWORD\" --exclude-path /thing/device/events/get" } else { "" };
     let checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth";
-    // What is tried systematically is the same each time.
-    let phases = if seed == 1 { "examples,coverage,fuzzing" } else { "fuzzing" };
+    // What is tried systematically is the same each time, and strangers get no further than to their refusal.
+    let phases = if seed == 1 && is_logged_in { "examples,coverage,fuzzing" } else { "fuzzing" };
     let line = format!(
         "{python} -m schemathesis.cli --config-file \"$TESTS/schemathesis.toml\" --no-color run \"$LEDGE_URL/openapi.json\" {who} -c {checks} \
          --phases {phases} -n {examples} --seed {seed} --continue-on-failure --no-shrink --generation-database none \
@@ -238,7 +239,7 @@ async fn whatever_is_asked_is_answered_as_described() {
         never.join(", ")
     );
     assert!(count(known) + count(strangers) >= wanted);
-    assert!(well.len() * 100 >= known.len() * 80, "only {} of {} operations answered 2xx; never: {never:?}", well.len(), known.len());
+    assert!(well.len() * 100 >= known.len() * 85, "only {} of {} operations answered 2xx; never: {never:?}", well.len(), known.len());
     let open: BTreeSet<&str> = strangers.iter().filter(|(_, statuses)| went_well(statuses)).map(|(name, _)| name.as_str()).collect();
     assert!(open.is_subset(&["healthz", "later_login", "login_login", "login_logout", "readyz"].into()), "strangers were let in: {open:?}");
 }

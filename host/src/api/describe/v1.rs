@@ -107,6 +107,7 @@ pub enum Tags {
 }
 
 #[derive(ToSchema)]
+#[schema(example = json!({"productKey": "a1Light", "deviceName": "lamp-1", "properties": {"LightSwitch": 1}}))]
 pub struct Settings {
     #[schema(rename = "productKey", example = "a1Light")]
     product_key: String,
@@ -128,6 +129,7 @@ pub struct Query {
 }
 
 #[derive(ToSchema)]
+#[schema(example = json!({"productKey": "a1Light", "deviceName": "lamp-1", "method": "turn", "inputParams": {"LightSwitch": 1}}))]
 pub struct Call {
     #[schema(rename = "productKey", example = "a1Light")]
     product_key: String,

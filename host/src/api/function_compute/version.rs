@@ -57,6 +57,7 @@ pub struct Asked {
     next_token: Option<u32>,
     /// From the newest on, or from the oldest.
     #[serde(default)]
+    #[param(inline)]
     direction: Direction,
 }
 

@@ -24,7 +24,11 @@ use crate::thing::tsl::DataType;
 use crate::trigger::rule::{Believed, TestedAction};
 
 #[derive(Deserialize, ToSchema)]
-#[schema(as = RuleTest)]
+#[schema(as = RuleTest, example = json!({
+    "rule": "night-light",
+    "event": {"productKey": "a1LightSensor", "deviceName": "sensor-1", "properties": {"MeasuredIlluminance": 3}},
+    "known": {"a1Light/lamp-1": {"LightSwitch": 0}},
+}))]
 #[serde(deny_unknown_fields)]
 pub struct Given {
     #[schema(value_type = NameOrRule)]
