@@ -9,9 +9,11 @@ mod caller;
 mod certificate;
 mod describe;
 mod docs;
+mod driver;
 mod error;
 mod event_stream;
 mod front;
+mod function;
 mod function_compute;
 mod given;
 mod guard;
@@ -27,6 +29,7 @@ mod rule;
 mod signature;
 mod spaced_json;
 mod thing;
+mod trigger;
 mod turned_away;
 mod upload;
 mod user;
@@ -122,10 +125,10 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(later::scene::disable))
         .routes(routes!(ledge::gateway))
         .routes(routes!(ledge::metrics))
-        .routes(routes!(ledge::functions))
-        .routes(routes!(ledge::drivers))
-        .routes(routes!(ledge::release))
-        .routes(routes!(ledge::release_function))
+        .routes(routes!(function::list))
+        .routes(routes!(driver::list))
+        .routes(routes!(driver::release))
+        .routes(routes!(function::release))
         .routes(routes!(version::roll_back))
         .routes(routes!(version::list))
         .routes(routes!(version::publish))
@@ -139,7 +142,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(history::show))
         .routes(routes!(product::list))
         .routes(routes!(product::show, product::put, product::delete))
-        .routes(routes!(ledge::timers))
+        .routes(routes!(trigger::timers))
         .routes(routes!(rule::list))
         .routes(routes!(rule::show, rule::put, rule::delete))
         .routes(routes!(rule::enable))
@@ -147,8 +150,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(rule::trigger))
         .routes(routes!(rule::runs))
         .routes(routes!(rule::events))
-        .routes(routes!(rule::test))
-        .routes(routes!(ledge::routes, ledge::add_route, ledge::delete_route))
+        .routes(routes!(rule::test::run))
+        .routes(routes!(trigger::routes, trigger::add_route, trigger::delete_route))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(health::metrics))

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::name::{FunctionName, ThingId};
 use crate::topic::TopicFilter;
@@ -21,22 +22,28 @@ pub use host::HostPattern;
 pub use listen::{Certificate, Listen};
 
 /// Everything that one function or driver was granted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
     /// Topics that it may publish to.
+    #[schema(value_type = Vec<String>)]
     pub publish: Vec<TopicFilter>,
     /// Topics whose messages a route may hand to it.
+    #[schema(value_type = Vec<String>)]
     pub subscribe: Vec<TopicFilter>,
     pub things: ThingGrants,
     pub invoke: InvokeGrants,
     /// Hosts that it may send HTTP requests to.
+    #[schema(value_type = Vec<String>)]
     pub http: Vec<HostPattern>,
     /// Addresses that a driver may connect to over TCP.
+    #[schema(value_type = Vec<String>)]
     pub tcp: Vec<AddressPattern>,
     /// Addresses that a driver may exchange datagrams with.
+    #[schema(value_type = Vec<String>)]
     pub udp: Vec<AddressPattern>,
     /// Addresses of this gateway that a driver may take connections on.
+    #[schema(value_type = Vec<String>)]
     pub listen: Vec<Listen>,
     /// Directories of this gateway that it may read.
     pub dirs: Vec<Dir>,
@@ -44,25 +51,31 @@ pub struct Grants {
     pub credentials: bool,
     /// Whether a driver may ask for figures of the gateway and its machine.
     pub gateway_info: bool,
-    /// Its environment variables.
+    /// Its environment variables; of those the API shows the names only.
+    #[schema(value_type = Vec<String>, default = json!([]))]
     pub env: Env,
 }
 
 /// Functions that it may invoke, by the kind of the call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct InvokeGrants {
+    #[schema(value_type = Vec<String>)]
     pub sync: Vec<FunctionPattern>,
     #[serde(rename = "async")]
+    #[schema(value_type = Vec<String>)]
     pub asynchronous: Vec<FunctionPattern>,
 }
 
 /// What it may do with things; each pattern is `product/thing/member`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ThingGrants {
+    #[schema(value_type = Vec<String>)]
     pub read: Vec<ThingPattern>,
+    #[schema(value_type = Vec<String>)]
     pub write: Vec<ThingPattern>,
+    #[schema(value_type = Vec<String>)]
     pub call: Vec<ThingPattern>,
 }
 

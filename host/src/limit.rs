@@ -9,12 +9,13 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use by_address::{ByAddress, Counted, client_of};
 pub use rate::{Pace, Rate};
 
 /// What one function or driver may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Linear memory of one instance. Within [`MEMORY_BYTES`].

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 /// `service/function`, as in `EdgeFC/helloworld`. Cheap to clone: every call does, some times.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
@@ -162,6 +164,15 @@ impl TryFrom<String> for FunctionName {
         text.parse()
     }
 }
+
+/// It is written as text.
+impl PartialSchema for FunctionName {
+    fn schema() -> RefOr<Schema> {
+        String::schema()
+    }
+}
+
+impl ToSchema for FunctionName {}
 
 impl Serialize for FunctionName {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

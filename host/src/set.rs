@@ -7,6 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::grant::Grants;
 use crate::limit::Limits;
@@ -116,7 +119,7 @@ pub struct Function<C = Digest> {
 }
 
 /// How a function runs (manual 2.3, 运行模式).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// An instance for each call, or for some (`reuse`).
@@ -171,7 +174,7 @@ pub struct Timer {
 }
 
 /// What becomes of ticks while the gateway was down, and of those that come while the last one still runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missed {
     Skip,
@@ -189,7 +192,7 @@ pub enum Destination {
 }
 
 /// Requests to the HTTP listener whose path is `prefix`, or lies below it, are this function's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpTrigger {
     /// Begins with a slash, and ends with none; `/` alone takes whatever no other prefix takes.
@@ -207,7 +210,7 @@ impl HttpTrigger {
 }
 
 /// Who may send requests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpAuth {
     /// Users, as for invocations.
@@ -216,7 +219,8 @@ pub enum HttpAuth {
     Anonymous,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"source": {"device": "/a1LightSensor/sensor-1"}, "topic": "property", "target": "EdgeFC/light-monitor", "qos": 0}))]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     pub source: RouteSource,
@@ -245,6 +249,15 @@ pub enum Qos {
     AtLeastOnce,
 }
 
+impl PartialSchema for Qos {
+    fn schema() -> RefOr<Schema> {
+        let numbers = ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([0, 1]));
+        numbers.description(Some("0: at most once; 1: at least once, on disk before it is acknowledged")).into()
+    }
+}
+
+impl ToSchema for Qos {}
+
 impl TryFrom<u8> for Qos {
     type Error = &'static str;
 
@@ -266,7 +279,7 @@ impl From<Qos> for u8 {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteSource {
     /// `/product/thing`, `/product/+` or `#` (FACTS 4).
@@ -316,7 +329,7 @@ fn runs_per_s() -> u32 {
     crate::limit::RUNS_PER_S_USUAL
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RouteTopic {
     All,

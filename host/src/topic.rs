@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::limit::TOPIC_BYTES_MAX;
 
@@ -104,6 +106,15 @@ impl fmt::Display for TopicFilter {
         f.write_str(&self.0)
     }
 }
+
+/// It is written as text.
+impl PartialSchema for TopicFilter {
+    fn schema() -> RefOr<Schema> {
+        String::schema()
+    }
+}
+
+impl ToSchema for TopicFilter {}
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use self::signer::{Signer, Wrong, date, zipped};
 use crate::harness::client::json as body_of;
-use crate::harness::command::{ledge, shell};
+use crate::harness::command::{ledge, python_with, shell};
 use crate::harness::{PASSWORD, TestGateway, component, eventually, gateway, repository};
 
 fn code(guest: &str) -> Json {
@@ -355,17 +355,12 @@ async fn keys_are_made_listed_and_deleted_on_the_command_line() {
         .await;
 }
 
-/// Where `LEDGE_PYTHON` is set, as in CI, it must have the package; else this runs if `python3` has it.
+/// Needs the package `aliyun-fc2`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vendors_own_client_deploys_and_invokes() {
-    let given = std::env::var("LEDGE_PYTHON").ok();
-    let python = given.clone().unwrap_or_else(|| "python3".to_owned());
+    let Some(python) = python_with("fc2").await else { return };
     let gw = gateway().start().await;
     let signer = Signer::of(&gw, "admin").await;
-    if given.is_none() && shell(&format!("{python} -c 'import fc2'"), gw.data.path(), &[]).await.code != 0 {
-        eprintln!("not run: `{python}` has no package `aliyun-fc2`; see docs/testing.md");
-        return;
-    }
     let wasm = gw.path("echo.wasm");
     std::fs::write(&wasm, component("misbehave")).unwrap();
     let env = [

@@ -6,10 +6,10 @@ use axum::Json as JsonBody;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::{Value as Json, json};
 
 use super::Api;
 use super::caller::{Caller, forbidden};
+use super::describe::form::Done;
 use super::error::ApiError;
 use super::given::InPath;
 use crate::auth::UserError;
@@ -40,7 +40,7 @@ pub struct Made {
     tag = "users",
     operation_id = "access_key_list",
     security(("session" = ["users"])),
-    params(("name" = String, Path)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
     responses((status = 200, body = Vec<Shown>)),
 )]
 pub async fn list(State(api): State<Arc<Api>>, _: Caller, name: InPath<String>) -> Result<JsonBody<Vec<Shown>>, ApiError> {
@@ -56,8 +56,8 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller, name: InPath<String>) 
     tag = "users",
     operation_id = "access_key_add",
     security(("session" = ["users"])),
-    params(("name" = String, Path)),
-    responses((status = 201, body = Made)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
+    responses((status = 201, body = Made), (status = 409, description = "the user has ten"), (status = 500)),
 )]
 pub async fn add(State(api): State<Arc<Api>>, caller: Caller, name: InPath<String>) -> Result<(StatusCode, JsonBody<Made>), ApiError> {
     let InPath(name) = name;
@@ -74,15 +74,15 @@ pub async fn add(State(api): State<Arc<Api>>, caller: Caller, name: InPath<Strin
     tag = "users",
     operation_id = "access_key_delete",
     security(("session" = ["users"])),
-    params(("name" = String, Path), ("id" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1"), ("id" = String, Path, description = "of an access key")),
+    responses((status = 200, body = Done), (status = 500)),
 )]
-pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, path: InPath<(String, String)>) -> Result<JsonBody<Json>, ApiError> {
+pub async fn delete(State(api): State<Arc<Api>>, caller: Caller, path: InPath<(String, String)>) -> Result<JsonBody<Done>, ApiError> {
     let InPath((name, id)) = path;
     may_change(&api, &caller, &name)?;
     api.auth.delete_access_key(&name, &id).await?;
     api.audit.record(&caller.0.who(), "access key deleted", &format!("{id} of {name}"));
-    Ok(JsonBody(json!({})))
+    Ok(JsonBody(Done {}))
 }
 
 /// Nobody gets more than they have by way of somebody else's key.

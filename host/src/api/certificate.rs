@@ -25,6 +25,7 @@ pub struct Certificate {
 
 /// What is to be served from now on.
 #[derive(Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({"certificate": "-----BEGIN CERTIFICATE-----...", "key": "-----BEGIN PRIVATE KEY-----..."}))]
 #[serde(deny_unknown_fields)]
 pub struct NewCertificate {
     /// In PEM: the gateway's own, then those that vouch for it.
@@ -55,7 +56,7 @@ pub async fn show(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Certificat
     operation_id = "certificate_put",
     security(("session" = ["users"])),
     request_body = NewCertificate,
-    responses((status = 200, body = Certificate)),
+    responses((status = 200, body = Certificate), (status = 500)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Certificate>, ApiError> {
     let body = body::read(body).await?;

@@ -3,56 +3,28 @@
 //! A handler says `security(("session" = ["things.read"]))`: the permission that it needs. No permission means every user, no security at
 //! all everybody. What all operations have in common is added here.
 
+pub mod form;
+mod parameter;
+pub mod v1;
+
 use std::collections::HashMap;
 
 use axum::http::Method;
 use serde_json::{Map, Value as Json, json};
-use utoipa::{OpenApi, ToSchema};
+use utoipa::OpenApi;
 
 use crate::auth::Permission;
 
 /// The head of the description.
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "Ledge",
-    description = "The API of the edge gateway: OpenAPI v1 of Link IoT Edge (`/auth`, `/thing`), its later version (`/2020-04-30`), function management in the shapes of Function Compute (`/2016-08-15`) and Ledge's own (`/ledge`)."
-))]
+#[openapi(
+    info(
+        title = "Ledge",
+        description = "The API of the edge gateway: OpenAPI v1 of Link IoT Edge (`/auth`, `/thing`), its later version (`/2020-04-30`), function management in the shapes of Function Compute (`/2016-08-15`) and Ledge's own (`/ledge`)."
+    ),
+    components(schemas(form::Error, form::LaterError, form::FcError))
+)]
 pub struct Ledge;
-
-/// The request of OpenAPI v1 (manual 3.3). The body is JSON whatever its Content-Type says.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "it describes what is read by hand, since the manual is not of one mind")]
-pub struct Request {
-    #[schema(value_type = Object)]
-    request: Option<Json>,
-    #[schema(value_type = Object)]
-    params: Json,
-}
-
-/// The request of a login (manual 3.3.1).
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "as for `Request`")]
-pub struct LoginRequest {
-    params: LoginParams,
-}
-
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "as for `Request`")]
-pub struct LoginParams {
-    #[schema(rename = "UserName")]
-    user_name: String,
-    #[schema(rename = "Password")]
-    password: String,
-}
-
-/// The answer of OpenAPI v1 (manual 3.3), and of every error. The HTTP status equals `code`.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "as for `Request`")]
-pub struct Envelope {
-    code: u16,
-    message: String,
-    data: Json,
-}
 
 /// Who may ask for an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,57 +81,87 @@ pub fn complete(document: &utoipa::openapi::OpenApi) -> Json {
         "basic": {"type": "http", "scheme": "basic"},
         "signature": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`FC <access key id>:<signature>`"},
     });
-    document["components"]["schemas"]["LaterError"] = json!({
-        "type": "object",
-        "required": ["Code", "Message"],
-        "properties": {"Code": {"type": "string"}, "Message": {"type": "string"}},
-        "description": "an error below `/2020-04-30`",
-    });
-    document["components"]["schemas"]["FcError"] = json!({
-        "type": "object",
-        "required": ["ErrorCode", "ErrorMessage"],
-        "properties": {"ErrorCode": {"type": "string"}, "ErrorMessage": {"type": "string"}},
-        "description": "an error below `/2016-08-15`",
-    });
-    let either = ["Envelope", "LaterError", "FcError"].map(|name| json!({"$ref": format!("#/components/schemas/{name}")}));
-    let schema = json!({"application/json": {"schema": {"oneOf": either}}});
-    for (name, description) in [
-        ("Wrong", "the request is wrong"),
-        ("Unauthorized", "no session, or one that has ended"),
-        ("Forbidden", "the user may not do this"),
-        ("Missing", "there is no such thing here"),
-        ("Conflict", "not as things stand"),
-        ("Changed", "it was changed since its `ETag` was read"),
-        ("TooMany", "too many connections of this client"),
-        ("Failed", "the gateway, or a driver, failed"),
-        ("Busy", "not now: try again"),
-    ] {
-        document["components"]["responses"][name] = json!({"description": description, "content": schema});
-    }
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    for operation in paths.flat_map(|methods| methods.as_object_mut().into_iter().flat_map(Map::values_mut)) {
-        let who = who(operation);
-        let responses = operation["responses"].as_object_mut().expect("every operation has an answer");
-        let mut add = |status: &str, name: &str| {
-            responses.entry(status).or_insert_with(|| json!({"$ref": format!("#/components/responses/{name}")}));
-        };
-        for (status, name) in [
-            ("400", "Wrong"),
-            ("404", "Missing"),
-            ("409", "Conflict"),
-            ("412", "Changed"),
-            ("421", "TooMany"),
-            ("500", "Failed"),
-            ("503", "Busy"),
-        ] {
-            add(status, name);
+    for (_, name, description) in ERRORS {
+        for api in APIS {
+            document["components"]["responses"][format!("{}{name}", api.prefix)] =
+                json!({"description": description, "content": api.error()});
         }
-        if who != Who::Everybody {
-            add("401", "Unauthorized");
-            add("403", "Forbidden");
-            let scopes = operation["security"][0]["session"].clone();
-            operation["security"] = json!([{"session": scopes}, {"basic": scopes}, {"signature": scopes}]);
+    }
+    for (path, methods) in document["paths"].as_object_mut().into_iter().flatten() {
+        for operation in methods.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            complete_operation(path, operation);
         }
     }
     document
 }
+
+fn complete_operation(path: &str, operation: &mut Json) {
+    let who = who(operation);
+    if who != Who::Everybody {
+        let scopes = operation["security"][0]["session"].clone();
+        operation["security"] = json!([{"session": scopes}, {"basic": scopes}, {"signature": scopes}]);
+    }
+    for parameter in operation.get_mut("parameters").and_then(Json::as_array_mut).into_iter().flatten() {
+        parameter::complete(parameter);
+    }
+    let api = APIS.iter().find(|api| path.starts_with(api.path)).expect("the last one begins every path");
+    let is_of_users = who != Who::Everybody;
+    let responses = operation["responses"].as_object_mut().expect("every operation has an answer");
+    for (status, name, _) in ERRORS {
+        let is_usual = match status {
+            // A head that is wrong, a page of somebody else's, and too many connections are everybody's.
+            "400" | "403" | "421" => true,
+            "401" | "503" => is_of_users,
+            "404" => path.contains('{') || api.is_whole,
+            _ => api.is_whole,
+        };
+        let usual = || json!({"$ref": format!("#/components/responses/{}{name}", api.prefix)});
+        match responses.get_mut(status) {
+            None if is_usual => drop(responses.insert(status.to_owned(), usual())),
+            // What the handler says without an answer's form is an error.
+            Some(own) if own.get("content").is_none() && !is_said(own) => *own = usual(),
+            Some(own) if own.get("content").is_none() => own["content"] = api.error(),
+            _ => {}
+        }
+    }
+    for response in responses.values_mut().filter(|response| response.get("$ref").is_none() && !is_said(response)) {
+        response["description"] = json!("it went well");
+    }
+}
+
+fn is_said(response: &Json) -> bool {
+    response["description"].as_str().is_some_and(|text| !text.is_empty())
+}
+
+/// Those that have errors of their own form.
+struct ErrorsOf {
+    path: &'static str,
+    prefix: &'static str,
+    schema: &'static str,
+    /// Whether every status may come of any operation.
+    is_whole: bool,
+}
+
+impl ErrorsOf {
+    fn error(&self) -> Json {
+        json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{}", self.schema)}}})
+    }
+}
+
+const APIS: [ErrorsOf; 3] = [
+    ErrorsOf { path: "/2020-04-30/", prefix: "Later", schema: "LaterError", is_whole: false },
+    ErrorsOf { path: "/2016-08-15/", prefix: "Fc", schema: "FcError", is_whole: true },
+    ErrorsOf { path: "/", prefix: "", schema: "Error", is_whole: false },
+];
+
+const ERRORS: [(&str, &str, &str); 9] = [
+    ("400", "Wrong", "the request is wrong"),
+    ("401", "Unauthorized", "no session, or one that has ended"),
+    ("403", "Forbidden", "the user may not do this, or a page of somebody else's asked"),
+    ("404", "Missing", "there is no such thing here"),
+    ("409", "Conflict", "not as things stand"),
+    ("412", "Changed", "it was changed since its `ETag` was read"),
+    ("421", "TooMany", "too many connections of this client"),
+    ("500", "Failed", "the gateway, or a driver, failed"),
+    ("503", "Busy", "not now: try again"),
+];

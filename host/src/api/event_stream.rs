@@ -17,10 +17,11 @@ use futures_util::Stream;
 use serde_json::{Map, Value as Json, json};
 
 use super::caller::Caller;
+use super::describe::v1;
 use super::error::ApiError;
 use super::thing::known;
 use super::v1::Params;
-use super::{Api, describe, spaced_json};
+use super::{Api, spaced_json};
 use crate::auth::{Auth, Rights, User};
 use crate::bus::{Kind, Message, Source, Subscription};
 use crate::name::ThingId;
@@ -101,15 +102,15 @@ impl<L: Lines> Reader<L> {
     }
 }
 
-/// Subscribes to events (manual 3.4.6), and with `params.propertyReports` to reports of properties too.
+/// Subscribes to events (manual 3.4.6), and with `params.propertyReports` to reports of properties too. The answer does not end.
 #[utoipa::path(
     post,
     path = "/thing/device/events/get",
     tag = "things (v1)",
     operation_id = "event_stream_get",
     security(("session" = ["events.read"])),
-    request_body = describe::Request,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Subscription>,
+    responses((status = 200, body = v1::Message, description = "one after another, each in a chunk of its own, until the client goes")),
 )]
 pub async fn get(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Response, ApiError> {
     let wishes = wishes(&api, &caller, &params)?;

@@ -20,8 +20,6 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::Path;
-use axum::extract::rejection::PathRejection;
 use axum::http::header::{ETAG, IF_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -35,12 +33,6 @@ use super::{Api, body};
 use crate::deploy::{DeployError, PutError, State, VersionError};
 use crate::name::{FunctionName, LATEST};
 use crate::set;
-
-type PathOf<T> = Result<Path<T>, PathRejection>;
-
-fn given<T>(path: PathOf<T>) -> Result<T, ApiError> {
-    path.map(|Path(given)| given).map_err(|wrong| ApiError::bad_request(wrong.body_text()))
-}
 
 async fn read<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
     body::parse(&body::read(body).await?)

@@ -38,7 +38,7 @@ pub struct Readiness {
     tag = "gateway",
     operation_id = "readyz",
     security(()),
-    responses((status = 200, body = Readiness), (status = 503, body = Readiness)),
+    responses((status = 200, body = Readiness, description = "requests may come"), (status = 503, body = Readiness, description = "requests should go elsewhere")),
 )]
 pub async fn readyz(State(api): State<Arc<Api>>) -> impl IntoResponse {
     let mut reasons = Vec::new();

@@ -8,7 +8,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::error::ApiError;
@@ -27,15 +29,25 @@ const DUPLICATE: HeaderName = HeaderName::from_static("x-ledge-duplicate");
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-fc-request-id");
 pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
 
+/// Invokes a function: the body is its event, the answer's its result. Of one that failed, the answer has the header `X-Fc-Error-Type`, and
+/// says in JSON how.
 #[utoipa::path(
     post,
     path = "/2020-04-30/functions/{arn}/invocations",
     tag = "functions",
     operation_id = "invoke_invoke",
     security(("session" = ["functions.invoke"])),
-    params(("arn" = String, Path)),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 202)),
+    params(
+        ("arn" = String, Path),
+        ("X-Fc-Invocation-Type" = inline(Option<Kind>), Header, description = "`Sync` waits for the result"),
+        ("X-Fc-Idempotency-Key" = Option<String>, Header, description = "of an asynchronous invocation, which is made once", max_length = 128),
+    ),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream", example = "hello"),
+    responses(
+        (status = 200, content((Vec<u8> = "application/octet-stream"), (Failed = "application/json"))),
+        (status = 202, description = "the invocation is on disk"),
+        (status = 500),
+    ),
 )]
 pub async fn invoke(
     State(api): State<Arc<Api>>,
@@ -97,9 +109,33 @@ async fn accept(api: &Api, name: FunctionName, event: Bytes, key: Option<String>
     Ok(with_id(response, &id))
 }
 
+/// How a function failed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionFailed)]
+#[serde(rename_all = "PascalCase")]
+pub struct Failed<'a> {
+    #[schema(example = "EdgeFC/helloworld")]
+    function: String,
+    /// The limit that ended it, if one did.
+    limit: Option<&'static str>,
+    message: &'a str,
+    request_id: &'a str,
+    /// `[]`.
+    stack_trace: [&'static str; 0],
+}
+
+/// How a function is called.
+#[derive(ToSchema)]
+#[schema(as = InvocationType)]
+#[allow(dead_code, reason = "it describes a header")]
+enum Kind {
+    Sync,
+    Async,
+}
+
 fn failed(name: &FunctionName, request_id: &str, kind: &'static str, limit: Option<&'static str>, message: &str) -> Response {
-    let body = json!({"Function": name.to_string(), "Limit": limit, "Message": message, "RequestId": request_id, "StackTrace": []});
-    ([(ERROR_TYPE, kind)], spaced_json::Body(body)).into_response()
+    let body = Failed { function: name.to_string(), limit, message, request_id, stack_trace: [] };
+    ([(ERROR_TYPE, kind)], spaced_json::Body(json!(body))).into_response()
 }
 
 fn with_id(mut response: Response, request_id: &str) -> Response {

@@ -8,22 +8,46 @@ pub mod session;
 pub mod thing;
 pub mod watch;
 
+use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 use utoipa::ToSchema;
 
+use super::describe::form::ValuesOrEmpty;
+use super::error::ApiError;
 use super::spaced_json;
 
 /// Every answer has its content in `Data`.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "it describes what is written by hand")]
+#[derive(Serialize, ToSchema)]
 #[schema(as = LaterAnswer)]
-pub struct Answer {
-    #[schema(rename = "Data")]
+pub struct Answer<D: ToSchema> {
+    #[serde(rename = "Data")]
+    data: D,
+}
+
+fn data<D: Serialize + ToSchema>(data: D) -> spaced_json::Body {
+    spaced_json::Body(json!(Answer { data }))
+}
+
+/// What became of one thing, or of one call.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LaterReturns)]
+#[serde(rename_all = "PascalCase")]
+pub struct Returns {
+    /// As of HTTP.
+    code: u16,
+    message: String,
+    /// What was asked for; `[]` where there is nothing.
+    #[schema(value_type = ValuesOrEmpty)]
     data: Json,
 }
 
-fn data(data: Json) -> spaced_json::Body {
-    spaced_json::Body(json!({"Data": data}))
+impl From<Result<Json, ApiError>> for Returns {
+    fn from(done: Result<Json, ApiError>) -> Self {
+        match done {
+            Ok(data) => Self { code: 200, message: "success".to_owned(), data },
+            Err(error) => Self { code: error.status().as_u16(), message: error.message().to_owned(), data: json!([]) },
+        }
+    }
 }
 
 /// A map, or `[]` if there is nothing in it.

@@ -7,23 +7,33 @@ use axum::extract::State;
 use axum::http::header::SET_COOKIE;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
+use serde::Serialize;
 use serde_json::json;
+use utoipa::ToSchema;
 
 use super::Api;
 use super::caller::{COOKIE_NAME, Peer, not_logged_in, tokens};
-use super::describe;
+use super::describe::form::{Done, Envelope};
+use super::describe::v1;
 use super::error::ApiError;
 use super::v1::{StrangersParams, success};
 use crate::auth::LoginError;
 
+#[derive(Serialize, ToSchema)]
+pub struct LoggedIn {
+    #[serde(rename = "UserName")]
+    user_name: String,
+}
+
+/// Begins a session, which the cookie `token` names (manual 3.3.1). It ends after 30 minutes without use, or after 8 hours.
 #[utoipa::path(
     post,
     path = "/auth/login",
     tag = "session",
     operation_id = "login_login",
     security(()),
-    request_body = describe::LoginRequest,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Login>,
+    responses((status = 200, body = Envelope<LoggedIn>), (status = 503, description = "too many failed logins, or too many that wait: `Retry-After` says when")),
 )]
 pub async fn login(
     State(api): State<Arc<Api>>,
@@ -45,14 +55,15 @@ pub async fn login(
     Ok(([(SET_COOKIE, cookie(&session.token, &peer))], success(json!({"UserName": session.user.name}))))
 }
 
+/// Ends the session of the cookie (manual 3.3.2).
 #[utoipa::path(
     post,
     path = "/auth/logout",
     tag = "session",
     operation_id = "login_logout",
     security(()),
-    request_body = describe::Request,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Logout>,
+    responses((status = 200, body = Envelope<Done>)),
 )]
 pub async fn logout(
     State(api): State<Arc<Api>>,
@@ -63,7 +74,7 @@ pub async fn logout(
     let ended = tokens(&headers).find_map(|token| api.auth.session(token).filter(|_| api.auth.logout(token)));
     if let Some(user) = ended {
         api.audit.record(&peer.who(&user), "logged out", "");
-        Ok(([(SET_COOKIE, gone_cookie())], success(json!({}))))
+        Ok(([(SET_COOKIE, gone_cookie())], success(Done {})))
     } else {
         Err(ApiError::as_printed(StatusCode::BAD_REQUEST, "cookie is invalid").with_data(json!({})))
     }

@@ -6,8 +6,9 @@ use axum::Json as JsonBody;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use utoipa::ToSchema;
 
 use super::caller::Caller;
 use super::error::ApiError;
@@ -21,30 +22,65 @@ use crate::thing::tsl::{TSL_BYTES_MAX, too_deep};
 
 type Key = InPath<String>;
 
+/// A product, in short.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Product)]
+pub struct Shown {
+    #[schema(example = "a1Light")]
+    key: String,
+    name: String,
+    /// Identifiers, as are those that follow.
+    properties: Vec<String>,
+    events: Vec<String>,
+    services: Vec<String>,
+    /// How many things of it there are.
+    things: usize,
+    /// What the history of each of its things may take on disk.
+    history_bytes: u32,
+}
+
+/// All products that are the caller's business.
 #[utoipa::path(
     get,
     path = "/ledge/v1/products",
     tag = "things",
     operation_id = "product_list",
     security(("session" = ["things.read"])),
-    responses((status = 200, body = Vec<serde_json::Value>)),
+    responses((status = 200, body = Vec<Shown>)),
 )]
-pub async fn list(State(api): State<Arc<Api>>, Caller(user): Caller) -> JsonBody<Vec<Json>> {
+pub async fn list(State(api): State<Arc<Api>>, Caller(user): Caller) -> JsonBody<Vec<Shown>> {
     let things = api.things.list();
     let row = |product: &Arc<crate::thing::Product>| {
         let tsl = &product.tsl;
-        json!({
-            "key": product.row.key,
-            "name": product.row.name,
-            "properties": tsl.properties().map(|it| &it.identifier).collect::<Vec<_>>(),
-            "events": tsl.events().map(|it| &it.identifier).collect::<Vec<_>>(),
-            "services": tsl.services().map(|it| &it.identifier).collect::<Vec<_>>(),
-            "things": things.iter().filter(|thing| thing.id.product_key == product.row.key).count(),
-            "history_bytes": product.row.history_bytes,
-        })
+        Shown {
+            key: product.row.key.clone(),
+            name: product.row.name.clone(),
+            properties: tsl.properties().map(|it| it.identifier.clone()).collect(),
+            events: tsl.events().map(|it| it.identifier.clone()).collect(),
+            services: tsl.services().map(|it| it.identifier.clone()).collect(),
+            things: things.iter().filter(|thing| thing.id.product_key == product.row.key).count(),
+            history_bytes: product.row.history_bytes,
+        }
     };
     let products = api.things.products();
     JsonBody(products.iter().filter(|product| user.rights.covers(&product.row.key)).map(row).collect())
+}
+
+/// A product with its model.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WholeProduct)]
+pub struct Whole {
+    #[schema(example = "a1Light")]
+    key: String,
+    name: String,
+    /// What the history of each of its things may take on disk.
+    history_bytes: u32,
+    /// The TSL.
+    #[schema(value_type = Object)]
+    tsl: Json,
+    /// The TSL extension.
+    #[schema(value_type = Option<Object>)]
+    tsl_ext: Option<Json>,
 }
 
 /// A product as it was given, its TSL and ext info with every member.
@@ -55,25 +91,38 @@ pub async fn list(State(api): State<Arc<Api>>, Caller(user): Caller) -> JsonBody
     operation_id = "product_show",
     security(("session" = ["things.read"])),
     params(("key" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    responses((status = 200, body = Whole)),
 )]
-pub async fn show(State(api): State<Arc<Api>>, caller: Caller, key: Key) -> Result<JsonBody<Json>, ApiError> {
+pub async fn show(State(api): State<Arc<Api>>, caller: Caller, key: Key) -> Result<JsonBody<Whole>, ApiError> {
     let InPath(key) = key;
     caller.covers(&api.audit, &key)?;
     let product = api.things.product(&key).ok_or_else(|| none(&key))?;
     let row = &product.row;
     let json_of = |text: &str| serde_json::from_str::<Json>(text).unwrap_or_default();
-    let tsl_ext = row.tsl_ext.as_deref().map(json_of);
-    Ok(JsonBody(json!({"key": key, "name": row.name, "history_bytes": row.history_bytes, "tsl": json_of(&row.tsl), "tsl_ext": tsl_ext})))
+    let (tsl, tsl_ext) = (json_of(&row.tsl), row.tsl_ext.as_deref().map(json_of));
+    Ok(JsonBody(Whole { key, name: row.name.clone(), history_bytes: row.history_bytes, tsl, tsl_ext }))
 }
 
 /// What `put` takes. What is left out stays as it is on the gateway.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = ProductGiven)]
 #[serde(deny_unknown_fields)]
-struct Given {
+pub struct Given {
+    #[schema(example = "Light")]
     name: Option<String>,
+    /// The TSL, which a new product must have.
+    #[schema(value_type = Option<Object>, example = json!({
+        "profile": {"productKey": "a1Light"},
+        "properties": [{"identifier": "LightSwitch", "name": "Light switch", "accessMode": "rw", "dataType": {"type": "bool", "specs": {"0": "off", "1": "on"}}}],
+        "events": [],
+        "services": [],
+    }))]
     tsl: Option<Json>,
+    /// The TSL extension.
+    #[schema(value_type = Option<Object>)]
     tsl_ext: Option<Json>,
+    /// What the history of each of its things may take on disk; 0 keeps none.
+    #[schema(maximum = 67_108_864, example = 65_536)]
     history_bytes: Option<u32>,
 }
 
@@ -85,8 +134,8 @@ struct Given {
     operation_id = "product_put",
     security(("session" = ["deploy"])),
     params(("key" = String, Path)),
-    request_body = serde_json::Value,
-    responses((status = 200, body = serde_json::Value)),
+    request_body = Given,
+    responses((status = 200, body = Report), (status = 500)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, body: Body) -> Result<JsonBody<Report>, ApiError> {
     let (InPath(key), body) = (key, body::read_at_most(body, BODY_BYTES_MAX).await?);
@@ -109,6 +158,7 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, bo
     change(api, user.who(), key, Box::new(make)).await
 }
 
+/// Deletes a product that no thing is of.
 #[utoipa::path(
     delete,
     path = "/ledge/v1/products/{key}",
@@ -116,7 +166,7 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, bo
     operation_id = "product_delete",
     security(("session" = ["deploy"])),
     params(("key" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    responses((status = 200, body = Report), (status = 500)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key) -> Result<JsonBody<Report>, ApiError> {
     change(api, user.who(), key.0, Box::new(|_| Ok(None))).await

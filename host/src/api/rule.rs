@@ -1,5 +1,8 @@
 //! Automation rules: what they are, what they did and why, and changing them.
 
+pub mod test;
+
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,10 +10,13 @@ use axum::Json as JsonBody;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Map, Value as Json, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::caller::Caller;
+use super::describe::form::Values;
 use super::error::ApiError;
 use super::given::{InPath, InQuery};
 use super::ledge::deployed;
@@ -18,26 +24,51 @@ use super::{Api, body};
 use crate::call_path::CallPath;
 use crate::deploy::Report;
 use crate::name::ThingId;
-use crate::rule::{self, Cause, Happened, Verdict};
+use crate::rule::{Judged, Verdict};
 use crate::schedule;
-use crate::set;
-use crate::thing::tsl::DataType;
-use crate::trigger::rule::{Believed, Evaluation, NoSuchRule, Outcome, RuleState, Run, TriggerError};
+use crate::set::{self, Qos};
+use crate::trigger::rule::{Acted, Evaluation, NoSuchRule, Outcome, RuleState, Run, TriggerError};
 
 type Name = InPath<String>;
 
+/// An automation rule, and how it is doing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Rule)]
+pub struct Shown {
+    #[schema(example = "night-light")]
+    name: String,
+    description: String,
+    enabled: bool,
+    qos: Qos,
+    /// How often it may run in a second.
+    runs_per_s: u32,
+    /// Runs since the gateway started.
+    runs: u64,
+    /// Its last run, ISO 8601.
+    last: Option<String>,
+    /// The next tick of its timers, ISO 8601.
+    next: Option<String>,
+    /// Actions that wait for their delay.
+    waiting: usize,
+    /// `{"type": "IFTTT", "trigger", "condition", "action"}`.
+    #[schema(value_type = Object)]
+    rule: Json,
+}
+
+/// All automation rules.
 #[utoipa::path(
     get,
     path = "/ledge/v1/rules",
     tag = "rules",
     operation_id = "rule_list",
     security(("session" = ["rules.read"])),
-    responses((status = 200, body = Vec<serde_json::Value>)),
+    responses((status = 200, body = Vec<Shown>)),
 )]
-pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>> {
+pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Shown>> {
     JsonBody(api.rules.list().iter().map(shown).collect())
 }
 
+/// A rule, and how it is doing.
 #[utoipa::path(
     get,
     path = "/ledge/v1/rules/{name}",
@@ -45,41 +76,52 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Json>>
     operation_id = "rule_show",
     security(("session" = ["rules.read"])),
     params(("name" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    responses((status = 200, body = Shown)),
 )]
-pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
+pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Shown>, ApiError> {
     let InPath(name) = name;
     let found = api.rules.list().into_iter().find(|state| state.row.name == name);
     found.map(|state| JsonBody(shown(&state))).ok_or_else(|| NoSuchRule(name).into())
 }
 
-fn shown(state: &RuleState) -> Json {
-    json!({
-        "name": state.row.name,
-        "description": state.row.description,
-        "enabled": state.is_on,
-        "qos": state.row.qos,
-        "runs_per_s": state.row.runs_per_s,
-        "runs": state.runs,
-        "last": state.last_ms.map(schedule::iso),
-        "next": state.next_ms.map(schedule::iso),
-        "waiting": state.waiting,
-        "rule": state.row.rule,
-    })
+fn shown(state: &RuleState) -> Shown {
+    let row = &state.row;
+    Shown {
+        name: row.name.clone(),
+        description: row.description.clone(),
+        enabled: state.is_on,
+        qos: row.qos,
+        runs_per_s: row.runs_per_s,
+        runs: state.runs,
+        last: state.last_ms.map(schedule::iso),
+        next: state.next_ms.map(schedule::iso),
+        waiting: state.waiting,
+        rule: row.rule.clone(),
+    }
 }
 
 /// What `put` takes: a rule without its name.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = RuleGiven)]
 #[serde(deny_unknown_fields)]
-struct Given {
+pub struct Given {
+    /// `{"type": "IFTTT", "trigger", "condition", "action"}`.
+    #[schema(value_type = Object, example = json!({
+        "type": "IFTTT",
+        "trigger": {"uri": "trigger/timer", "params": {"cron": "0 22 * * *", "cronType": "linux"}},
+        "action": [{"uri": "action/device/setProperty", "params": {"productKey": "a1Light", "deviceName": "lamp-1", "propertyItems": {"LightSwitch": 1}}}],
+    }))]
     rule: Json,
     #[serde(default)]
+    #[schema(max_length = 100, example = "lights the lamp at ten")]
     description: String,
+    /// Whether it is on at first, and when this changes.
     #[serde(default = "yes")]
     enabled: bool,
     #[serde(default)]
-    qos: set::Qos,
+    qos: Qos,
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 10_000, example = 100)]
     runs_per_s: Option<u32>,
 }
 
@@ -95,8 +137,8 @@ fn yes() -> bool {
     operation_id = "rule_put",
     security(("session" = ["deploy"])),
     params(("name" = String, Path)),
-    request_body = serde_json::Value,
-    responses((status = 200, body = serde_json::Value)),
+    request_body = Given,
+    responses((status = 200, body = Report), (status = 500)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, body: Body) -> Result<JsonBody<Report>, ApiError> {
     let (InPath(name), body) = (name, body::read(body).await?);
@@ -112,6 +154,7 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, 
     change(api, user.who(), name, Some(rule)).await
 }
 
+/// Deletes a rule, and what it waits to do.
 #[utoipa::path(
     delete,
     path = "/ledge/v1/rules/{name}",
@@ -119,7 +162,7 @@ pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, 
     operation_id = "rule_delete",
     security(("session" = ["deploy"])),
     params(("name" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    responses((status = 200, body = Report), (status = 500)),
 )]
 pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Report>, ApiError> {
     change(api, user.who(), name.0, None).await
@@ -131,6 +174,13 @@ async fn change(api: Arc<Api>, who: String, name: String, rule: Option<set::Rule
     changed.map(JsonBody).ok_or_else(|| none.into())
 }
 
+#[derive(Serialize, ToSchema)]
+pub struct Switched {
+    name: String,
+    enabled: bool,
+}
+
+/// Switches a rule on.
 #[utoipa::path(
     post,
     path = "/ledge/v1/rules/{name}/enable",
@@ -138,12 +188,13 @@ async fn change(api: Arc<Api>, who: String, name: String, rule: Option<set::Rule
     operation_id = "rule_enable",
     security(("session" = ["rules.operate"])),
     params(("name" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    responses((status = 200, body = Switched)),
 )]
-pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
+pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Switched>, ApiError> {
     switch(&api, &name.0, true, &user.who()).await
 }
 
+/// Switches a rule off, over deployments and restarts.
 #[utoipa::path(
     post,
     path = "/ledge/v1/rules/{name}/disable",
@@ -151,16 +202,41 @@ pub async fn enable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Nam
     operation_id = "rule_disable",
     security(("session" = ["rules.operate"])),
     params(("name" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    responses((status = 200, body = Switched)),
 )]
-pub async fn disable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
+pub async fn disable(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Switched>, ApiError> {
     switch(&api, &name.0, false, &user.who()).await
 }
 
-async fn switch(api: &Api, name: &str, is_on: bool, who: &str) -> Result<JsonBody<Json>, ApiError> {
+async fn switch(api: &Api, name: &str, is_on: bool, who: &str) -> Result<JsonBody<Switched>, ApiError> {
     let written = api.rules.switch(name, is_on, who).await?;
     written.map_err(|lost| ApiError::unavailable(lost.to_string()))?;
-    Ok(JsonBody(json!({"name": name, "enabled": is_on})))
+    Ok(JsonBody(Switched { name: name.to_owned(), enabled: is_on }))
+}
+
+/// What a rule made of something that happened.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleJudgement)]
+pub struct Judgement {
+    rule: String,
+    outcome: Said,
+    /// Why it was refused.
+    reason: Option<String>,
+    /// Of the run.
+    trace: Option<Uuid>,
+    triggers: Vec<Judged>,
+    conditions: Vec<Judged>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleOutcome)]
+#[serde(rename_all = "lowercase")]
+enum Said {
+    Ran,
+    #[serde(rename = "not met")]
+    NotMet,
+    Disabled,
+    Refused,
 }
 
 /// Runs a rule now, if its conditions hold, and says what they found.
@@ -171,9 +247,9 @@ async fn switch(api: &Api, name: &str, is_on: bool, who: &str) -> Result<JsonBod
     operation_id = "rule_trigger",
     security(("session" = ["rules.operate"])),
     params(("name" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    responses((status = 200, body = Judgement)),
 )]
-pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
+pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Judgement>, ApiError> {
     let InPath(name) = name;
     let by = format!("user {}", user.name);
     let evaluation = api.rules.trigger(&name, &by, &CallPath::default()).await.map_err(|error| match error {
@@ -184,6 +260,42 @@ pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Na
     Ok(JsonBody(judged(&name, &evaluation)))
 }
 
+/// One run of a rule.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleRun)]
+pub struct RunShown {
+    trace: Uuid,
+    /// ISO 8601, as are all times but this one's twin.
+    at: String,
+    /// The same in milliseconds since 1970.
+    at_ms: u64,
+    #[schema(value_type = CauseShown)]
+    cause: Arc<Json>,
+    triggers: Vec<Judged>,
+    conditions: Vec<Judged>,
+    actions: Vec<ActionShown>,
+}
+
+/// What became of an action.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleAction)]
+struct ActionShown {
+    action: String,
+    state: ActionState,
+    due: String,
+    ended: Option<String>,
+    message: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleActionState)]
+#[serde(rename_all = "lowercase")]
+enum ActionState {
+    Waiting,
+    Done,
+    Failed,
+}
+
 /// The log of a rule, the newest run first.
 #[utoipa::path(
     get,
@@ -192,48 +304,62 @@ pub async fn trigger(State(api): State<Arc<Api>>, Caller(user): Caller, name: Na
     operation_id = "rule_runs",
     security(("session" = ["rules.read"])),
     params(("name" = String, Path)),
-    responses((status = 200, body = Vec<serde_json::Value>)),
+    responses((status = 200, body = Vec<RunShown>), (status = 500)),
 )]
-pub async fn runs(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Vec<Json>>, ApiError> {
+pub async fn runs(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Vec<RunShown>>, ApiError> {
     let InPath(name) = name;
     let runs = tokio::task::block_in_place(|| api.rules.runs(&name))?;
     let runs = runs.map_err(|error| ApiError::internal("reading the log of a rule", &error))?;
     Ok(JsonBody(runs.iter().map(run_shown).collect()))
 }
 
-fn run_shown(run: &Run) -> Json {
-    let action = |acted: &crate::trigger::rule::Acted| {
-        let state = match acted.is_ok {
-            None => "waiting",
-            Some(true) => "done",
-            Some(false) => "failed",
-        };
-        json!({
-            "action": acted.what,
-            "state": state,
-            "due": schedule::iso(acted.due_ms),
-            "ended": acted.ended_ms.map(schedule::iso),
-            "message": acted.message,
-        })
+fn run_shown(run: &Run) -> RunShown {
+    let action = |acted: &Acted| ActionShown {
+        action: acted.what.clone(),
+        state: match acted.is_ok {
+            None => ActionState::Waiting,
+            Some(true) => ActionState::Done,
+            Some(false) => ActionState::Failed,
+        },
+        due: schedule::iso(acted.due_ms),
+        ended: acted.ended_ms.map(schedule::iso),
+        message: acted.message.clone(),
     };
-    json!({
-        "trace": run.trace,
-        "at": schedule::iso(run.at_ms),
-        "at_ms": run.at_ms,
-        "cause": run.cause,
-        "triggers": run.verdict.triggers,
-        "conditions": run.verdict.conditions,
-        "actions": run.actions.iter().map(action).collect::<Vec<_>>(),
-    })
+    RunShown {
+        trace: run.trace,
+        at: schedule::iso(run.at_ms),
+        at_ms: run.at_ms,
+        cause: run.cause.clone(),
+        triggers: run.verdict.triggers.clone(),
+        conditions: run.verdict.conditions.clone(),
+        actions: run.actions.iter().map(action).collect(),
+    }
 }
 
 /// Of which events.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
+    /// What this rule made of them.
     rule: Option<String>,
-    /// `PRODUCT/THING`.
+    /// Of this thing, as `PRODUCT/THING`.
+    #[param(example = "a1LightSensor/sensor-1")]
     device: Option<String>,
+}
+
+/// Something that happened.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RuleEvent)]
+pub struct Event {
+    event: u64,
+    /// ISO 8601.
+    at: String,
+    /// The same in milliseconds since 1970.
+    at_ms: u64,
+    #[schema(value_type = CauseShown)]
+    cause: Arc<Json>,
+    rules: Vec<Judgement>,
 }
 
 /// The last things that happened and that a rule was asked about, the newest first: what each rule made of it, and why.
@@ -243,10 +369,10 @@ pub struct Wanted {
     tag = "rules",
     operation_id = "rule_events",
     security(("session" = ["rules.read"])),
-    params(("rule" = Option<String>, Query), ("device" = Option<String>, Query)),
-    responses((status = 200, body = Vec<serde_json::Value>)),
+    params(Wanted),
+    responses((status = 200, body = Vec<Event>), (status = 404)),
 )]
-pub async fn events(State(api): State<Arc<Api>>, _: Caller, wanted: InQuery<Wanted>) -> Result<JsonBody<Vec<Json>>, ApiError> {
+pub async fn events(State(api): State<Arc<Api>>, _: Caller, wanted: InQuery<Wanted>) -> Result<JsonBody<Vec<Event>>, ApiError> {
     let InQuery(wanted) = wanted;
     if let Some(device) = &wanted.device {
         let id = device.split_once('/').map(|(product, device)| ThingId::new(product, device));
@@ -258,119 +384,68 @@ pub async fn events(State(api): State<Arc<Api>>, _: Caller, wanted: InQuery<Want
     let is_wanted = |evaluation: &Evaluation| {
         wanted.device.as_ref().is_none_or(|device| evaluation.thing.as_ref().is_some_and(|thing| thing.to_string() == *device))
     };
-    let mut events: BTreeMap<std::cmp::Reverse<u64>, Json> = BTreeMap::new();
+    let mut events: BTreeMap<Reverse<u64>, Event> = BTreeMap::new();
     for (rule, evaluation) in api.rules.events(wanted.rule.as_deref())?.iter().filter(|(_, evaluation)| is_wanted(evaluation)) {
-        let event = events.entry(std::cmp::Reverse(evaluation.number)).or_insert_with(|| {
-            let at_ms = evaluation.at_ms;
-            json!({"event": evaluation.number, "at": schedule::iso(at_ms), "at_ms": at_ms, "cause": evaluation.cause, "rules": []})
-        });
-        if let Some(rules) = event["rules"].as_array_mut() {
-            rules.push(judged(rule, evaluation));
-        }
+        let (number, at_ms) = (evaluation.number, evaluation.at_ms);
+        let happened = || Event { event: number, at: schedule::iso(at_ms), at_ms, cause: evaluation.cause.clone(), rules: vec![] };
+        events.entry(Reverse(number)).or_insert_with(happened).rules.push(judged(rule, evaluation));
     }
     Ok(JsonBody(events.into_values().collect()))
 }
 
-fn judged(rule: &str, evaluation: &Evaluation) -> Json {
+fn judged(rule: &str, evaluation: &Evaluation) -> Judgement {
     let (outcome, reason, trace) = match &evaluation.outcome {
-        Outcome::Ran(trace) => ("ran", None, Some(*trace)),
-        Outcome::NotMet => ("not met", None, None),
-        Outcome::Off => ("disabled", None, None),
-        Outcome::Refused(reason) => ("refused", Some(reason.clone()), None),
+        Outcome::Ran(trace) => (Said::Ran, None, Some(*trace)),
+        Outcome::NotMet => (Said::NotMet, None, None),
+        Outcome::Off => (Said::Disabled, None, None),
+        Outcome::Refused(reason) => (Said::Refused, Some(reason.clone()), None),
     };
-    let Verdict { triggers, conditions, .. } = &evaluation.verdict;
-    json!({"rule": rule, "outcome": outcome, "reason": reason, "trace": trace, "triggers": triggers, "conditions": conditions})
+    let Verdict { triggers, conditions, .. } = evaluation.verdict.clone();
+    Judgement { rule: rule.to_owned(), outcome, reason, trace, triggers, conditions }
 }
 
-/// Runs a rule dry. The body: `rule`, a name or the JSON of one; `event`, what is to have happened; and if wanted `at`, when (ISO 8601), and
-/// `known`, what is to be believed of other things, as in `{"PRODUCT/THING": {"Temperature": 20}}`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TestGiven {
-    rule: Json,
-    event: Json,
-    #[serde(default)]
-    at: Option<String>,
-    #[serde(default)]
-    known: BTreeMap<String, Map<String, Json>>,
+/// What happened, in JSON.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "`Cause` is written and read by hand")]
+#[schema(as = Cause)]
+pub(super) enum CauseShown {
+    #[serde(rename_all = "camelCase")]
+    Properties { product_key: String, device_name: String, properties: Values },
+    #[serde(rename_all = "camelCase")]
+    Event { product_key: String, device_name: String, event: CauseEvent },
+    #[serde(rename_all = "camelCase")]
+    Status {
+        product_key: String,
+        device_name: String,
+        /// `online` or `offline`.
+        status: String,
+    },
+    Timer {
+        /// A trigger of the rule, by its number.
+        timer: u64,
+    },
+    Told {
+        /// By whom.
+        told: String,
+    },
+    /// Of one that is long, the beginning of its JSON.
+    #[serde(rename_all = "camelCase")]
+    Cut {
+        #[schema(nullable = false)]
+        product_key: Option<String>,
+        #[schema(nullable = false)]
+        device_name: Option<String>,
+        cut: String,
+        bytes: u64,
+    },
 }
 
-#[utoipa::path(
-    post,
-    path = "/ledge/v1/rule-tests",
-    tag = "rules",
-    operation_id = "rule_test",
-    security(("session" = ["rules.read"])),
-    request_body = serde_json::Value,
-    responses((status = 200, body = serde_json::Value)),
-)]
-pub async fn test(State(api): State<Arc<Api>>, _: Caller, body: Body) -> Result<JsonBody<Json>, ApiError> {
-    let body = body::read(body).await?;
-    let given: TestGiven = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is no test: {error}")))?;
-    let rule = match &given.rule {
-        Json::String(name) => api.rules.rule(name)?,
-        json => rule::parse(json).map_err(|wrongs| {
-            let wrongs: Vec<String> = wrongs.iter().map(ToString::to_string).collect();
-            ApiError::bad_request(format!("the rule is wrong:\n{}", wrongs.join("\n")))
-        })?,
-    };
-    let cause = Cause::from_json(&given.event).map_err(|wrong| ApiError::bad_request(format!("`event`: {wrong}")))?;
-    let at_ms = given.at.as_deref().map(schedule::moment).transpose().map_err(|wrong| ApiError::bad_request(format!("`at`: {wrong}")))?;
-    let cause = typed(&api, cause)?;
-    let happened = Happened::new(cause, at_ms.unwrap_or_else(|| api.clock.unix_ms()));
-    let test = api.rules.test(&rule, &happened, &believed(&api, given.known)?);
-    let fires = test.verdict.as_ref().is_some_and(|verdict| verdict.fires);
-    let action = |action: &crate::trigger::rule::TestedAction| json!({"action": action.what, "delay_s": action.delay.as_secs(), "problem": action.problem});
-    Ok(JsonBody(json!({
-        "fires": fires,
-        "at": schedule::iso(happened.at_ms),
-        "triggers": test.verdict.as_ref().map(|verdict| &verdict.triggers),
-        "conditions": test.verdict.as_ref().map(|verdict| &verdict.conditions),
-        "actions": test.actions.iter().map(action).collect::<Vec<_>>(),
-    })))
-}
-
-/// What is to have happened, by the thing's model: a slip of the pen is no answer to why a rule does not run.
-fn typed(api: &Api, cause: Cause) -> Result<Cause, ApiError> {
-    let thing_of = |id: &ThingId| api.things.get(id).map_err(|fault| ApiError::bad_request(format!("`event`: {}", fault.message)));
-    let wrong = |what: &str, name: &str| ApiError::bad_request(format!("`event`: the product has no {what} `{name}`"));
-    let convert = |data_type: &DataType, name: &str, value: &Json| {
-        let value = data_type.from_json(value).map_err(|wrong| ApiError::bad_request(format!("`event`: `{name}`: {}", wrong.reason)))?;
-        Ok::<_, ApiError>((name.to_owned(), value.to_json()))
-    };
-    match cause {
-        Cause::Properties { thing, values } => {
-            let found = thing_of(&thing)?;
-            let typed = |(name, value): (&String, &Json)| {
-                let spec = found.product.tsl.properties().find(|spec| spec.identifier == *name);
-                convert(&spec.ok_or_else(|| wrong("property", name))?.data_type, name, value)
-            };
-            let values = values.iter().map(typed).collect::<Result<_, _>>()?;
-            Ok(Cause::Properties { thing, values })
-        }
-        Cause::Event { thing, event, outputs } => {
-            let found = thing_of(&thing)?;
-            let spec = found.product.tsl.events().find(|spec| spec.identifier == event).ok_or_else(|| wrong("event", &event))?;
-            let typed = |(name, value): (&String, &Json)| {
-                convert(&spec.outputs.get(name).ok_or_else(|| wrong("output", name))?.data_type, name, value)
-            };
-            let outputs = outputs.iter().map(typed).collect::<Result<_, _>>()?;
-            Ok(Cause::Event { thing, event, outputs })
-        }
-        Cause::Status { thing, is_online } => thing_of(&thing).map(|_| Cause::Status { thing, is_online }),
-        other => Ok(other),
-    }
-}
-
-fn believed(api: &Api, known: BTreeMap<String, Map<String, Json>>) -> Result<Believed, ApiError> {
-    let mut believed = Believed::new();
-    for (thing, values) in known {
-        let id = thing.split_once('/').map(|(product, device)| ThingId::new(product, device));
-        let id = id.ok_or_else(|| ApiError::bad_request(format!("`known`: `{thing}` is no thing; expected PRODUCT/THING")))?;
-        let Cause::Properties { values, .. } = typed(api, Cause::Properties { thing: id.clone(), values })? else { continue };
-        believed.extend(values.into_iter().map(|(property, value)| ((id.clone(), property), value)));
-    }
-    Ok(believed)
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "as for `CauseShown`")]
+pub(super) struct CauseEvent {
+    code: String,
+    outputs: Values,
 }
 
 impl From<NoSuchRule> for ApiError {

@@ -2,46 +2,67 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+use utoipa::ToSchema;
 
 use super::Api;
 use super::asked::asked;
 use super::caller::Caller;
-use super::describe;
+use super::describe::form::{Envelope, Nothing, Values};
+use super::describe::v1;
 use super::error::ApiError;
 use super::v1::{Params, success};
 use crate::name::ThingId;
-use crate::thing::value::properties_to_json;
+use crate::thing::value::{Property, properties_to_json};
 use crate::thing::{Presence, Thing};
 
-/// queryThingCount (manual 3.4.1).
+#[derive(Serialize, ToSchema)]
+#[schema(as = V1Count)]
+#[serde(rename_all = "camelCase")]
+pub struct Count {
+    device_count: usize,
+}
+
+/// How many things there are (queryThingCount, manual 3.4.1).
 #[utoipa::path(
     post,
     path = "/thing/device/count",
     tag = "things (v1)",
     operation_id = "thing_count",
     security(("session" = ["things.read"])),
-    request_body = describe::Request,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Filters>,
+    responses((status = 200, body = Envelope<Count>)),
 )]
-pub async fn count(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
-    Ok(success(json!({"deviceCount": wanted(&api, &caller, &params)?.len()})))
+pub async fn count(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
+    Ok(success(Count { device_count: wanted(&api, &caller, &params)?.len() }))
 }
 
-/// getAuthedDeviceList (manual 3.4.2).
+#[derive(Serialize, ToSchema)]
+#[schema(as = V1Page)]
+#[serde(rename_all = "PascalCase")]
+pub struct Page {
+    list: Vec<Row>,
+    current_page: u64,
+    /// Things on all pages.
+    total_num: usize,
+    page_size: u64,
+}
+
+/// Things, page by page (getAuthedDeviceList, manual 3.4.2).
 #[utoipa::path(
     post,
     path = "/thing/device/list-authed",
     tag = "things (v1)",
     operation_id = "thing_list",
     security(("session" = ["things.read"])),
-    request_body = describe::Request,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Listed>,
+    responses((status = 200, body = Envelope<Page>)),
 )]
-pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
+pub async fn list(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
     let missing = || ApiError::bad_request("`params.PageSize` is missing; 0 lists everything");
     let page_size = params.whole("PageSize")?.ok_or_else(missing)?;
     let current_page = params.whole("CurrentPage")?.unwrap_or(1);
@@ -57,11 +78,11 @@ pub async fn list(State(api): State<Arc<Api>>, caller: Caller, params: Params) -
     } else {
         things.sort_by_key(made_at)
     }
-    let total = things.len();
-    let size = if page_size == 0 { total } else { usize::try_from(page_size).unwrap_or(usize::MAX) };
+    let total_num = things.len();
+    let size = if page_size == 0 { total_num } else { usize::try_from(page_size).unwrap_or(usize::MAX) };
     let skip = usize::try_from(current_page - 1).unwrap_or(usize::MAX).saturating_mul(size);
-    let page: Vec<Json> = things.iter().skip(skip).take(size).map(|thing| row(thing)).collect();
-    Ok(success(json!({"List": page, "CurrentPage": current_page, "TotalNum": total, "PageSize": page_size})))
+    let list = things.iter().skip(skip).take(size).map(|thing| row(thing)).collect();
+    Ok(success(Page { list, current_page, total_num, page_size }))
 }
 
 /// The things that fit every filter which is there (manual 3.4.1, 3.4.2), and that are the caller's business.
@@ -96,62 +117,110 @@ const STATES: [(&str, Option<Presence>); 4] = [
     ("Offline", Some(Presence::Offline)),
 ];
 
-fn row(thing: &Thing) -> Json {
-    let tags: Vec<String> = thing.row.tags.iter().map(|(key, value)| format!("{key}:{value}")).collect();
-    let online_at = thing.online_at_ms().map(|ms| ms.to_string()).unwrap_or_default();
-    json!({
-        "LocalState": state(thing.presence()),
-        "DriverName": thing.row.driver,
-        "LastCloudOnlineTime": "",
-        "DeviceName": thing.id.device_name,
-        "CloudState": state(CLOUD),
-        "DeviceTags": tags,
-        "LastLinkTime": online_at,
-        "ProductKey": thing.id.product_key,
-        "LastLocalOnlineTime": online_at,
-        "DeviceLocalId": thing.row.local_name.as_ref().unwrap_or(&thing.id.device_name),
-    })
+/// A thing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = V1Thing)]
+#[serde(rename_all = "PascalCase")]
+pub struct Row {
+    local_state: State,
+    driver_name: String,
+    /// Empty.
+    last_cloud_online_time: &'static str,
+    device_name: String,
+    /// `Inactive`: there is no cloud yet.
+    cloud_state: State,
+    /// `key:value`.
+    device_tags: Vec<String>,
+    /// In milliseconds since 1970; empty if it never was.
+    last_link_time: String,
+    product_key: String,
+    /// In milliseconds since 1970; empty if it never was.
+    last_local_online_time: String,
+    device_local_id: String,
 }
 
-fn state(presence: Presence) -> &'static str {
-    match presence {
-        Presence::Inactive => "Inactive",
-        Presence::Online => "Online",
-        Presence::Offline => "Offline",
+#[derive(Serialize, ToSchema)]
+#[schema(as = V1StateShown)]
+enum State {
+    Inactive,
+    Online,
+    Offline,
+}
+
+fn row(thing: &Thing) -> Row {
+    let online_at = thing.online_at_ms().map(|ms| ms.to_string()).unwrap_or_default();
+    Row {
+        local_state: state(thing.presence()),
+        driver_name: thing.row.driver.clone(),
+        last_cloud_online_time: "",
+        device_name: thing.id.device_name.clone(),
+        cloud_state: state(CLOUD),
+        device_tags: thing.row.tags.iter().map(|(key, value)| format!("{key}:{value}")).collect(),
+        last_link_time: online_at.clone(),
+        product_key: thing.id.product_key.clone(),
+        last_local_online_time: online_at,
+        device_local_id: thing.row.local_name.as_ref().unwrap_or(&thing.id.device_name).clone(),
     }
 }
 
-/// setThingProperties (manual 3.4.3). An unknown thing is 403, as the manual prints it.
+fn state(presence: Presence) -> State {
+    match presence {
+        Presence::Inactive => State::Inactive,
+        Presence::Online => State::Online,
+        Presence::Offline => State::Offline,
+    }
+}
+
+/// Sets properties of a thing, all or none (setThingProperties, manual 3.4.3). An unknown thing is 403, as the manual prints it.
 #[utoipa::path(
     post,
     path = "/thing/device/properties/set",
     tag = "things (v1)",
     operation_id = "thing_set_properties",
     security(("session" = ["things.write"])),
-    request_body = describe::Request,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Settings>,
+    responses((status = 200, body = Envelope<Nothing>), (status = 500)),
 )]
-pub async fn set_properties(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
+pub async fn set_properties(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
     let id = params.thing()?;
     caller.covers(&api.audit, &id.product_key)?;
     let thing = known(&api, &id, StatusCode::FORBIDDEN)?;
     let properties = thing.product.tsl.properties_from_json(params.object("properties")?)?;
     let things = api.things.clone();
     asked(&api, &thing, async move { things.set_properties(&id, properties).await }).await??;
-    Ok(success(Json::Null))
+    Ok(success(()))
 }
 
-/// getThingProperties (manual 3.4.4): the values of now, asked of the device. An unknown thing is 401.
+/// A property's value.
+#[derive(Serialize, ToSchema)]
+#[schema(as = V1Property)]
+#[serde(rename_all = "camelCase")]
+pub struct Read {
+    /// Empty, as are those that follow and are not said otherwise.
+    iot_id: &'static str,
+    value: String,
+    /// Now, in seconds since 1970.
+    gmt_modified: String,
+    /// The property's identifier.
+    attribute: String,
+    group: &'static str,
+    /// The manual spells it both ways (FACTS 5.1).
+    #[schema(deprecated)]
+    groud: &'static str,
+    batch_id: &'static str,
+}
+
+/// The values of now, asked of the device (getThingProperties, manual 3.4.4). An unknown thing is 401.
 #[utoipa::path(
     post,
     path = "/thing/device/property/query",
     tag = "things (v1)",
     operation_id = "thing_query_properties",
     security(("session" = ["things.read"])),
-    request_body = describe::Request,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Query>,
+    responses((status = 200, body = Envelope<Vec<Read>>), (status = 500)),
 )]
-pub async fn query_properties(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
+pub async fn query_properties(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
     let id = params.thing()?;
     caller.covers(&api.audit, &id.product_key)?;
     let thing = known(&api, &id, StatusCode::UNAUTHORIZED)?;
@@ -162,35 +231,41 @@ pub async fn query_properties(State(api): State<Arc<Api>>, caller: Caller, param
     let things = api.things.clone();
     let properties = asked(&api, &thing, async move { things.get_properties(&id, identifiers).await }).await??;
     let now_s = (api.clock.unix_ms() / 1_000).to_string();
-    let rows: Vec<Json> = properties
-        .iter()
-        .map(|property| {
-            json!({
-                "iotId": "",
-                "value": property.value.to_text(),
-                "gmtModified": now_s,
-                "attribute": property.identifier,
-                // The manual spells it both ways (FACTS 5.1).
-                "group": "",
-                "groud": "",
-                "batchId": "",
-            })
-        })
-        .collect();
-    Ok(success(json!(rows)))
+    let row = |property: &Property| Read {
+        iot_id: "",
+        value: property.value.to_text(),
+        gmt_modified: now_s.clone(),
+        attribute: property.identifier.clone(),
+        group: "",
+        groud: "",
+        batch_id: "",
+    };
+    Ok(success(properties.iter().map(row).collect::<Vec<_>>()))
 }
 
-/// invokeThingServices (manual 3.4.5). An unknown thing is 400.
+/// What a service answered.
+#[derive(Serialize, ToSchema)]
+#[schema(as = V1Called)]
+pub struct Called {
+    /// 0.
+    code: u32,
+    /// Its outputs.
+    #[schema(value_type = Values)]
+    data: Map<String, Json>,
+    message: &'static str,
+}
+
+/// Calls a service of a thing (invokeThingServices, manual 3.4.5). An unknown thing is 400.
 #[utoipa::path(
     post,
     path = "/thing/device/service/invoke",
     tag = "things (v1)",
     operation_id = "thing_invoke_service",
     security(("session" = ["things.call"])),
-    request_body = describe::Request,
-    responses((status = 200, body = describe::Envelope)),
+    request_body = v1::Request<v1::Call>,
+    responses((status = 200, body = Envelope<Called>), (status = 404, description = "its model has no such service"), (status = 500)),
 )]
-pub async fn invoke_service(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
+pub async fn invoke_service(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
     let id = params.thing()?;
     caller.covers(&api.audit, &id.product_key)?;
     let thing = known(&api, &id, StatusCode::BAD_REQUEST)?;
@@ -198,7 +273,7 @@ pub async fn invoke_service(State(api): State<Arc<Api>>, caller: Caller, params:
     let arguments = thing.product.tsl.arguments_from_json(&service, params.object("inputParams")?)?;
     let things = api.things.clone();
     let outputs = asked(&api, &thing, async move { things.call_service(&id, &service, arguments).await }).await??;
-    Ok(success(json!({"code": 0, "data": properties_to_json(&outputs), "message": "ok"})))
+    Ok(success(Called { code: 0, data: properties_to_json(&outputs), message: "ok" }))
 }
 
 /// The thing, or the status that the manual prints for a device that it does not know.

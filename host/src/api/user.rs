@@ -7,10 +7,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json as JsonBody};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::caller::{Caller, Peer, forbidden, not_logged_in};
+use super::describe::form::Done;
 use super::error::ApiError;
 use super::given::InPath;
 use super::{Api, body};
@@ -20,61 +21,67 @@ type Name = InPath<String>;
 
 /// A user, without what is secret.
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = User)]
 pub struct Shown {
     name: String,
-    /// `admin`, `operator` or `viewer`.
-    role: String,
+    role: Role,
     /// Of the role's permissions, only these; all of them if it is not there.
-    permissions: Option<Vec<String>>,
+    permissions: Option<Vec<Permission>>,
     /// Things of these products only; of all if it is not there.
     products: Option<Vec<String>>,
     /// The password that was made for a new user: here and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     password: Option<String>,
 }
 
 /// What `put` takes. Without `password` a new user gets one that is made, and another keeps theirs.
 #[derive(Deserialize, utoipa::ToSchema)]
+#[schema(as = UserGiven)]
 #[serde(deny_unknown_fields)]
 pub struct Given {
-    #[schema(value_type = String, example = "operator")]
     role: Role,
+    /// Of the role's permissions, only these; all of them without it.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<Permission>>)]
     permissions: Option<std::collections::BTreeSet<Permission>>,
+    /// Things of these products only; of all without it.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
+    #[schema(value_type = Option<Vec<String>>, example = json!(["a1Light"]))]
     products: Option<std::collections::BTreeSet<String>>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 12, max_length = 128, format = Password)]
     password: Option<Zeroizing<String>>,
 }
 
 /// What a change of password takes.
 #[derive(Deserialize, utoipa::ToSchema)]
+#[schema(example = json!({"old": "correct horse battery", "new": "staple in the morning"}))]
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
     /// The one that holds now, unless an administrator changes that of somebody else.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Password)]
     old: Option<Zeroizing<String>>,
     /// Without it one is made, and told once.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, min_length = 12, max_length = 128, format = Password)]
     new: Option<Zeroizing<String>>,
 }
 
 /// The password that was made, if one was.
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = PasswordChanged)]
 pub struct Changed {
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     password: Option<String>,
 }
 
 fn shown(name: String, rights: &Rights) -> Shown {
-    let permissions = rights.permissions.as_ref().map(|given| given.iter().map(|it| it.name().to_owned()).collect());
+    let permissions = rights.permissions.as_ref().map(|given| given.iter().copied().collect());
     let products = rights.products.as_ref().map(|products| products.iter().cloned().collect());
-    Shown { name, role: rights.role.name().to_owned(), permissions, products, password: None }
+    Shown { name, role: rights.role, permissions, products, password: None }
 }
 
 /// All users, in the order of their names.
@@ -97,7 +104,7 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Vec<Shown>
     tag = "users",
     operation_id = "user_show",
     security(("session" = ["users"])),
-    params(("name" = String, Path)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
     responses((status = 200, body = Shown)),
 )]
 pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<JsonBody<Shown>, ApiError> {
@@ -113,9 +120,9 @@ pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<
     tag = "users",
     operation_id = "user_put",
     security(("session" = ["users"])),
-    params(("name" = String, Path)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
     request_body = Given,
-    responses((status = 200, body = Shown), (status = 201, body = Shown)),
+    responses((status = 200, body = Shown, description = "it was changed"), (status = 201, body = Shown, description = "it was added"), (status = 409), (status = 500)),
 )]
 pub async fn put(
     State(api): State<Arc<Api>>,
@@ -163,10 +170,10 @@ pub async fn put(
     tag = "users",
     operation_id = "user_delete",
     security(("session" = ["users"])),
-    params(("name" = String, Path)),
-    responses((status = 200, body = serde_json::Value)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
+    responses((status = 200, body = Done), (status = 409), (status = 500)),
 )]
-pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Json>, ApiError> {
+pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name) -> Result<JsonBody<Done>, ApiError> {
     let InPath(name) = name;
     if api.auth.rights(&name).is_some_and(|rights| !user.rights.include(&rights)) {
         let message = format!("user `{name}` may do more than `{}`, who may not delete them", user.name);
@@ -174,7 +181,7 @@ pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Nam
     }
     api.auth.delete_user(&name).await?;
     api.audit.record(&user.who(), "user deleted", &name);
-    Ok(JsonBody(json!({})))
+    Ok(JsonBody(Done {}))
 }
 
 /// Changes a password, one's own or, for administrators, anybody's. All sessions that the old one opened end.
@@ -184,9 +191,9 @@ pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Nam
     tag = "users",
     operation_id = "user_set_password",
     security(("session" = [])),
-    params(("name" = String, Path)),
+    params(("name" = String, Path, description = "a user's name", example = "operator-1")),
     request_body = NewPassword,
-    responses((status = 200, body = Changed)),
+    responses((status = 200, body = Changed), (status = 500)),
 )]
 pub async fn set_password(
     State(api): State<Arc<Api>>,

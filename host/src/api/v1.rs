@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
+use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::error::ApiError;
@@ -118,7 +119,7 @@ impl Params {
 }
 
 /// The answer when all went well.
-pub fn success(data: Json) -> spaced_json::Body {
+pub fn success(data: impl Serialize) -> spaced_json::Body {
     spaced_json::Body(json!({"code": 200, "message": "success", "data": data}))
 }
 

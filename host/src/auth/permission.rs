@@ -7,9 +7,10 @@ use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One thing that a user may be allowed to do. Every operation of the API needs one (or is open to everybody, or to every user).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub enum Permission {
     /// Things, their properties, their history and their models.
     #[serde(rename = "things.read")]
@@ -47,7 +48,7 @@ pub enum Permission {
 }
 
 /// A set of permissions that has a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Everything.

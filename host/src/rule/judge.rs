@@ -72,13 +72,15 @@ pub struct Verdict {
 }
 
 /// One trigger or condition.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = RulePart)]
 pub struct Judged {
     pub what: String,
     pub holds: bool,
     /// What was found, in words.
     pub found: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     pub of: Vec<Judged>,
 }
 

@@ -28,6 +28,17 @@ pub async fn shell(line: &str, dir: &Path, env: &[(&str, String)]) -> Output {
     run(command).await
 }
 
+/// A Python that has a module: the one that `LEDGE_PYTHON` names, or else `python3`.
+pub async fn python_with(module: &str) -> Option<String> {
+    let python = std::env::var("LEDGE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let looked = shell(&format!("{python} -c 'import {module}'"), Path::new("/"), &[]).await;
+    if looked.code != 0 {
+        eprintln!("not run: `{python}` has no module `{module}`; see docs/testing.md");
+        return None;
+    }
+    Some(python)
+}
+
 /// The binary, with none of the settings of this shell.
 pub fn command(dir: &Path, args: &[&str]) -> Command {
     plain(Command::new(LEDGE), dir, args)

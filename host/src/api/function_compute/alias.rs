@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::page::{Asked, Pages, asked};
 use super::service::description;
-use super::{Expected, PathOf, answer, changed, conflict, given, no_service, plain_service, read};
+use super::{Expected, answer, changed, conflict, no_service, plain_service, read};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 use crate::deploy::{Alias, Note, State, VersionError};
 use crate::schedule;
 
@@ -109,6 +110,7 @@ fn find<'a>(state: &'a State, service: &str, name: &str) -> Result<&'a Alias, Ap
     found.ok_or_else(|| VersionError::NoAlias(service.to_owned(), name.to_owned()).into())
 }
 
+/// Aliases of a service, in the order of their names.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/aliases",
@@ -118,8 +120,8 @@ fn find<'a>(state: &'a State, service: &str, name: &str) -> Result<&'a Alias, Ap
     params(("service" = String, Path), Asked),
     responses((status = 200, body = List)),
 )]
-pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>, pages: Pages) -> Result<JsonBody<List>, ApiError> {
-    let (service, asked) = (plain_service(&given(path)?)?, asked(pages)?);
+pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>, pages: Pages) -> Result<JsonBody<List>, ApiError> {
+    let (service, asked) = (plain_service(&path.0)?, asked(pages)?);
     let rows: Vec<_> = api.deploy.look(|state| {
         let own = state.versions.aliases.iter().filter(|alias| alias.service == service);
         let rows: Vec<_> = own.map(|alias| (alias.name.clone(), shown(state, alias))).collect();
@@ -129,6 +131,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>
     Ok(JsonBody(List { aliases, next_token }))
 }
 
+/// Makes an alias.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/aliases",
@@ -139,8 +142,8 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>
     request_body = Given,
     responses((status = 200, body = Shown)),
 )]
-pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<String>, body: Body) -> Result<Response, ApiError> {
-    let (service, given) = (plain_service(&given(path)?)?, read::<Given>(body).await?);
+pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<String>, body: Body) -> Result<Response, ApiError> {
+    let (service, given) = (plain_service(&path.0)?, read::<Given>(body).await?);
     let missing = |name: &str| ApiError::bad_request(format!("`{name}` is missing"));
     let (version, also) = (given.version()?.ok_or_else(|| missing("versionId"))?, given.also()?.flatten());
     let name = given.alias_name.ok_or_else(|| missing("aliasName"))?;
@@ -157,6 +160,7 @@ pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<
     row.await.map(|row| answer(&row))
 }
 
+/// An alias.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/aliases/{alias}",
@@ -166,13 +170,14 @@ pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<
     params(("service" = String, Path), ("alias" = String, Path)),
     responses((status = 200, body = Shown)),
 )]
-pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String, String)>) -> Result<Response, ApiError> {
-    let (service, alias) = given(path)?;
+pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<(String, String)>) -> Result<Response, ApiError> {
+    let (service, alias) = path.0;
     let service = plain_service(&service)?;
     let row = api.deploy.look(|state| find(state, &service, &alias).map(|alias| shown(state, alias)))?;
     Ok(answer(&row))
 }
 
+/// Has an alias lead to another version, or describes it anew.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/aliases/{alias}",
@@ -186,11 +191,11 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
 pub async fn update(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let ((service, name), expected) = (given(path)?, Expected::of(&headers));
+    let ((service, name), expected) = (path.0, Expected::of(&headers));
     let (service, given) = (plain_service(&service)?, read::<Given>(body).await?);
     let (version, also, text) = (given.version()?, given.also()?, description(given.description.as_deref())?);
     let row = changed(&api, caller, vec![], move |state, now_ms| {
@@ -209,6 +214,7 @@ pub async fn update(
     row.await.map(|row| answer(&row))
 }
 
+/// Deletes an alias.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/aliases/{alias}",
@@ -221,10 +227,10 @@ pub async fn update(
 pub async fn delete(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let ((service, name), expected) = (given(path)?, Expected::of(&headers));
+    let ((service, name), expected) = (path.0, Expected::of(&headers));
     let service = plain_service(&service)?;
     changed(&api, caller, vec![], move |state, _| {
         expected.check(&shown(state, find(state, &service, &name)?))?;

@@ -9,10 +9,11 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::page::{Asked, Pages, asked};
-use super::{PathOf, changed, given, missing, name, plain_service, read, row_mut};
+use super::{changed, missing, name, plain_service, read, row_mut};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 use crate::limit::{AGE_S, ATTEMPTS};
 use crate::name::{FunctionName, LATEST};
 use crate::set::{self, Asynchronous, Destination};
@@ -136,6 +137,7 @@ fn none(name: &FunctionName) -> ApiError {
     missing("AsyncConfigNotExists", format!("function `{name}` has no asynchronous configuration of its own"))
 }
 
+/// What becomes of a function's async invocations.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-config",
@@ -145,13 +147,14 @@ fn none(name: &FunctionName) -> ApiError {
     params(("service" = String, Path), ("function" = String, Path)),
     responses((status = 200, body = Shown)),
 )]
-pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String, String)>) -> Result<JsonBody<Shown>, ApiError> {
-    let (service, function) = given(path)?;
+pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<(String, String)>) -> Result<JsonBody<Shown>, ApiError> {
+    let (service, function) = path.0;
     let name = name(&service, &function)?;
     let found = api.deploy.look(|state| super::row(state, &name).map(|row| shown(row, name.qualifier().unwrap_or(LATEST))))?;
     found.map(JsonBody).ok_or_else(|| none(&name))
 }
 
+/// The same as a list, which has one entry at most.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-configs",
@@ -164,10 +167,10 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
 pub async fn list(
     Shared(api): Shared<Arc<Api>>,
     _: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     pages: Pages,
 ) -> Result<JsonBody<List>, ApiError> {
-    let ((service, function), asked) = (given(path)?, asked(pages)?);
+    let ((service, function), asked) = (path.0, asked(pages)?);
     let name = name(&plain_service(&service)?, &function)?;
     let rows = api.deploy.look(|state| {
         let latest = super::row(state, &name)?;
@@ -182,6 +185,7 @@ pub async fn list(
     Ok(JsonBody(List { configs, next_token }))
 }
 
+/// Says what becomes of a function's async invocations.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-config",
@@ -195,10 +199,10 @@ pub async fn list(
 pub async fn put(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     body: Body,
 ) -> Result<JsonBody<Shown>, ApiError> {
-    let (service, function) = given(path)?;
+    let (service, function) = path.0;
     let name = name(&plain_service(&service)?, &function)?;
     let policy = Arc::new(read::<Given>(body).await?.policy()?);
     let row = changed(&api, caller, vec![], move |state, _| {
@@ -209,6 +213,7 @@ pub async fn put(
     row.await.map(JsonBody)
 }
 
+/// Goes back to what is usual.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/functions/{function}/async-invoke-config",
@@ -218,8 +223,8 @@ pub async fn put(
     params(("service" = String, Path), ("function" = String, Path)),
     responses((status = 204)),
 )]
-pub async fn delete(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<(String, String)>) -> Result<StatusCode, ApiError> {
-    let (service, function) = given(path)?;
+pub async fn delete(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<(String, String)>) -> Result<StatusCode, ApiError> {
+    let (service, function) = path.0;
     let name = name(&plain_service(&service)?, &function)?;
     changed(&api, caller, vec![], move |state, _| {
         let row = row_mut(state, &name)?;

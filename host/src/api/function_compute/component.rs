@@ -9,8 +9,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -18,18 +17,19 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::package::Package;
-use super::{PathOf, given, missing, name};
+use super::{missing, name};
 use crate::api::Api;
 use crate::api::caller::{Caller, Peer};
 use crate::api::error::ApiError;
+use crate::api::given::{InPath, InQuery};
 use crate::api::upload::{Upload, blocking};
 use crate::auth::{Link, Permission};
 use crate::limit::COMPONENT_BYTES_MAX;
 use crate::name::FunctionName;
 use crate::set::Digest;
 
-fn digest(path: PathOf<String>) -> Result<Digest, ApiError> {
-    Digest::try_from(given(path)?).map_err(ApiError::bad_request)
+fn digest(path: InPath<String>) -> Result<Digest, ApiError> {
+    Digest::try_from(path.0).map_err(ApiError::bad_request)
 }
 
 /// Whether the gateway has a component, whole.
@@ -42,7 +42,7 @@ fn digest(path: PathOf<String>) -> Result<Digest, ApiError> {
     params(("digest" = String, Path, description = "SHA-256, as 64 hex digits")),
     responses((status = 200)),
 )]
-pub async fn has(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>) -> Result<StatusCode, ApiError> {
+pub async fn has(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>) -> Result<StatusCode, ApiError> {
     let digest = digest(path)?;
     let components = api.deploy.components().clone();
     if blocking("looking for a component", move || Ok(components.has(&digest))).await? {
@@ -62,7 +62,7 @@ pub async fn has(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>)
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201)),
 )]
-pub async fn put(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>, body: Body) -> Result<StatusCode, ApiError> {
+pub async fn put(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>, body: Body) -> Result<StatusCode, ApiError> {
     let digest = digest(path)?;
     let Upload { bytes, place } = api.component_uploads.read(body, COMPONENT_BYTES_MAX).await?;
     let components = api.deploy.components().clone();
@@ -113,10 +113,10 @@ pub async fn code(
     Shared(api): Shared<Arc<Api>>,
     Caller(user): Caller,
     peer: Option<Extension<Peer>>,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     headers: HeaderMap,
 ) -> Result<JsonBody<Code>, ApiError> {
-    let (service, function) = given(path)?;
+    let (service, function) = path.0;
     let name = name(&service, &function)?;
     let component = api.deploy.look(|state| super::row(state, &name).map(|row| row.component.clone()))?;
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -145,13 +145,9 @@ pub async fn code(
     params(("service" = String, Path), ("function" = String, Path), Signed),
     responses((status = 200, body = Vec<u8>, content_type = "application/zip"), (status = 401)),
 )]
-pub async fn package(
-    Shared(api): Shared<Arc<Api>>,
-    path: PathOf<(String, String)>,
-    signed: Result<Query<Signed>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let Query(signed) = signed.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
-    let (service, function) = given(path)?;
+pub async fn package(Shared(api): Shared<Arc<Api>>, path: InPath<(String, String)>, signed: InQuery<Signed>) -> Result<Response, ApiError> {
+    let InQuery(signed) = signed;
+    let (service, function) = path.0;
     let (name, component) = (name(&service, &function)?, Digest::try_from(signed.component).map_err(ApiError::bad_request)?);
     let link = Link { user: signed.user, until_ms: signed.until, signature: signed.signature };
     let user = api.auth.linked(&link, &target(&name, &component));

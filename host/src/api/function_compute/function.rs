@@ -15,9 +15,10 @@ use zeroize::Zeroizing;
 
 use super::page::{Asked, Pages, asked};
 use super::trigger::{CUSTOM, http};
-use super::{Expected, PathOf, answer, changed, code, conflict, given, name, no_service, plain_service, row_mut, service};
+use super::{Expected, answer, changed, code, conflict, name, no_service, plain_service, row_mut, service};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 use crate::api::upload::{Upload, blocking};
 use crate::api::{Api, body};
 use crate::deploy::{CodeNote, FunctionNote, Note, State};
@@ -59,6 +60,7 @@ pub struct Shown {
     /// SHA-256 of the component.
     component: String,
     /// What it may do, as a deployment has it.
+    #[schema(value_type = Grants)]
     grants: Json,
     /// ISO 8601. Left out for a function that came with a deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,6 +249,7 @@ fn moment(ms: u64) -> Option<String> {
     (ms > 0).then(|| schedule::iso_ms(ms))
 }
 
+/// Functions of a service, in the order of their names.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions",
@@ -256,8 +259,8 @@ fn moment(ms: u64) -> Option<String> {
     params(("service" = String, Path), Asked),
     responses((status = 200, body = List)),
 )]
-pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>, pages: Pages) -> Result<JsonBody<List>, ApiError> {
-    let ((service, qualifier), asked) = (service(&given(path)?)?, asked(pages)?);
+pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>, pages: Pages) -> Result<JsonBody<List>, ApiError> {
+    let ((service, qualifier), asked) = (service(&path.0)?, asked(pages)?);
     let rows = api.deploy.look(|state| {
         let rows = super::rows(state, &service, qualifier.as_deref())?;
         Ok::<_, ApiError>(rows.iter().map(|row| (row.name.function().to_owned(), shown(state, row))).collect())
@@ -266,6 +269,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>
     Ok(JsonBody(List { functions, next_token }))
 }
 
+/// Makes a function.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/functions",
@@ -276,8 +280,8 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>
     request_body = Given,
     responses((status = 200, body = Shown)),
 )]
-pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<String>, body: Body) -> Result<Response, ApiError> {
-    let service = plain_service(&given(path)?)?;
+pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<String>, body: Body) -> Result<Response, ApiError> {
+    let service = plain_service(&path.0)?;
     let Request { given, code } = read(&api, body).await?;
     let function = given.function_name.clone().ok_or_else(|| ApiError::bad_request("`functionName` is missing"))?;
     let (name, code) = (name(&service, &function)?, code.ok_or_else(|| ApiError::bad_request("`code` is missing"))?);
@@ -316,6 +320,7 @@ fn new_row(name: FunctionName, component: Digest) -> set::Function {
     }
 }
 
+/// A function.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}",
@@ -325,13 +330,14 @@ fn new_row(name: FunctionName, component: Digest) -> set::Function {
     params(("service" = String, Path), ("function" = String, Path)),
     responses((status = 200, body = Shown)),
 )]
-pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String, String)>) -> Result<Response, ApiError> {
-    let (service, function) = given(path)?;
+pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<(String, String)>) -> Result<Response, ApiError> {
+    let (service, function) = path.0;
     let name = name(&service, &function)?;
     let row = api.deploy.look(|state| super::row(state, &name).map(|row| shown(state, row)))?;
     Ok(answer(&row))
 }
 
+/// Changes a function: what is given, and nothing else.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/functions/{function}",
@@ -345,11 +351,11 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
 pub async fn update(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let ((service, function), expected) = (given(path)?, Expected::of(&headers));
+    let ((service, function), expected) = (path.0, Expected::of(&headers));
     let name = name(&plain_service(&service)?, &function)?;
     let Request { given, code } = read(&api, body).await?;
     let row = changed(&api, caller, vec![name.to_string()], move |state, now_ms| {
@@ -385,10 +391,10 @@ pub async fn update(
 pub async fn delete(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let ((service, function), expected) = (given(path)?, Expected::of(&headers));
+    let ((service, function), expected) = (path.0, Expected::of(&headers));
     let name = name(&plain_service(&service)?, &function)?;
     changed(&api, caller, vec![], move |state, now_ms| {
         let row = super::row(state, &name)?;

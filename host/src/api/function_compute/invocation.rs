@@ -7,12 +7,14 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::{PathOf, given, name};
+use super::name;
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 use crate::api::invoke;
 
+/// Invokes a function: the body is its event, the answer's its result.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/functions/{function}/invocations",
@@ -26,11 +28,11 @@ use crate::api::invoke;
 pub async fn invoke(
     Shared(api): Shared<Arc<Api>>,
     _: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (service, function) = given(path)?;
+    let (service, function) = path.0;
     let name = name(&service, &function)?;
     let answered = invoke::answer(&api, name.clone(), &headers, body).await;
     if answered.as_ref().is_err_and(|error| error.status() == StatusCode::NOT_FOUND) {

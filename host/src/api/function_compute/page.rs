@@ -1,11 +1,10 @@
 //! Lists, page by page.
 
-use axum::extract::Query;
-use axum::extract::rejection::QueryRejection;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::api::error::ApiError;
+use crate::api::given::InQuery;
 
 const ROWS_USUAL: usize = 20;
 const ROWS_MAX: usize = 100;
@@ -25,10 +24,10 @@ pub struct Asked {
     next_token: Option<String>,
 }
 
-pub type Pages = Result<Query<Asked>, QueryRejection>;
+pub type Pages = InQuery<Asked>;
 
 pub fn asked(pages: Pages) -> Result<Asked, ApiError> {
-    let Query(asked) = pages.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let InQuery(asked) = pages;
     match asked.limit {
         Some(limit) if !(1..=ROWS_MAX).contains(&limit) => {
             Err(ApiError::bad_request(format!("`limit` is {limit}; expected 1 to {ROWS_MAX}")))

@@ -12,10 +12,11 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::page::{Asked, Pages, asked};
-use super::{Expected, PathOf, answer, changed, conflict, given, no_service, plain_service, read};
+use super::{Expected, answer, changed, conflict, no_service, plain_service, read};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 use crate::deploy::{Note, State};
 use crate::schedule;
 
@@ -91,6 +92,7 @@ fn shown(state: &State, name: &str) -> Shown {
     }
 }
 
+/// Services, in the order of their names.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services",
@@ -111,6 +113,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, pages: Pages) -> Res
     Ok(JsonBody(List { services, next_token }))
 }
 
+/// Makes a service.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services",
@@ -137,7 +140,7 @@ pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, body: Body) -
     row.await.map(|row| answer(&row))
 }
 
-/// With a qualifier: whether that version is there.
+/// A service. With a qualifier: whether that version is there.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}",
@@ -147,12 +150,13 @@ pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, body: Body) -
     params(("service" = String, Path)),
     responses((status = 200, body = Shown)),
 )]
-pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>) -> Result<Response, ApiError> {
-    let (name, qualifier) = super::service(&given(path)?)?;
+pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>) -> Result<Response, ApiError> {
+    let (name, qualifier) = super::service(&path.0)?;
     let row = api.deploy.look(|state| super::rows(state, &name, qualifier.as_deref()).map(|_| shown(state, &name)))?;
     Ok(answer(&row))
 }
 
+/// Describes a service anew.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}",
@@ -166,11 +170,11 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<String>)
 pub async fn update(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<String>,
+    path: InPath<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let (name, expected) = (plain_service(&given(path)?)?, Expected::of(&headers));
+    let (name, expected) = (plain_service(&path.0)?, Expected::of(&headers));
     let description = read::<Given>(body).await?.description()?;
     let row = changed(&api, caller, vec![], move |state, now_ms| {
         if !state.notes.has_service(&state.set, &name) {
@@ -187,6 +191,7 @@ pub async fn update(
     row.await.map(|row| answer(&row))
 }
 
+/// Deletes a service that has no functions any more.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}",
@@ -199,10 +204,10 @@ pub async fn update(
 pub async fn delete(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<String>,
+    path: InPath<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let (name, expected) = (plain_service(&given(path)?)?, Expected::of(&headers));
+    let (name, expected) = (plain_service(&path.0)?, Expected::of(&headers));
     changed(&api, caller, vec![], move |state, _| {
         let functions = super::rows(state, &name, None)?.len();
         expected.check(&shown(state, &name))?;

@@ -18,10 +18,11 @@ use self::route::RouteConfig;
 use self::timer::{TimerConfig, expression};
 use super::page::{Asked, Pages, asked};
 use super::service::description;
-use super::{Expected, PathOf, answer, changed, conflict, given, missing, name, plain_service, read, row_mut};
+use super::{Expected, answer, changed, conflict, missing, name, plain_service, read, row_mut};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::InPath;
 use crate::deploy::{Note, State};
 use crate::name::{FunctionName, LATEST, check_timer};
 use crate::schedule::{self, Schedule};
@@ -42,6 +43,8 @@ pub struct Shown {
     trigger_id: String,
     /// `timer`, `route` or `http`.
     trigger_type: String,
+    /// Of a timer `payload`, `cronExpression`, `enable`; of a route `source`, `topic`, `qos`; of HTTP `authType`, `methods`.
+    #[schema(value_type = Object)]
     trigger_config: Json,
     description: String,
     qualifier: String,
@@ -71,6 +74,7 @@ pub struct Given {
     /// `timer`, `route` or `http`. Not where there is one.
     trigger_type: Option<String>,
     /// Of a timer `payload`, `cronExpression`, `enable`; of a route `source`, `topic`, `qos`, as in a manifest; of HTTP `authType`, `methods`.
+    #[schema(value_type = Option<Object>)]
     trigger_config: Option<Json>,
     description: Option<String>,
     /// Of a route: a version, or an alias. Others start what is deployed.
@@ -209,11 +213,12 @@ fn find(state: &State, function: &FunctionName, trigger: &str) -> Result<Shown, 
 }
 
 /// A trigger as it is told, from a path that names one.
-fn names(path: PathOf<(String, String, String)>) -> Result<(FunctionName, String), ApiError> {
-    let (service, function, trigger) = given(path)?;
+fn names(path: InPath<(String, String, String)>) -> Result<(FunctionName, String), ApiError> {
+    let (service, function, trigger) = path.0;
     Ok((name(&plain_service(&service)?, &function)?, trigger))
 }
 
+/// Triggers of a function.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers",
@@ -226,16 +231,17 @@ fn names(path: PathOf<(String, String, String)>) -> Result<(FunctionName, String
 pub async fn list(
     Shared(api): Shared<Arc<Api>>,
     _: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     pages: Pages,
 ) -> Result<JsonBody<List>, ApiError> {
-    let ((service, function), asked) = (given(path)?, asked(pages)?);
+    let ((service, function), asked) = (path.0, asked(pages)?);
     let name = name(&plain_service(&service)?, &function)?;
     let rows = api.deploy.look(|state| super::row(state, &name).map(|row| all(state, row)))?;
     let (triggers, next_token) = asked.page(rows.into_iter().map(|row| (row.trigger_name.clone(), row)).collect());
     Ok(JsonBody(List { triggers, next_token }))
 }
 
+/// Makes a trigger.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers",
@@ -249,10 +255,10 @@ pub async fn list(
 pub async fn create(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String)>,
+    path: InPath<(String, String)>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let ((service, function), body) = (given(path)?, read::<Given>(body).await?);
+    let ((service, function), body) = (path.0, read::<Given>(body).await?);
     let name = name(&plain_service(&service)?, &function)?;
     let absent = |what: &str| ApiError::bad_request(format!("`{what}` is missing"));
     let kind = body.trigger_type.as_deref().ok_or_else(|| absent("triggerType"))?;
@@ -293,6 +299,7 @@ fn add(state: &mut State, name: &FunctionName, trigger: &str, config: Config, ta
     Ok(())
 }
 
+/// A trigger.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers/{trigger}",
@@ -302,12 +309,13 @@ fn add(state: &mut State, name: &FunctionName, trigger: &str, config: Config, ta
     params(("service" = String, Path), ("function" = String, Path), ("trigger" = String, Path)),
     responses((status = 200, body = Shown)),
 )]
-pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String, String, String)>) -> Result<Response, ApiError> {
+pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<(String, String, String)>) -> Result<Response, ApiError> {
     let (name, trigger) = names(path)?;
     let row = api.deploy.look(|state| find(state, &name, &trigger))?;
     Ok(answer(&row))
 }
 
+/// Changes a trigger.
 #[utoipa::path(
     put,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers/{trigger}",
@@ -321,7 +329,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: PathOf<(String,
 pub async fn update(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String, String)>,
+    path: InPath<(String, String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -358,6 +366,7 @@ pub async fn update(
     row.await.map(|row| answer(&row))
 }
 
+/// Deletes a trigger.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/functions/{function}/triggers/{trigger}",
@@ -370,7 +379,7 @@ pub async fn update(
 pub async fn delete(
     Shared(api): Shared<Arc<Api>>,
     caller: Caller,
-    path: PathOf<(String, String, String)>,
+    path: InPath<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let ((name, trigger), expected) = (names(path)?, Expected::of(&headers));

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::service::description;
-use super::{PathOf, changed, given, no_service, plain_service};
+use super::{changed, no_service, plain_service};
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
+use crate::api::given::{InPath, InQuery};
 use crate::api::{Api, body};
 use crate::deploy::Version;
 use crate::schedule;
@@ -51,10 +51,13 @@ pub struct Asked {
     /// 1 to 100; 20 if it is not given.
     #[param(minimum = 1, maximum = 100)]
     limit: Option<usize>,
+    /// The first version.
     start_key: Option<u32>,
     /// Of the page before.
     next_token: Option<u32>,
+    /// From the newest on, or from the oldest.
     #[serde(default)]
+    #[param(inline)]
     direction: Direction,
 }
 
@@ -77,6 +80,7 @@ fn shown(version: &Version) -> Shown {
     }
 }
 
+/// Versions of a service, the newest first.
 #[utoipa::path(
     get,
     path = "/2016-08-15/services/{service}/versions",
@@ -89,11 +93,11 @@ fn shown(version: &Version) -> Shown {
 pub async fn list(
     Shared(api): Shared<Arc<Api>>,
     _: Caller,
-    path: PathOf<String>,
-    asked: Result<Query<Asked>, QueryRejection>,
+    path: InPath<String>,
+    asked: InQuery<Asked>,
 ) -> Result<JsonBody<List>, ApiError> {
-    let service = plain_service(&given(path)?)?;
-    let Query(asked) = asked.map_err(|wrong| ApiError::bad_request(wrong.body_text()))?;
+    let service = plain_service(&path.0)?;
+    let InQuery(asked) = asked;
     let limit = asked.limit.unwrap_or(20);
     if !(1..=100).contains(&limit) {
         return Err(ApiError::bad_request(format!("`limit` is {limit}; expected 1 to 100")));
@@ -113,6 +117,7 @@ pub async fn list(
     Ok(JsonBody(List { versions: rows.into_iter().map(|(_, row)| row).collect(), next_token }))
 }
 
+/// Publishes what is deployed of a service.
 #[utoipa::path(
     post,
     path = "/2016-08-15/services/{service}/versions",
@@ -123,8 +128,8 @@ pub async fn list(
     request_body = Given,
     responses((status = 200, body = Shown)),
 )]
-pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<String>, body: Body) -> Result<JsonBody<Shown>, ApiError> {
-    let (service, body) = (plain_service(&given(path)?)?, body::read(body).await?);
+pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<String>, body: Body) -> Result<JsonBody<Shown>, ApiError> {
+    let (service, body) = (plain_service(&path.0)?, body::read(body).await?);
     let given: Given = if body.is_empty() { Given::default() } else { body::parse(&body)? };
     let text = description(given.description.as_deref())?.unwrap_or_default();
     let row = changed(&api, caller, vec![], move |state, now_ms| {
@@ -136,6 +141,7 @@ pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf
     row.await.map(JsonBody)
 }
 
+/// Deletes a version that no alias leads to.
 #[utoipa::path(
     delete,
     path = "/2016-08-15/services/{service}/versions/{version}",
@@ -145,8 +151,8 @@ pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf
     params(("service" = String, Path), ("version" = String, Path)),
     responses((status = 204)),
 )]
-pub async fn delete(Shared(api): Shared<Arc<Api>>, caller: Caller, path: PathOf<(String, String)>) -> Result<StatusCode, ApiError> {
-    let (service, number) = given(path)?;
+pub async fn delete(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<(String, String)>) -> Result<StatusCode, ApiError> {
+    let (service, number) = path.0;
     let service = plain_service(&service)?;
     let number: u32 = number.parse().map_err(|_| ApiError::bad_request(format!("`{}` is no version", number.escape_debug())))?;
     changed(&api, caller, vec![], move |state, _| Ok(state.versions.delete(&service, number)?)).await?;

@@ -6,20 +6,22 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
+use utoipa::ToSchema;
 
-use super::data;
-use super::thing::{self, Service, known};
+use super::thing::{self, Called, Service, known};
 use super::watch::{self, Watched};
+use super::{Returns, data};
 use crate::api::caller::Caller;
+use crate::api::describe::form::Values;
 use crate::api::error::ApiError;
 use crate::api::{Api, body};
 use crate::auth::Permission;
 use crate::name::ThingId;
 use crate::thing::Thing;
 
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bulk {
     #[serde(rename = "BulkAction")]
@@ -28,7 +30,7 @@ pub struct Bulk {
     things: Vec<Entry>,
 }
 
-#[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 enum Action {
     GetProperties,
     // The original's table spells it so.
@@ -39,19 +41,21 @@ enum Action {
 }
 
 /// A thing, and what is wanted of it, by the action.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Entry {
     #[serde(rename = "ProductKey")]
+    #[schema(example = "a1Light")]
     product_key: String,
     #[serde(rename = "DeviceName")]
+    #[schema(example = "lamp-1")]
     device_name: String,
     /// Of `GetProperties`; every readable property if there are none.
     #[serde(rename = "Identifiers", default)]
     identifiers: Vec<String>,
     /// Of `SetProperties`.
     #[serde(rename = "Properties", default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Values)]
     properties: Map<String, Json>,
     /// Of `CallServices`.
     #[serde(rename = "Services", default)]
@@ -66,6 +70,32 @@ const THINGS_MAX: usize = 1_000;
 /// Of those, how many are asked at the same time.
 const AT_ONCE: usize = 16;
 
+#[derive(Serialize, ToSchema)]
+#[schema(as = LaterBulkAnswer)]
+#[serde(rename_all = "PascalCase")]
+pub struct Results {
+    results: Vec<OfThing>,
+    /// Milliseconds since 1970.
+    timestamp: u64,
+}
+
+/// What became of one thing.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LaterOfThing)]
+#[serde(rename_all = "PascalCase")]
+struct OfThing {
+    product_key: String,
+    device_name: String,
+    /// Of `CallServices`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    services: Option<Vec<Called>>,
+    /// Of the other actions, and of a thing that could not be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    returns: Option<Returns>,
+}
+
 /// Reads, sets or calls many things, or watches them: then the answer goes on, one line a message.
 #[utoipa::path(
     post,
@@ -74,7 +104,7 @@ const AT_ONCE: usize = 16;
     operation_id = "later_bulk",
     security(("session" = [])),
     request_body = Bulk,
-    responses((status = 200, content((super::Answer = "application/json"), (String = "text/plain")))),
+    responses((status = 200, content((super::Answer<Results> = "application/json"), (String = "text/plain")))),
 )]
 pub async fn bulk(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<Response, ApiError> {
     let Bulk { action, things } = body::parse(&body::read(body).await?)?;
@@ -94,8 +124,7 @@ pub async fn bulk(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Re
     }
     let (api, caller) = (&api, &caller);
     let results = futures_util::stream::iter(things).map(|entry| one(api, caller, action, entry)).buffered(AT_ONCE);
-    let results: Vec<Json> = results.collect().await;
-    Ok(data(json!({"Results": results, "Timestamp": api.clock.unix_ms()})).into_response())
+    Ok(data(Results { results: results.collect().await, timestamp: api.clock.unix_ms() }).into_response())
 }
 
 fn permission(action: Action) -> Permission {
@@ -107,25 +136,24 @@ fn permission(action: Action) -> Permission {
     }
 }
 
-async fn one(api: &Arc<Api>, caller: &Caller, action: Action, entry: Entry) -> Json {
-    let mut result = json!({"ProductKey": entry.product_key, "DeviceName": entry.device_name});
-    let done = match known(api, caller, ThingId::new(&entry.product_key, &entry.device_name)) {
+async fn one(api: &Arc<Api>, caller: &Caller, action: Action, entry: Entry) -> OfThing {
+    let (product_key, device_name) = (entry.product_key.clone(), entry.device_name.clone());
+    let (services, returns) = match known(api, caller, ThingId::new(&product_key, &device_name)) {
         Ok(thing) => act(api, action, &thing, entry).await,
-        Err(error) => Err(error),
+        Err(error) => (None, Some(Err(error).into())),
     };
-    match (done, action) {
-        (Ok(called), Action::CallServices) => result["Services"] = called,
-        (Ok(done), _) => result["Returns"] = json!({"Code": 200, "Message": "success", "Data": done}),
-        (Err(error), _) => result["Returns"] = json!({"Code": error.status().as_u16(), "Message": error.message(), "Data": []}),
-    }
-    result
+    OfThing { product_key, device_name, services, returns }
 }
 
-async fn act(api: &Arc<Api>, action: Action, thing: &Thing, entry: Entry) -> Result<Json, ApiError> {
-    match action {
+async fn act(api: &Arc<Api>, action: Action, thing: &Thing, entry: Entry) -> (Option<Vec<Called>>, Option<Returns>) {
+    let done = match action {
         Action::GetProperties => thing::get(api, thing, entry.identifiers).await,
         Action::SetProperties => thing::set(api, thing, &entry.properties).await.map(|()| json!([])),
-        Action::CallServices => thing::call(api, thing, entry.services).await.map(Json::Array),
+        Action::CallServices => match thing::call(api, thing, entry.services).await {
+            Ok(called) => return (Some(called), None),
+            Err(error) => Err(error),
+        },
         Action::Watch => Ok(json!([])),
-    }
+    };
+    (None, Some(done.into()))
 }

@@ -4,13 +4,31 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::IntoResponse;
-use serde_json::{Value as Json, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::data;
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::given::InPath;
+use crate::trigger::rule::RuleState;
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = LaterScenes)]
+#[serde(rename_all = "PascalCase")]
+pub struct Scenes {
+    scenes: Vec<Scene>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = LaterScene)]
+#[serde(rename_all = "PascalCase")]
+struct Scene {
+    id: String,
+    name: String,
+    running: bool,
+}
 
 /// All rules. `Running` says whether one is switched on.
 #[utoipa::path(
@@ -19,11 +37,11 @@ use crate::api::given::InPath;
     tag = "2020-04-30",
     operation_id = "later_scenes",
     security(("session" = ["rules.read"])),
-    responses((status = 200, body = super::Answer)),
+    responses((status = 200, body = super::Answer<Scenes>)),
 )]
 pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> impl IntoResponse {
-    let row = |rule: &crate::trigger::rule::RuleState| json!({"Id": rule.row.name, "Name": rule.row.name, "Running": rule.is_on});
-    data(json!({"Scenes": api.rules.list().iter().map(row).collect::<Vec<Json>>()}))
+    let row = |rule: &RuleState| Scene { id: rule.row.name.clone(), name: rule.row.name.clone(), running: rule.is_on };
+    data(Scenes { scenes: api.rules.list().iter().map(row).collect() })
 }
 
 /// Switches a rule on.
@@ -33,8 +51,8 @@ pub async fn list(State(api): State<Arc<Api>>, _: Caller) -> impl IntoResponse {
     tag = "2020-04-30",
     operation_id = "later_enable_scene",
     security(("session" = ["rules.operate"])),
-    params(("id" = String, Path)),
-    responses((status = 200)),
+    params(("id" = String, Path, description = "of a scene, which is a rule's name", example = "night-light")),
+    responses((status = 200, description = "it is done")),
 )]
 pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, id: InPath<String>) -> Result<(), ApiError> {
     switch(&api, &caller, id, true).await
@@ -47,8 +65,8 @@ pub async fn enable(State(api): State<Arc<Api>>, caller: Caller, id: InPath<Stri
     tag = "2020-04-30",
     operation_id = "later_disable_scene",
     security(("session" = ["rules.operate"])),
-    params(("id" = String, Path)),
-    responses((status = 200)),
+    params(("id" = String, Path, description = "of a scene, which is a rule's name", example = "night-light")),
+    responses((status = 200, description = "it is done")),
 )]
 pub async fn disable(State(api): State<Arc<Api>>, caller: Caller, id: InPath<String>) -> Result<(), ApiError> {
     switch(&api, &caller, id, false).await

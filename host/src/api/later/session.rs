@@ -23,7 +23,7 @@ use crate::auth::LoginError;
     tag = "2020-04-30",
     operation_id = "later_login",
     security(()),
-    responses((status = 201, description = "`Set-Cookie: token=...`")),
+    responses((status = 201, description = "`Set-Cookie: token=...`"), (status = 401), (status = 503)),
 )]
 pub async fn begin(
     State(api): State<Arc<Api>>,
@@ -49,8 +49,8 @@ pub async fn begin(
     tag = "2020-04-30",
     operation_id = "later_logout",
     security(("session" = [])),
-    params(("token" = String, Path)),
-    responses((status = 200)),
+    params(("token" = String, Path, description = "of a session of one's own")),
+    responses((status = 200, description = "it has ended")),
 )]
 pub async fn end(State(api): State<Arc<Api>>, Caller(user): Caller, token: InPath<String>) -> Result<impl IntoResponse, ApiError> {
     let InPath(token) = token;
