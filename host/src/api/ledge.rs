@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use axum::Json as JsonBody;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde::Serialize;
@@ -84,6 +83,7 @@ pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoRespons
             .map(|(it, condition, restarts)| (it.row.name.to_string(), *restarts, *condition == Condition::Running))
             .collect(),
         queued: api.queue.rows(),
+        password_hashes: api.auth.hashes(),
     };
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.metrics.text(readings))
 }
