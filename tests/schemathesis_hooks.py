@@ -159,7 +159,7 @@ def is_meant_to_be_right(case):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     name = name_of(case)
-    if name == "ledge_deploy" and case.query:
+    if name == "fc_deploy" and case.query:
         # It would leave nothing for the rest of the run.
         case.query.pop("prune", None)
     if name == "later_bulk" and isinstance(case.body, dict) and case.body.get("BulkAction") == "Watch":

@@ -186,7 +186,9 @@ impl Auth {
 
     /// Whose session a token is. Cheap, and counts as use of the session.
     pub fn session(&self, token: &str) -> Option<User> {
-        self.0.user(&self.0.sessions.user(&hash_of(token))?)
+        let key = hash_of(token);
+        let user = self.0.user(&self.0.sessions.user(&key)?)?;
+        Some(User { session: Some(key), ..user })
     }
 
     /// Ends a session; `false` if there was none.
@@ -223,8 +225,11 @@ impl Auth {
         self.0.users.rights(user)
     }
 
-    /// Whether somebody who proved who they are has the password and the rights that they had then.
+    /// Whether somebody who proved who they are has the password and the rights that they had then, and the session, which is in use.
     pub fn is_unchanged(&self, user: &User) -> bool {
+        if user.session.is_some_and(|key| self.0.sessions.user(&key).is_none()) {
+            return false;
+        }
         user.is_local() || self.rights(&user.name).is_some_and(|now| Arc::ptr_eq(&now, &user.rights))
     }
 
@@ -354,7 +359,7 @@ impl Auth {
 impl Inner {
     /// With what they may do now.
     fn user(&self, name: &str) -> Option<User> {
-        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights, from: None })
+        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights, from: None, session: None })
     }
 
     fn log_out(&self, user: &str) {

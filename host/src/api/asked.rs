@@ -2,7 +2,7 @@
 //!
 //! A driver runs where it is asked (`driver/shared.rs`) and most answer within microseconds, while to hand a question to the threads of guests
 //! and its answer back takes several times as long. So a question is asked where its request is served, as long as the driver is quick. One
-//! that computes is asked among guests for the next while: the threads that serve lose at most one tick of guests to it, every now and then.
+//! that computes for long is asked among guests for the next while (`thing/pace.rs`).
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,9 +15,6 @@ use super::Api;
 use super::error::ApiError;
 use super::invoke::on_guests;
 use crate::thing::Thing;
-
-/// A driver that computes for longer than this before it answers is not asked here.
-const QUICK: Duration = Duration::from_micros(200);
 
 /// Awaits the answer of a thing.
 pub async fn asked<F>(api: &Arc<Api>, thing: &Thing, question: F) -> Result<F::Output, ApiError>
@@ -33,9 +30,7 @@ where
         let _guests = api.guests.enter();
         let before = computed();
         let answer = question.as_mut().poll(context);
-        if computed().saturating_sub(before) > QUICK {
-            pace.was_slow(api.clock.unix_ms());
-        }
+        pace.took(computed().saturating_sub(before), api.clock.unix_ms());
         answer
     });
     Ok(answer.await)

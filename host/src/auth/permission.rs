@@ -7,6 +7,8 @@ use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 use serde::{Deserialize, Serialize};
+
+use super::session::Key;
 use utoipa::ToSchema;
 
 /// One thing that a user may be allowed to do. Every operation of the API needs one (or is open to everybody, or to every user).
@@ -191,6 +193,8 @@ pub struct User {
     pub rights: Arc<Rights>,
     /// For the audit; `None` as long as nobody has said it.
     pub from: Option<CameFrom>,
+    /// The session that proves it, if one does.
+    pub session: Option<Key>,
 }
 
 /// From where somebody calls.
@@ -203,7 +207,7 @@ pub enum CameFrom {
 impl User {
     /// Whoever may open the socket in the data directory.
     pub fn local() -> Self {
-        Self { name: super::ADMIN.to_owned(), rights: LOCAL.clone(), from: None }
+        Self { name: super::ADMIN.to_owned(), rights: LOCAL.clone(), from: None, session: None }
     }
 
     pub fn is_local(&self) -> bool {

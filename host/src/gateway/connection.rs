@@ -31,7 +31,12 @@ const HEADER_BYTES_MAX: usize = 32 << 10;
 /// For all of a connection that gets one answer, whatever it asks.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves requests until the client goes, or the gateway.
+/// A stream whose reader may not stand still. Below TLS, which takes more than its reader has read.
+pub fn timed<S>(stream: S) -> WriteTimeout<S> {
+    WriteTimeout::new(stream, WRITE_TIMEOUT)
+}
+
+/// Serves requests on a [`timed`] stream until the client goes, or the gateway.
 pub async fn converse<S, V, B>(stream: S, service: V, keep_alive: bool, shutdown: Shutdown) -> anyhow::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -45,7 +50,7 @@ where
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES_MAX)
         .keep_alive(keep_alive)
-        .serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIMEOUT)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended.context("serving"),

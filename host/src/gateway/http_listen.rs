@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{converse, serve_once};
+use super::connection::{converse, serve_once, timed};
 use super::listen::{accept_all, bind_as, handshake, remote_ip};
 use super::places::{Place, Places};
 use crate::api::{self, Front, Peer};
@@ -76,6 +76,7 @@ impl HttpSocket {
             async move {
                 // Answers are written whole: waiting to join small ones only delays them.
                 stream.set_nodelay(true)?;
+                let stream = timed(stream);
                 let peer = Peer::Remote { address, tls: acceptor.is_some() };
                 let Some(acceptor) = acceptor else { return connection(stream, peer, &place, front, shutdown).await };
                 let Some(stream) = handshake(&acceptor, stream, &shutdown).await? else { return Ok(()) };

@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connection::{Beginning, HANDSHAKE_TIMEOUT, beginning, serve, serve_once};
+use super::connection::{Beginning, HANDSHAKE_TIMEOUT, beginning, serve, serve_once, timed};
 use super::places::{ConnectionLimits, Place, Places};
+use super::write_timeout::WriteTimeout;
 use crate::api::{self, Peer};
 use crate::shutdown::Shutdown;
 
@@ -65,6 +66,7 @@ pub async fn serve_tls(listener: TcpListener, tls: Arc<ServerConfig>, served: Se
                 begun = beginning(&stream) => begun?,
                 () = shutdown.ordered() => return Ok(()),
             };
+            let stream = timed(stream);
             let clear = Peer::Remote { address, tls: false };
             match (begun, &place) {
                 (Beginning::Neither, _) => Ok(()),
@@ -87,7 +89,7 @@ pub async fn serve_plain(listener: TcpListener, served: Served) {
         let Served { router, shutdown, .. } = served.clone();
         async move {
             stream.set_nodelay(true)?;
-            talk(stream, Peer::Remote { address, tls: false }, &place, router, shutdown).await
+            talk(timed(stream), Peer::Remote { address, tls: false }, &place, router, shutdown).await
         }
     };
     let open = accept_all(|| listener.accept(), remote_ip, &served.places, handle, &served.shutdown).await;
@@ -100,7 +102,7 @@ pub async fn serve_local(listener: UnixListener, router: Router, shutdown: Shutd
     let places = Places::new(ConnectionLimits::default());
     let handle = |(stream, _), place: Place| {
         let (router, shutdown) = (router.clone(), shutdown.clone());
-        async move { talk(stream, Peer::Local, &place, router, shutdown).await }
+        async move { talk(timed(stream), Peer::Local, &place, router, shutdown).await }
     };
     let open = accept_all(|| listener.accept(), |_| None, &places, handle, &shutdown).await;
     drop(listener);
@@ -121,9 +123,9 @@ where
 /// `None` once the gateway stops.
 pub(super) async fn handshake(
     acceptor: &TlsAcceptor,
-    stream: TcpStream,
+    stream: WriteTimeout<TcpStream>,
     shutdown: &Shutdown,
-) -> anyhow::Result<Option<TlsStream<TcpStream>>> {
+) -> anyhow::Result<Option<TlsStream<WriteTimeout<TcpStream>>>> {
     let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
     tokio::select! {
         stream = handshake => Ok(Some(stream.context("TLS handshake")??)),

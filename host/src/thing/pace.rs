@@ -1,23 +1,36 @@
 //! Whether a device is so quick that it may be asked on a thread that serves others too.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
-/// Quick until it is found to be slow, and again a while later.
+/// What takes longer is not quick. A machine that has other things to do makes a few answers late that are.
+const QUICK: Duration = Duration::from_micros(200);
+/// What all that is not quick may take together in a while. With it a guest's own millisecond, this is what a device can hold up others by.
+const SLOW_MAX: Duration = Duration::from_millis(5);
+const WHILE_MS: u64 = 10_000;
+
+/// Times are milliseconds since 1970. If the clock is set back, what was slow is slow for longer.
 #[derive(Default)]
 pub struct Pace {
-    slow_until_ms: AtomicU64,
+    began_ms: AtomicU64,
+    slow_us: AtomicU64,
 }
 
-const SLOW_MS: u64 = 10_000;
-
 impl Pace {
-    /// Times are milliseconds since 1970. If the clock is set back, it is slow for longer.
     pub fn is_quick(&self, now_ms: u64) -> bool {
-        now_ms >= self.slow_until_ms.load(Relaxed)
+        u128::from(self.slow_us.load(Relaxed)) < SLOW_MAX.as_micros() || now_ms >= self.began_ms.load(Relaxed) + WHILE_MS
     }
 
-    pub fn was_slow(&self, now_ms: u64) {
-        self.slow_until_ms.store(now_ms.saturating_add(SLOW_MS), Relaxed);
+    /// It has computed for so long.
+    pub fn took(&self, computed: Duration, now_ms: u64) {
+        if computed <= QUICK {
+            return;
+        }
+        if now_ms >= self.began_ms.load(Relaxed) + WHILE_MS {
+            self.began_ms.store(now_ms, Relaxed);
+            self.slow_us.store(0, Relaxed);
+        }
+        self.slow_us.fetch_add(u64::try_from(computed.as_micros()).unwrap_or(u64::MAX / 2), Relaxed);
     }
 }
 
@@ -26,11 +39,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_slow_gets_another_chance_later() {
-        let pace = Pace::default();
-        assert!(pace.is_quick(0) && pace.is_quick(5));
-        pace.was_slow(5);
-        assert!(!pace.is_quick(5) && !pace.is_quick(SLOW_MS + 4));
-        assert!(pace.is_quick(SLOW_MS + 5));
+    fn what_was_slow_for_too_long_gets_another_chance_later() {
+        let (pace, now_ms) = (Pace::default(), 1_000_000);
+        for _ in 0..1_000 {
+            pace.took(QUICK, now_ms);
+        }
+        pace.took(SLOW_MAX / 2, now_ms);
+        assert!(pace.is_quick(now_ms));
+        pace.took(SLOW_MAX / 2, now_ms + 1);
+        assert!(!pace.is_quick(now_ms + 1) && !pace.is_quick(now_ms + WHILE_MS - 1));
+        assert!(pace.is_quick(now_ms + WHILE_MS));
+        pace.took(SLOW_MAX / 2, now_ms + WHILE_MS);
+        assert!(pace.is_quick(now_ms + WHILE_MS));
     }
 }
