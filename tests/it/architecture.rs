@@ -53,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "state",
             "supervisor",
             "thing",
+            "tls",
         ],
     ),
     (

@@ -5,6 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
+use http_body_util::BodyExt;
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
 use ledge::auth::{SESSION_AGE_MAX, SESSION_IDLE_MAX};
@@ -13,7 +14,7 @@ use ledge::seal::random;
 use serde_json::json;
 
 use crate::harness::raw::{self, Http};
-use crate::harness::{PASSWORD, TestGateway, gateway};
+use crate::harness::{PASSWORD, PATIENCE, TestGateway, gateway};
 
 /// Cookies in the usual run, or as many as `LEDGE_COOKIES` says.
 const COOKIES: usize = 100_000;
@@ -141,6 +142,33 @@ async fn a_cookie_ends_with_each_thing_that_ends_it() {
     let token = Visitor::new(&gw, 2).await.log_in("admin", PASSWORD).await;
     let gw = gw.restart().await;
     assert!(!Visitor::new(&gw, 2).await.opens(&token).await, "a cookie of before the restart opens the gateway");
+}
+
+/// However long it is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_events_ends_with_the_session_that_opened_it() {
+    let (gw, hands) = start().await;
+    let mut visitor = Visitor::new(&gw, 1).await;
+    for ends in ["with the logout", "after eight hours"] {
+        let cookie = format!("token={}", visitor.log_in("admin", PASSWORD).await);
+        let mut connection = gw.stranger().connect().await.unwrap();
+        let wish = r#"{"params": {"eventInfo": []}}"#;
+        let answer = connection.start(Method::POST, "/thing/device/events/get", &[(COOKIE, &cookie)], wish.into()).await.unwrap();
+        let mut stream = answer.into_body();
+        stream.frame().await.unwrap().unwrap();
+        if ends == "after eight hours" {
+            hands.advance(SESSION_AGE_MAX);
+        } else {
+            let answer = visitor.client.send(Method::POST, "/auth/logout", &[(COOKIE, &cookie)], r#"{"params": {}}"#.into()).await;
+            assert_eq!(answer.status, 200);
+        }
+        let rest = async {
+            while let Some(frame) = stream.frame().await {
+                drop(frame.unwrap())
+            }
+        };
+        tokio::time::timeout(PATIENCE, rest).await.unwrap_or_else(|_| panic!("the stream does not end {ends}"));
+    }
 }
 
 /// A cookie that is like a good one but for something, by its number; or another one.

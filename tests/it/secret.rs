@@ -224,13 +224,13 @@ async fn keys(plot: &mut Plot, gw: &Watched) {
     for variable in ["PLC=", "PLC"] {
         let setup = secret_function(variable, env);
         for (digest, component) in &setup.components {
-            let path = format!("/ledge/v1/components/{digest}");
+            let path = format!("/2016-08-15/components/{digest}");
             plot.keep(&admin.send(Method::PUT, &path, &[], component.clone().into()).await.unwrap());
         }
         let set = serde_json::to_string(&setup.set).unwrap();
         assert!(set.contains(env));
-        plot.keep(&send(&admin, "POST", "/ledge/v1/deployments", &[], &set).await);
-        plot.keep(&send(&admin, "POST", "/ledge/v1/deployments", &[], &set[..set.len() - 1]).await);
+        plot.keep(&send(&admin, "POST", "/2016-08-15/deployments", &[], &set).await);
+        plot.keep(&send(&admin, "POST", "/2016-08-15/deployments", &[], &set[..set.len() - 1]).await);
     }
     let invoked = send(&admin, "POST", "/2020-04-30/functions/service:test:function:look/invocations", &[], "env").await;
     assert!(String::from_utf8_lossy(&invoked.body).contains(env), "the function does not have it: {:?}", invoked.body);

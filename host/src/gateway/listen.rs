@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use rustix::net::sockopt;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
@@ -21,6 +22,9 @@ use crate::shutdown::Shutdown;
 
 /// After an error that will not pass by itself, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What the system keeps for a client that does not read. Where it may keep megabytes, those who read slowly seem to stand still meanwhile.
+const SEND_BUFFER_BYTES: usize = 512 << 10;
 
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     bind_as(address, "--listen").await
@@ -37,12 +41,15 @@ pub async fn bind_plain(address: Option<SocketAddr>) -> anyhow::Result<Option<Tc
 
 /// `option` is the one that names another address.
 pub async fn bind_as(address: SocketAddr, option: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+    let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("{address} is in use by another program: stop that one, or choose another address with {option}")
         }
         _ => anyhow::Error::from(error).context(format!("listening on {address}")),
-    })
+    })?;
+    // What is accepted has the same.
+    sockopt::set_socket_send_buffer_size(&listener, SEND_BUFFER_BYTES).context("bounding what waits to be sent")?;
+    Ok(listener)
 }
 
 /// What every listener of the API serves.

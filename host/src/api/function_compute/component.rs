@@ -87,10 +87,13 @@ pub struct Code {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Signed {
+    /// Its digest, as the link has it; and so the others.
     component: String,
+    /// Whose link it is.
     user: String,
     /// Milliseconds since 1970.
     until: u64,
+    /// Over all of these.
     signature: String,
 }
 
