@@ -66,7 +66,7 @@ use crate::persistent::Persistents;
 use crate::queue::Queue;
 use crate::shutdown::Shutdown;
 use crate::store::Store;
-use crate::thing::Things;
+use crate::thing::{LostTime, Things};
 use crate::trigger::route::Routes;
 use crate::trigger::rule::Rules;
 use crate::trigger::timer::Timers;
@@ -88,6 +88,8 @@ pub struct Api {
     pub audit: Audit,
     pub guard: Arc<Guard>,
     pub metrics: Metrics,
+    /// By asking devices, on the threads that serve.
+    pub lost_time: LostTime,
     /// What the runtime chose for this machine, in words.
     pub sandbox: String,
     /// Components that are being brought.

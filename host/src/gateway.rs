@@ -45,8 +45,8 @@ use crate::store::Store;
 use crate::store::writer::Writer;
 pub use crate::supervisor::RestartPolicy;
 use crate::telemetry::OncePerSecond;
-use crate::thing::Things;
 use crate::thing::keep::Keeper;
+use crate::thing::{LostTime, Things};
 use crate::tls::Identity;
 use crate::trigger::http::HttpTriggers;
 use crate::trigger::route::Routes;
@@ -275,6 +275,7 @@ impl Gateway {
             audit: audit.clone(),
             guard,
             metrics,
+            lost_time: LostTime::of_all(),
             sandbox: sizes,
             component_uploads: api::Uploads::default(),
             set_uploads: api::Uploads::default(),

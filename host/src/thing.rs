@@ -6,7 +6,7 @@ mod calls;
 pub mod fault;
 pub mod history;
 pub mod keep;
-mod pace;
+mod lost_time;
 mod report;
 mod state;
 pub mod tsl;
@@ -30,7 +30,7 @@ use crate::store::Store;
 use calls::Calls;
 pub use calls::{STUCK_MAX, Turn};
 use fault::Fault;
-pub use pace::Pace;
+pub use lost_time::LostTime;
 use state::{State, Stored};
 use tsl::Tsl;
 use value::{Property, Value};
@@ -45,7 +45,7 @@ pub trait Device: Send + Sync {
     fn was_late(&self, began: Instant, what: &str);
     /// It did something by itself, such as to report.
     fn is_alive(&self);
-    fn pace(&self) -> &Arc<Pace>;
+    fn lost_time(&self) -> &Arc<LostTime>;
     fn get_properties(&self, turn: Turn, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>>;
     fn set_properties(&self, turn: Turn, thing: ThingId, properties: Vec<Property>) -> BoxFuture<'_, Result<(), Fault>>;
     fn call_service(
@@ -393,8 +393,8 @@ impl Thing {
     }
 
     /// That of its device, if it has one.
-    pub fn pace(&self) -> Option<Arc<Pace>> {
-        self.state.lock().device.as_ref().map(|device| device.pace().clone())
+    pub fn lost_time(&self) -> Option<Arc<LostTime>> {
+        self.state.lock().device.as_ref().map(|device| device.lost_time().clone())
     }
 
     fn device(&self) -> Result<(Arc<dyn Device>, Arc<Calls>), Fault> {

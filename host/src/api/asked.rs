@@ -2,7 +2,7 @@
 //!
 //! A driver runs where it is asked (`driver/shared.rs`) and most answer within microseconds, while to hand a question to the threads of guests
 //! and its answer back takes several times as long. So a question is asked where its request is served, as long as the driver is quick. One
-//! that computes for long is asked among guests for the next while (`thing/pace.rs`).
+//! that computes for long is asked among guests for the next while (`thing/lost_time.rs`).
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -21,7 +21,8 @@ pub async fn asked<F>(api: &Arc<Api>, thing: &Thing, question: F) -> Result<F::O
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
-    let Some(pace) = thing.pace().filter(|pace| pace.is_quick(api.clock.unix_ms())) else {
+    let (lost, now_ms) = (thing.lost_time(), api.clock.unix_ms());
+    let Some(lost) = lost.filter(|lost| lost.is_bearable(now_ms) && api.lost_time.is_bearable(now_ms)) else {
         return on_guests(api, question).await;
     };
     let mut question = pin!(question);
@@ -30,7 +31,9 @@ where
         let _guests = api.guests.enter();
         let before = computed();
         let answer = question.as_mut().poll(context);
-        pace.took(computed().saturating_sub(before), api.clock.unix_ms());
+        let took = computed().saturating_sub(before);
+        lost.took(took, now_ms);
+        api.lost_time.took(took, now_ms);
         answer
     });
     Ok(answer.await)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,13 +36,16 @@ pub async fn read_at_most(mut body: Body, bytes_max: usize) -> Result<Bytes, Api
         match next {
             Ok(None) => return Ok(whole.into()),
             Ok(Some(Ok(frame))) => {
-                let Some(bytes) = frame.data_ref() else { continue };
+                let Ok(bytes) = frame.into_data() else { continue };
                 if whole.len() + bytes.len() > bytes_max {
                     drain(&mut body, due(began, bytes_max)).await;
                     let message = format!("the body is larger than {bytes_max} bytes, the most that is taken here");
                     return Err(ApiError::bad_request(message));
                 }
-                whole.extend_from_slice(bytes);
+                if whole.is_empty() && body.is_end_stream() {
+                    return Ok(bytes);
+                }
+                whole.extend_from_slice(&bytes);
             }
             Ok(Some(Err(error))) => return Err(ApiError::bad_request(format!("the body could not be read: {error}"))),
             Err(_) => return Err(ApiError::bad_request(format!("the body did not arrive within {} s", began.elapsed().as_secs()))),

@@ -24,8 +24,8 @@ pub struct Answer<D: ToSchema> {
     data: D,
 }
 
-fn data<D: Serialize + ToSchema>(data: D) -> spaced_json::Body {
-    spaced_json::Body(json!(Answer { data }))
+fn data<D: Serialize + ToSchema>(data: D) -> spaced_json::Body<Answer<D>> {
+    spaced_json::Body(Answer { data })
 }
 
 /// What became of one thing, or of one call.

@@ -6,21 +6,21 @@ use std::io::{self, Write};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::Value as Json;
 use serde_json::ser::{Formatter, Serializer};
 
 /// A response's body.
-pub struct Body(pub Json);
+pub struct Body<T>(pub T);
 
-impl IntoResponse for Body {
+impl<T: Serialize> IntoResponse for Body<T> {
     fn into_response(self) -> Response {
         ([(CONTENT_TYPE, "application/json; charset=utf-8")], to_string(&self.0)).into_response()
     }
 }
 
-pub fn to_string(json: &Json) -> String {
-    let mut text = Vec::with_capacity(128);
-    json.serialize(&mut Serializer::with_formatter(&mut text, Spaced)).expect("a Vec takes every write, and a Json has text keys");
+/// `value` must have text for keys.
+pub fn to_string<T: Serialize>(value: &T) -> String {
+    let mut text = Vec::with_capacity(256);
+    value.serialize(&mut Serializer::with_formatter(&mut text, Spaced)).expect("a Vec takes every write, and keys are text");
     String::from_utf8(text).expect("serde_json writes UTF-8")
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use serde::Serialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
 use super::error::ApiError;
 use super::{Api, body, spaced_json};
@@ -119,8 +119,15 @@ impl Params {
 }
 
 /// The answer when all went well.
-pub fn success(data: impl Serialize) -> spaced_json::Body {
-    spaced_json::Body(json!({"code": 200, "message": "success", "data": data}))
+pub fn success<D: Serialize>(data: D) -> spaced_json::Body<Success<D>> {
+    spaced_json::Body(Success { code: 200, message: "success", data })
+}
+
+#[derive(Serialize)]
+pub struct Success<D> {
+    code: u16,
+    message: &'static str,
+    data: D,
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use crate::supervisor::RestartPolicy;
 use crate::thing::fault::Fault;
 use crate::thing::tsl::Tsl;
 use crate::thing::value::Property;
-use crate::thing::{BoxFuture, Device, Pace, Presence, Product, Things, Turn};
+use crate::thing::{BoxFuture, Device, LostTime, Presence, Product, Things, Turn};
 
 const PROPERTY: &str = "LightSwitch";
 
@@ -220,14 +220,14 @@ async fn ask<T: Send + 'static>(
 
 /// Whom the bare instance's thing would be asked through; the bench asks the instance itself.
 #[derive(Default)]
-struct Nobody(Arc<Pace>);
+struct Nobody(Arc<LostTime>);
 
 impl Device for Nobody {
     fn was_late(&self, _: std::time::Instant, _: &str) {}
 
     fn is_alive(&self) {}
 
-    fn pace(&self) -> &Arc<Pace> {
+    fn lost_time(&self) -> &Arc<LostTime> {
         &self.0
     }
 

@@ -16,7 +16,7 @@ use crate::name::ThingId;
 use crate::telemetry::printable;
 use crate::thing::fault::{self, Fault};
 use crate::thing::value::Property;
-use crate::thing::{BoxFuture, Device, Pace, Turn};
+use crate::thing::{BoxFuture, Device, LostTime, Turn};
 
 pub struct Handle {
     driver: String,
@@ -29,7 +29,7 @@ pub struct Handle {
     /// When the last of them was given up.
     late_at: Mutex<Option<Instant>>,
     hangs: Notify,
-    pace: Arc<Pace>,
+    lost_time: Arc<LostTime>,
 }
 
 /// Calls that took all of their time, each begun when the one before was given up, with no answer and no report in between: then the
@@ -41,8 +41,8 @@ pub type DriverLife = Shared<Result<(), Failure>>;
 
 impl Handle {
     pub fn new(driver: String, guest: Arc<Guest>, deadline: Duration, requests: mpsc::Sender<Request>, life: Arc<DriverLife>) -> Self {
-        let (late, late_at, pace) = Default::default();
-        Self { driver, guest, deadline, requests, life, late, late_at, hangs: Notify::new(), pace }
+        let (late, late_at, lost_time) = Default::default();
+        Self { driver, guest, deadline, requests, life, late, late_at, hangs: Notify::new(), lost_time }
     }
 
     /// Returns once the driver hangs, with how that shows.
@@ -114,8 +114,8 @@ impl Device for Handle {
         self.late.store(0, Relaxed);
     }
 
-    fn pace(&self) -> &Arc<Pace> {
-        &self.pace
+    fn lost_time(&self) -> &Arc<LostTime> {
+        &self.lost_time
     }
 
     fn get_properties(&self, turn: Turn, thing: ThingId, identifiers: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {

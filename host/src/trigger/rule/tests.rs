@@ -12,7 +12,7 @@ use crate::store::writer::Writer;
 use crate::thing::fault::Fault;
 use crate::thing::tsl::Tsl;
 use crate::thing::value::{Property, Value};
-use crate::thing::{BoxFuture, Device, Pace, Product, Turn};
+use crate::thing::{BoxFuture, Device, LostTime, Product, Turn};
 
 /// Sunday, in Berlin too.
 const START: &str = "2026-01-04T00:00:00Z";
@@ -22,7 +22,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 struct Lamp {
     clock: Clock,
     switched: Mutex<Vec<(u64, Value)>>,
-    pace: Arc<Pace>,
+    lost_time: Arc<LostTime>,
 }
 
 impl Device for Lamp {
@@ -34,8 +34,8 @@ impl Device for Lamp {
 
     fn is_alive(&self) {}
 
-    fn pace(&self) -> &Arc<Pace> {
-        &self.pace
+    fn lost_time(&self) -> &Arc<LostTime> {
+        &self.lost_time
     }
 
     fn get_properties(&self, _: Turn, _: ThingId, _: Vec<String>) -> BoxFuture<'_, Result<Vec<Property>, Fault>> {
@@ -88,7 +88,7 @@ impl Bench {
             custom: None,
         };
         things.replace(vec![product], vec![thing]);
-        let lamp = Arc::new(Lamp { clock: clock.clone(), switched: Mutex::default(), pace: Arc::default() });
+        let lamp = Arc::new(Lamp { clock: clock.clone(), switched: Mutex::default(), lost_time: Arc::default() });
         let device: Arc<dyn Device> = lamp.clone();
         things.register("d", &things.get(&ThingId::new("a1", "lamp")).unwrap(), device.clone()).unwrap();
         let store = Arc::new(Store::in_memory());
