@@ -195,7 +195,7 @@ pub fn router(api: Arc<Api>) -> Router {
 /// Around everything. One layer: axum copies each of them, and those within, for each request.
 async fn around(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let form = Form::of(request.uri().path());
-    let response = match guard::passed(&guard, request) {
+    let response = match guard::passed(&guard, request).await {
         Ok(request) => next.run(request).await,
         Err(error) => error.into_response(),
     };

@@ -107,14 +107,14 @@ pub enum SignatureError {
 
 impl From<Wait> for LoginError {
     fn from(Wait(wait): Wait) -> Self {
-        Self::TooOften { wait_s: wait.as_secs().max(1) }
+        Self::TooOften { wait_s: wait.as_millis().div_ceil(1_000).max(1) as u64 }
     }
 }
 
 /// Why a user is not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UserError {
-    #[error("there is no user `{0}`; `ledge user list` shows those that there are")]
+    #[error("there is no user `{0}`; `ledge list users` shows those that there are")]
     Unknown(String),
     #[error("there is a user `{0}` already")]
     Exists(String),
@@ -126,6 +126,8 @@ pub enum UserError {
     TooManyKeys(String),
     #[error("user `{user}` has no access key `{id}`; `ledge user key list {user}` shows those that there are")]
     UnknownKey { user: String, id: String },
+    #[error("the role {role} has no permission `{}`, so it cannot be one of those that are left to it", permission.name())]
+    NotOfRole { role: String, permission: Permission },
     #[error("`admin` may do everything and cannot be deleted, so that somebody can always give rights back")]
     Admin,
     #[error(transparent)]
@@ -199,7 +201,7 @@ impl Auth {
     /// Whose `Authorization: Basic ...` this is. Cheap, but for the first time, of which `logged_in` is told.
     pub async fn basic(&self, header_value: &str, source: Option<Source>, logged_in: impl FnOnce(&User)) -> Result<User, LoginError> {
         let basic = &self.0.basic;
-        let key = basic.key(header_value);
+        let key = basic.key(header_value, source);
         let check = || async {
             let credentials = Credentials::parse(header_value).ok_or(LoginError::Invalid)?;
             let (user, _turn) = self.check(&credentials.user, &credentials.password, source).await?;

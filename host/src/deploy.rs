@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::driver::{Deployed, Drivers};
 use crate::function::{Aliases, Failing, Function, Functions, Probation};
 use crate::grant::{ClosedDirs, Grants};
-use crate::limit::Limits;
+use crate::limit::{Limits, UNUSED_BYTES_MAX};
 use crate::memory;
 use crate::metric::{FunctionMetrics, Metrics};
 use crate::name::FunctionName;
@@ -156,6 +156,14 @@ struct Ready {
     compiled: usize,
     /// What cannot run any more, and why.
     left_out: Vec<String>,
+}
+
+/// What is deployed, and what there is to go back to, by its digest.
+fn used(state: &State) -> HashSet<&str> {
+    let State { set, versions, .. } = state;
+    let files = set.drivers.iter().flat_map(|row| row.files.iter().map(|file| &file.content));
+    let used = set.functions.iter().chain(versions.kept()).map(|row| &row.component);
+    used.chain(set.drivers.iter().map(|row| &row.component)).chain(files).map(Digest::as_str).collect()
 }
 
 impl Deploy {
@@ -630,12 +638,18 @@ impl Deploy {
         self.parts.store.commit(batch).context("committing the deployment")
     }
 
+    /// Keeps a component for a deployment to come, and of those that no deployment came for the newest. Blocks for as long as the disk takes.
+    pub fn put_component(&self, digest: &Digest, component: &[u8]) -> Result<(), PutError> {
+        self.parts.components.put(digest, component)?;
+        let state = self.current.lock().clone();
+        let used = used(&state);
+        self.parts.components.prune_to(UNUSED_BYTES_MAX, |digest| used.contains(digest));
+        Ok(())
+    }
+
     fn prune(&self) {
-        let State { set, versions, .. } = self.current.lock().clone();
-        let files = set.drivers.iter().flat_map(|row| row.files.iter().map(|file| &file.content));
-        let used = set.functions.iter().chain(versions.kept()).map(|row| &row.component);
-        let used = used.chain(set.drivers.iter().map(|row| &row.component)).chain(files);
-        let used: HashSet<&str> = used.map(Digest::as_str).collect();
+        let state = self.current.lock().clone();
+        let (set, used) = (&state.set, used(&state));
         self.parts.components.prune(|digest| used.contains(digest));
         self.parts.runtime.prune(|digest| used.contains(digest));
         self.parts.config_files.prune(|name| set.drivers.iter().any(|row| row.name == name));

@@ -133,6 +133,22 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(9);
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Options {
+    fn check_default_login(&self) -> anyhow::Result<()> {
+        if !self.compat_default_login {
+            return Ok(());
+        }
+        let http_listen = self.http_listen.map(|http| http.address);
+        let all = [(Some(self.listen), "--listen"), (self.plain_listen, "--plain-listen"), (http_listen, "--http-listen")];
+        for (address, option) in all {
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+                anyhow::bail!(
+                    "--compat-default-login accepts a password that everybody knows, so it needs loopback addresses: {option} {address} is not one"
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the addresses are free as yet: who does something long before the start would learn it late.
     pub async fn check_addresses(&self) -> anyhow::Result<()> {
         let _https = listen::bind(self.listen).await?;
@@ -149,12 +165,7 @@ impl Options {
 impl Gateway {
     /// Starts everything, and deploys what was deployed before.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
-        if options.compat_default_login && !options.listen.ip().is_loopback() {
-            anyhow::bail!(
-                "--compat-default-login accepts a password that everybody knows, so it needs a loopback address: {} is not one",
-                options.listen
-            );
-        }
+        options.check_default_login()?;
         forbid_core_dumps()?;
         allow_open_files();
         // First of all: what is told no here has made nothing.

@@ -133,6 +133,8 @@ pub const COMPILE_CPU_S_MAX: u64 = 60;
 pub const COMPILE_TIME_MAX: Duration = Duration::from_secs(120);
 /// The largest compiled code. It is several times as large as its component.
 pub const COMPILED_BYTES_MAX: u64 = 256 << 20;
+/// Components that nothing uses, all together. A larger deployment is brought in parts.
+pub const UNUSED_BYTES_MAX: u64 = 1 << 30;
 /// How long components and compiled code of them stay on disk after they were written, where nothing uses them any more: the
 /// way back from a deployment is quick on the same day.
 pub const UNUSED_KEPT: Duration = Duration::from_secs(24 * 3_600);

@@ -241,8 +241,8 @@ fn warn_of_missing_names(certificate: &CertificateDer<'_>, path: &Path, names: &
         if !ServerName::try_from(name.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok()) {
             warn!(
                 tls.name = %name,
-                "the certificate `{}` does not name `{name}`: browsers will warn there. To have it named, delete the certificate and start \
-                 again; its fingerprint will be a new one",
+                "the certificate `{}` does not name `{name}`: browsers will warn there. `ledge certificate set` takes another; one that the \
+                 gateway has made itself may be deleted, and the next start makes a new one, with a new fingerprint",
                 path.display()
             );
         }

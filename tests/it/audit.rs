@@ -110,6 +110,21 @@ async fn single_changes_and_keys_are_recorded_as_deployments_are() {
     assert!(!gw.audit().contains(r#""detail":"0 new, 0 changed, 0 removed"#), "{}", gw.audit());
 }
 
+/// Nobody hides a change behind others.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_has_its_line_however_quickly_they_come() {
+    let gw = gateway().start().await;
+    let admin = gw.admin();
+    assert_eq!(send(&admin, Method::PUT, "/ledge/v1/users/eve", json!({"role": "viewer", "password": PASSWORD})).await, 201);
+    for number in 0..40 {
+        let products = json!({"role": "viewer", "products": [format!("a1Change{number}")]});
+        assert_eq!(send(&admin, Method::PUT, "/ledge/v1/users/eve", products).await, 200);
+    }
+    for number in 0..40 {
+        recorded(&gw, "user admin from 127.0.0.1", "user changed", &format!("a1Change{number}\"")).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_that_are_not_looked_at_are_recorded_and_do_not_fill_the_disk() {
     let gw = gateway().start().await;

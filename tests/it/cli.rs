@@ -112,12 +112,18 @@ async fn a_gateway_that_is_told_to_stop_ends_though_a_client_never_finishes_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_default_login_needs_a_loopback_address() {
+async fn the_default_login_needs_loopback_addresses() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("ledge.toml"), "").unwrap();
-    let output = ledge(dir.path(), &["up", "--compat-default-login", "--listen", "0.0.0.0:0"]).await;
-    assert_eq!(output.code, 1);
-    assert!(output.stderr.contains("loopback"), "{}", output.stderr);
+    for (option, address) in [("--listen", "0.0.0.0:0"), ("--plain-listen", "0.0.0.0:0"), ("--http-listen", "https://0.0.0.0:0")] {
+        let mut arguments = vec!["up", "--compat-default-login", option, address];
+        if option != "--listen" {
+            arguments.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let output = ledge(dir.path(), &arguments).await;
+        assert_eq!(output.code, 1, "{option}");
+        assert!(output.stderr.contains("loopback") && output.stderr.contains(option), "{}", output.stderr);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

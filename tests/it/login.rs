@@ -182,3 +182,18 @@ async fn a_guess_takes_as_long_whether_there_is_such_a_user_or_not() {
         assert!(is_alike(known, unknown) && is_alike(unknown, known), "{way:?}: {known:?} for a user, {unknown:?} for nobody");
     }
 }
+
+/// A header that was right is remembered for where it came from: elsewhere it is a guess like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_was_right_elsewhere_is_a_guess_like_any_other() {
+    let (clock, _hands) = Clock::fixed(1_790_000_000_000);
+    let gw = with_users(clock).await;
+    let (mut owner, mut guesser) = (Http::connect(&gw, raw::address(1)).await, Http::connect(&gw, raw::address(2)).await);
+    assert_eq!(attempt(&mut owner, Way::Basic, "admin", PASSWORD).await.status, 200);
+    for number in 0..10 {
+        assert_eq!(attempt(&mut guesser, Way::Basic, "admin", &format!("another guess {number}")).await.status, 401);
+    }
+    let answer = attempt(&mut guesser, Way::Basic, "admin", PASSWORD).await;
+    assert!(answer.status == 401 && answer.headers.contains_key(RETRY_AFTER), "{}", answer.status);
+    assert_eq!(attempt(&mut owner, Way::Basic, "admin", PASSWORD).await.status, 200);
+}

@@ -156,6 +156,8 @@ async fn a_user_gives_nobody_more_than_they_have_and_changes_only_their_own_pass
     assert_eq!(put(&keeper, "admin", json!({"role": "viewer"})).await, 403);
     assert_eq!(put(&keeper, "eve", json!({"role": "viewer", "permissions": ["things.read"]})).await, 201);
     assert_eq!(put(&keeper, "eve", json!({"role": "owner"})).await, 400);
+    // A role cannot leave what it has not.
+    assert_eq!(put(&keeper, "eve", json!({"role": "viewer", "permissions": ["things.read", "users"]})).await, 400);
 
     let password = async |client: &Client, name: &str, body: Json| {
         let path = format!("/ledge/v1/users/{name}/password");

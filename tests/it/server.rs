@@ -532,3 +532,24 @@ async fn the_certificate_is_replaced_while_clients_are_connected() {
     assert_eq!(gw.gateway.fingerprint, fingerprint);
     is_healthy(&gw.admin()).await;
 }
+
+/// What is refused unread is read to its end, if that is near: who is told to log in does so on the same connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_goes_on_after_a_refusal_whose_body_came_later() {
+    let gw = gateway().start().await;
+    for (method, path, more, expected) in [
+        ("POST", "/thing/device/list-authed", "", 401),
+        ("POST", "/nowhere", "", 404),
+        ("PUT", "/thing/device/list-authed", "", 405),
+        ("POST", "/auth/login", "Origin: https://evil.example\r\n", 403),
+    ] {
+        let mut stream = raw::connect_tls(&gw, raw::address(1)).await.unwrap();
+        for body in ["{}".to_owned(), "x".repeat(60_000)] {
+            let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {}\r\n\r\n", body.len());
+            raw::send(&mut stream, head).await.unwrap();
+            raw::send(&mut stream, body).await.unwrap();
+            let (status, head, _) = raw::answer(&mut stream).await.expect("the connection was closed");
+            assert_eq!(status, expected, "{method} {path}: {head}");
+        }
+    }
+}

@@ -16,6 +16,8 @@ use crate::limit::BODY_BYTES_MAX;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 const PIECE_BYTES: usize = 1 << 20;
 
+/// How long a client that is refused may take for that.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is read and thrown away of a body that is too large.
 const DRAIN_BYTES_MAX: usize = 128 << 20;
 
@@ -38,7 +40,7 @@ pub async fn read_at_most(mut body: Body, bytes_max: usize) -> Result<Bytes, Api
             Ok(Some(Ok(frame))) => {
                 let Ok(bytes) = frame.into_data() else { continue };
                 if whole.len() + bytes.len() > bytes_max {
-                    drain(&mut body, due(began, bytes_max)).await;
+                    drain(&mut body, due(began, bytes_max), DRAIN_BYTES_MAX).await;
                     let message = format!("the body is larger than {bytes_max} bytes, the most that is taken here");
                     return Err(ApiError::bad_request(message));
                 }
@@ -59,14 +61,19 @@ fn due(began: Instant, bytes: usize) -> Instant {
     began + BODY_TIMEOUT * pieces
 }
 
+/// Reads what is left of a small body that nobody looks at, so that the connection can be used again.
+pub async fn finish(body: &mut Body) {
+    drain(body, Instant::now() + FINISH_TIMEOUT, BODY_BYTES_MAX).await;
+}
+
 /// The same for a body of which nothing was read.
 pub async fn drain_at_most(body: &mut Body, bytes_max: usize) {
-    drain(body, due(Instant::now(), bytes_max)).await;
+    drain(body, due(Instant::now(), bytes_max), DRAIN_BYTES_MAX).await;
 }
 
 /// Lets a client finish what it is sending: one whose connection is closed while it sends never sees the answer.
-async fn drain(body: &mut Body, until: Instant) {
-    let mut left = DRAIN_BYTES_MAX;
+async fn drain(body: &mut Body, until: Instant, bytes_max: usize) {
+    let mut left = bytes_max;
     while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         if bytes > left {

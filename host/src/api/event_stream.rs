@@ -20,7 +20,7 @@ use super::caller::Caller;
 use super::describe::v1;
 use super::error::ApiError;
 use super::thing::known;
-use super::v1::Params;
+use super::v1::{Params, in_any_case};
 use super::{Api, spaced_json};
 use crate::auth::{Auth, Rights, User};
 use crate::bus::{Kind, Message, Source, Subscription};
@@ -135,11 +135,12 @@ fn wishes(api: &Api, caller: &Caller, params: &Params) -> Result<Vec<Wish>, ApiE
     let wrong = || ApiError::bad_request("`params.eventInfo` must be a list of {productKey, deviceName, eventIdentifier}");
     let list = params.get("eventInfo").and_then(Json::as_array).ok_or_else(wrong)?;
     let wish = |entry: &Json| {
-        let text = |name: &str| entry.get(name).and_then(Json::as_str).ok_or_else(wrong);
+        let entry = entry.as_object().ok_or_else(wrong)?;
+        let text = |name: &str| in_any_case(entry, name).and_then(Json::as_str).ok_or_else(wrong);
         let thing = ThingId::new(text("productKey")?, text("deviceName")?);
         caller.covers(&api.audit, &thing.product_key)?;
         known(api, &thing, StatusCode::UNAUTHORIZED)?;
-        let events = match entry.get("eventIdentifier") {
+        let events = match in_any_case(entry, "eventIdentifier") {
             None | Some(Json::Null) => Vec::new(),
             Some(Json::Array(names)) => {
                 names.iter().map(|name| name.as_str().map(str::to_owned)).collect::<Option<_>>().ok_or_else(wrong)?

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::caller::{COOKIE_NAME, Peer, identify, require};
 use super::error::ApiError;
-use super::guard::{Guard, Linked};
+use super::guard::{self, Guard, Linked};
 use super::invoke::{ERROR_TYPE, REQUEST_ID};
 use super::spaced_json;
 use crate::audit::Audit;
@@ -128,7 +128,7 @@ fn error_answer(error: &ApiError) -> Response<AnswerBody> {
     if error.status() == StatusCode::UNAUTHORIZED {
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"ledge\""));
     }
-    answer
+    guard::marked(answer)
 }
 
 /// The same body as of an invocation that failed. The gateway stands between the client and what failed: 502, or 504 for its time.

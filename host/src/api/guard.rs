@@ -14,6 +14,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::response::Response;
 
+use super::body;
 use super::caller::Peer;
 use super::error::ApiError;
 use crate::telemetry::{OncePerSecond, printable};
@@ -39,19 +40,22 @@ pub enum Linked {
 }
 
 /// Lets requests pass that no other page can have made.
-pub fn passed(guard: &Guard, request: Request) -> Result<Request, ApiError> {
+pub async fn passed(guard: &Guard, request: Request) -> Result<Request, ApiError> {
     let peer = request.extensions().get::<Peer>();
     if matches!(peer, Some(Peer::Local)) {
         return Ok(request);
     }
     let is_tls = matches!(peer, Some(Peer::Remote { tls: true, .. }));
-    let (head, body) = request.into_parts();
-    guard.admit(&head, is_tls, Linked::Pages)?;
+    let (head, mut body) = request.into_parts();
+    if let Err(error) = guard.admit(&head, is_tls, Linked::Pages) {
+        body::finish(&mut body).await;
+        return Err(error);
+    }
     Ok(Request::from_parts(head, body))
 }
 
 /// Every answer is marked so.
-pub fn marked(mut response: Response) -> Response {
+pub fn marked<B>(mut response: Response<B>) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

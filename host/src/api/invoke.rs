@@ -42,9 +42,9 @@ pub const ERROR_TYPE: HeaderName = HeaderName::from_static("x-fc-error-type");
         ("X-Fc-Invocation-Type" = inline(Option<Kind>), Header, description = "`Sync` waits for the result"),
         ("X-Fc-Idempotency-Key" = Option<String>, Header, description = "of an asynchronous invocation, which is made once", max_length = 128),
     ),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", example = "hello"),
+    request_body(content = Option<String>, content_type = "application/octet-stream", example = "hello"),
     responses(
-        (status = 200, content((Vec<u8> = "application/octet-stream"), (Failed = "application/json"))),
+        (status = 200, content((String = "application/octet-stream"), (Failed = "application/json"))),
         (status = 202, description = "the invocation is on disk"),
         (status = 500),
     ),
@@ -128,7 +128,7 @@ pub struct Failed<'a> {
 #[derive(ToSchema)]
 #[schema(as = InvocationType)]
 #[allow(dead_code, reason = "it describes a header")]
-enum Kind {
+pub enum Kind {
     Sync,
     Async,
 }

@@ -80,7 +80,8 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params)
     }
     let total_num = things.len();
     let size = if page_size == 0 { total_num } else { usize::try_from(page_size).unwrap_or(usize::MAX) };
-    let skip = usize::try_from(current_page - 1).unwrap_or(usize::MAX).saturating_mul(size);
+    let before = if page_size == 0 { 0 } else { current_page - 1 };
+    let skip = usize::try_from(before).unwrap_or(usize::MAX).saturating_mul(size);
     let list = things.iter().skip(skip).take(size).map(|thing| row(thing)).collect();
     Ok(success(Page { list, current_page, total_num, page_size }))
 }

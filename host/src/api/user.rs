@@ -235,7 +235,7 @@ impl From<UserError> for ApiError {
         let status = match &error {
             UserError::Unknown(_) | UserError::UnknownKey { .. } => StatusCode::NOT_FOUND,
             UserError::Exists(_) | UserError::TooMany | UserError::TooManyKeys(_) | UserError::Admin => StatusCode::CONFLICT,
-            UserError::Name(_) | UserError::Password(_) => StatusCode::BAD_REQUEST,
+            UserError::Name(_) | UserError::Password(_) | UserError::NotOfRole { .. } => StatusCode::BAD_REQUEST,
             UserError::Busy => StatusCode::SERVICE_UNAVAILABLE,
             UserError::Failed(error) => return Self::internal("changing a user", error),
         };

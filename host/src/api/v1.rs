@@ -60,8 +60,7 @@ impl Params {
     /// A member that may be missing; `null` counts as missing. The manual writes some names in two ways, so case counts for nothing where
     /// no member has the name as it is.
     pub fn get(&self, name: &str) -> Option<&Json> {
-        let in_any_case = || self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-        self.0.get(name).or_else(in_any_case).filter(|value| !value.is_null())
+        in_any_case(&self.0, name)
     }
 
     /// One of these words, if the member is there.
@@ -80,7 +79,10 @@ impl Params {
             ApiError::bad_request(format!("`params.{name}` is no list of tags; expected {expected}"))
         };
         let Some(value) = self.get(name) else { return Ok(Vec::new()) };
-        let read = if let Json::String(text) = value { serde_json::from_str(text).map_err(|_| wrong())? } else { value.clone() };
+        let read = match value {
+            Json::String(text) => serde_json::from_str(text).unwrap_or_else(|_| Json::Array(vec![value.clone()])),
+            other => other.clone(),
+        };
         let pair = |text: &str| text.split_once(':').map(|(key, value)| (key.to_owned(), value.to_owned()));
         match read {
             Json::Object(tags) => tags.into_iter().map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect::<Option<_>>(),
@@ -101,7 +103,9 @@ impl Params {
     /// A whole number, as a number or as text: the manual is not of one mind.
     pub fn whole(&self, name: &str) -> Result<Option<u64>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        let of_float =
+            || value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=1e15).contains(number)).map(|number| number as u64);
+        let number = value.as_u64().or_else(of_float).or_else(|| value.as_str()?.parse().ok());
         number.map(Some).ok_or_else(|| ApiError::bad_request(format!("`params.{name}` must be a whole number, 0 or more")))
     }
 
@@ -116,6 +120,12 @@ impl Params {
     pub fn thing(&self) -> Result<ThingId, ApiError> {
         Ok(ThingId::new(self.text("productKey")?, self.text("deviceName")?))
     }
+}
+
+/// The member of this name, or else of one that differs in case.
+pub fn in_any_case<'a>(members: &'a Map<String, Json>, name: &str) -> Option<&'a Json> {
+    let differs = || members.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    members.get(name).or_else(differs).filter(|value| !value.is_null())
 }
 
 /// The answer when all went well.

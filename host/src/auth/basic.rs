@@ -14,8 +14,8 @@ use ring::hmac::{self, HMAC_SHA256};
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
-use super::LoginError;
 use super::session::{Key, Sessions};
+use super::{LoginError, Source};
 use crate::clock::Clock;
 use crate::seal::random;
 
@@ -52,9 +52,12 @@ impl Basic {
         shared.get_or_init(check).await.clone()
     }
 
-    pub fn key(&self, header_value: &str) -> Key {
-        let tag = hmac::sign(&self.key, header_value.as_bytes());
-        tag.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
+    /// Of a header that comes from there. What was right from one address is looked at like any other guess where it comes from another.
+    pub fn key(&self, header_value: &str, source: Option<Source>) -> Key {
+        let mut tag = hmac::Context::with_key(&self.key);
+        tag.update(&source.map(Source::bytes).unwrap_or_default());
+        tag.update(header_value.as_bytes());
+        tag.sign().as_ref().try_into().expect("HMAC-SHA256 has 32 bytes")
     }
 
     pub fn remember(&self, key: Key, user: &str) {

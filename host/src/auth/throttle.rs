@@ -73,6 +73,16 @@ const NAME_BYTES_MAX: usize = 64;
 /// Names and addresses that are remembered. Beyond, the one that was quiet for longest is forgotten.
 const REMEMBERED_MAX: usize = 10_000;
 
+impl Source {
+    /// The same for two that are the same, and of one length.
+    pub fn bytes(self) -> [u8; 16] {
+        match self.0 {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        }
+    }
+}
+
 impl From<IpAddr> for Source {
     fn from(address: IpAddr) -> Self {
         Self(client_of(address))

@@ -80,6 +80,7 @@ impl Users {
 
     pub fn add(&self, name: &str, hash: Hash, rights: Rights) -> Result<(), UserError> {
         check_name(name)?;
+        check_rights(&rights)?;
         let _changing = self.changing.lock();
         if self.has(name) {
             return Err(UserError::Exists(name.to_owned()));
@@ -102,6 +103,7 @@ impl Users {
     }
 
     pub fn set_rights(&self, name: &str, rights: Rights) -> Result<(), UserError> {
+        check_rights(&rights)?;
         let _changing = self.changing.lock();
         let entry = self.get(name).ok_or_else(|| UserError::Unknown(name.to_owned()))?;
         // Somebody must be able to give rights back.
@@ -144,6 +146,12 @@ impl Users {
         });
         Ok(())
     }
+}
+
+/// What a role has not cannot be left to a user of it.
+fn check_rights(rights: &Rights) -> Result<(), UserError> {
+    let foreign = rights.permissions.iter().flatten().find(|permission| !rights.role.may(**permission));
+    foreign.map_or(Ok(()), |permission| Err(UserError::NotOfRole { role: rights.role.name().to_owned(), permission: *permission }))
 }
 
 /// Names stand in HTTP Basic, in paths and in the audit.

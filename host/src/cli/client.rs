@@ -14,6 +14,7 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderName};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, OtherError};
 use serde_json::Value as Json;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -200,7 +201,19 @@ async fn tls_stream(authority: &str, config: &Arc<rustls::ClientConfig>) -> anyh
     stream.set_nodelay(true)?;
     let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
     let name = ServerName::try_from(host.to_owned()).with_context(|| format!("`{host}` is no host name"))?;
-    TlsConnector::from(config.clone()).connect(name, stream).await.with_context(|| format!("TLS with {authority}"))
+    let connected = TlsConnector::from(config.clone()).connect(name, stream).await;
+    connected.map_err(in_words).with_context(|| format!("TLS with {authority}"))
+}
+
+/// What rustls found wrong in its own words is one of Rust's, where it is ours to say.
+fn in_words(error: std::io::Error) -> anyhow::Error {
+    let found = error.get_ref().and_then(|error| error.downcast_ref());
+    if let Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(ours)))) = found
+        && let Some(wrong) = ours.downcast_ref::<tls::WrongFingerprint>()
+    {
+        return anyhow::anyhow!("{wrong}");
+    }
+    error.into()
 }
 
 async fn start<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S) -> anyhow::Result<SendRequest<Full<Bytes>>> {

@@ -12,7 +12,7 @@ use super::{TargetArgs, access_key};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Add a user, or change what one may do. A new one gets a password that is printed once, unless --password-stdin gives one.
+    /// Add a user, or change what one may do: what is given here replaces what was given before. A new one gets a password that is printed once, unless --password-stdin gives one.
     Set {
         /// 1 to 64 letters, digits and `- _ . @`.
         name: String,
@@ -71,7 +71,7 @@ pub async fn run(command: Command) -> anyhow::Result<()> {
                 body["password"] = read_password()?.into();
             }
             let set = send(&target, Method::PUT, &name, "", &body).await?;
-            say(format_args!("user `{name}` has the role {}", set["role"].as_str().unwrap_or_default()))?;
+            say(rights_of(&name, &set))?;
             Ok(tell(&set)?)
         }
         Command::Password { name, password_stdin, target } => {
@@ -92,6 +92,18 @@ async fn send(target: &TargetArgs, method: Method, name: &str, rest: &str, body:
     let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
     let path = format!("/ledge/v1/users/{name}{rest}");
     Client::of(target)?.send(method, &path, &[], body.to_string().into()).await?.json()
+}
+
+/// All of them, since they replace whatever the user had.
+fn rights_of(name: &str, set: &Json) -> String {
+    let listed = |member: &str| -> Option<String> {
+        let names = set[member].as_array()?.iter().map(|name| name.as_str().unwrap_or_default());
+        Some(names.collect::<Vec<_>>().join(", "))
+    };
+    let permissions =
+        listed("permissions").map_or_else(|| "all of its permissions".to_owned(), |only| format!("of its permissions only {only}"));
+    let products = listed("products").map_or_else(|| "things of all products".to_owned(), |only| format!("things of {only} only"));
+    format!("user `{name}` has now the role {}, {permissions}, {products}", set["role"].as_str().unwrap_or_default())
 }
 
 fn tell(answer: &Json) -> std::io::Result<()> {

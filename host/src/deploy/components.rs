@@ -85,6 +85,25 @@ impl Components {
         file::prune(&self.dir, UNUSED_KEPT, is_used);
     }
 
+    /// Deletes the oldest of the unused, until the rest of them has so many bytes at most: who may deploy may not fill the disk with what is not.
+    pub fn prune_to(&self, bytes_max: u64, is_used: impl Fn(&str) -> bool) {
+        let Ok(entries) = fs::read_dir(&self.dir) else { return };
+        let of_unused = |entry: fs::DirEntry| {
+            let (name, metadata) = (entry.file_name(), entry.metadata().ok()?);
+            let digest = name.to_str()?.strip_suffix(".wasm")?;
+            (!is_used(digest)).then_some((metadata.modified().ok()?, metadata.len(), entry.path()))
+        };
+        let mut unused: Vec<_> = entries.flatten().filter_map(of_unused).collect();
+        unused.sort_unstable_by(|one, other| other.cmp(one));
+        let mut bytes = 0;
+        for (_, len, path) in unused {
+            bytes += len;
+            if bytes > bytes_max {
+                _ = fs::remove_file(path);
+            }
+        }
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!("{digest}.wasm"))
     }
@@ -105,4 +124,26 @@ fn damaged(path: &Path) -> String {
 
 fn missing(digest: &Digest) -> String {
     format!("its component {digest} is not on this gateway; deploy it again")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+
+    #[test]
+    fn of_what_is_not_used_the_newest_stay_within_their_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let components = Components::open(dir.path()).unwrap();
+        let digests: Vec<Digest> = (0..5_u8).map(|number| Digest::of(&[number; 10])).collect();
+        for (number, digest) in digests.iter().enumerate() {
+            components.put(digest, &[number as u8; 10]).unwrap();
+            let written = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + number as u64);
+            File::options().write(true).open(components.path(digest)).unwrap().set_modified(written).unwrap();
+        }
+        components.prune_to(25, |digest| digest == digests[0].as_str());
+        let left: Vec<bool> = digests.iter().map(|digest| components.has(digest)).collect();
+        assert_eq!(left, [true, false, false, true, true]);
+    }
 }

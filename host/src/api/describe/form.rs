@@ -119,3 +119,9 @@ impl ToSchema for ValuesOrEmpty {
         Values::schemas(schemas);
     }
 }
+
+/// Bytes, as they are.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "it describes a body that is no JSON")]
+pub struct Binary(Vec<u8>);

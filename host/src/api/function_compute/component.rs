@@ -20,6 +20,7 @@ use super::package::Package;
 use super::{missing, name};
 use crate::api::Api;
 use crate::api::caller::{Caller, Peer};
+use crate::api::describe::form::Binary;
 use crate::api::error::ApiError;
 use crate::api::given::{InPath, InQuery};
 use crate::api::upload::{Upload, blocking};
@@ -59,16 +60,16 @@ pub async fn has(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>)
     operation_id = "fc_component_put",
     security(("session" = ["deploy"])),
     params(("digest" = String, Path, description = "SHA-256, as 64 hex digits")),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(content = Binary, content_type = "application/octet-stream"),
     responses((status = 201)),
 )]
 pub async fn put(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>, body: Body) -> Result<StatusCode, ApiError> {
     let digest = digest(path)?;
     let Upload { bytes, place } = api.component_uploads.read(body, COMPONENT_BYTES_MAX).await?;
-    let components = api.deploy.components().clone();
+    let deploy = api.deploy.clone();
     let keep = move || {
         let _place = place;
-        Ok(components.put(&digest, &bytes)?)
+        Ok(deploy.put_component(&digest, &bytes)?)
     };
     blocking("keeping a component", keep).await?;
     Ok(StatusCode::CREATED)
@@ -146,7 +147,7 @@ pub async fn code(
     tag = "function compute",
     operation_id = "fc_function_package",
     params(("service" = String, Path), ("function" = String, Path), Signed),
-    responses((status = 200, body = Vec<u8>, content_type = "application/zip"), (status = 401)),
+    responses((status = 200, body = Binary, content_type = "application/zip"), (status = 401)),
 )]
 pub async fn package(Shared(api): Shared<Arc<Api>>, path: InPath<(String, String)>, signed: InQuery<Signed>) -> Result<Response, ApiError> {
     let InQuery(signed) = signed;

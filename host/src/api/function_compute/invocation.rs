@@ -21,9 +21,14 @@ use crate::api::invoke;
     tag = "function compute",
     operation_id = "fc_invoke",
     security(("session" = ["functions.invoke"])),
-    params(("service" = String, Path), ("function" = String, Path)),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 202)),
+    params(
+        ("service" = String, Path),
+        ("function" = String, Path),
+        ("X-Fc-Invocation-Type" = inline(Option<invoke::Kind>), Header, description = "`Sync` waits for the result"),
+        ("X-Fc-Idempotency-Key" = Option<String>, Header, description = "of an asynchronous invocation, which is made once", max_length = 128),
+    ),
+    request_body(content = Option<String>, content_type = "application/octet-stream", example = "hello"),
+    responses((status = 200, body = String, content_type = "application/octet-stream"), (status = 202)),
 )]
 pub async fn invoke(
     Shared(api): Shared<Arc<Api>>,
