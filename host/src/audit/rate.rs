@@ -206,7 +206,7 @@ mod tests {
         assert_eq!(rate.state.lock().known.len(), WHO_MAX + 1);
         hands.advance(TOLD_EVERY);
         assert_eq!(counts(rate.sweep()), [(OTHERS.to_owned(), 5_000 - allowed as u64)]);
-        hands.advance(SECOND);
+        hands.advance(OF_ONE.every * LINES_PER_S_MAX);
         rate.sweep();
         assert!(rate.is_empty());
     }

@@ -75,7 +75,7 @@ async fn a_session_lasts_until_logout_or_idleness_and_never_hashes() {
     let Opened { auth, hands, .. } = given();
     let (one, two) = (auth.login("admin", PASSWORD, None).await.unwrap(), auth.login("admin", PASSWORD, None).await.unwrap());
     let before = auth.hashes();
-    assert_eq!(auth.session(&one.token), Some(one.user));
+    assert_eq!(auth.session(&one.token).map(|user| user.name), Some(one.user.name));
     assert!(auth.logout(&one.token));
     assert!(!auth.logout(&one.token));
     assert_eq!(auth.session(&one.token), None);
