@@ -22,9 +22,6 @@ pub struct Shared<T> {
     waker: Waker,
 }
 
-/// How often who asks polls in a row. A driver that computes has each time as much as one of its own turns.
-const POLLS_MAX: usize = 3;
-
 enum Life<T> {
     Running(BoxFuture<'static, T>),
     Ended(T),
@@ -70,14 +67,8 @@ impl<T: Send + 'static> Shared<T> {
     pub fn help<R>(&self, bring: impl FnOnce() -> R) -> R {
         self.alarm.helpers.fetch_add(1, SeqCst);
         let brought = bring();
-        // What others bring meanwhile is done too: waking the driver's task for it would take longer.
-        for _ in 0..POLLS_MAX {
-            let Some(mut life) = self.life.try_lock() else { break };
+        if let Some(mut life) = self.life.try_lock() {
             self.poll(&mut life);
-            drop(life);
-            if !self.alarm.is_due.load(SeqCst) {
-                break;
-            }
         }
         // Where somebody else polls, they see that something came up when they are done, as is seen here.
         self.alarm.helpers.fetch_sub(1, SeqCst);
