@@ -159,11 +159,11 @@ struct Ready {
 }
 
 /// What is deployed, and what there is to go back to, by its digest.
-fn used(state: &State) -> HashSet<&str> {
+fn used(state: &State) -> HashSet<String> {
     let State { set, versions, .. } = state;
     let files = set.drivers.iter().flat_map(|row| row.files.iter().map(|file| &file.content));
     let used = set.functions.iter().chain(versions.kept()).map(|row| &row.component);
-    used.chain(set.drivers.iter().map(|row| &row.component)).chain(files).map(Digest::as_str).collect()
+    used.chain(set.drivers.iter().map(|row| &row.component)).chain(files).map(|digest| digest.as_str().to_owned()).collect()
 }
 
 impl Deploy {
@@ -641,18 +641,17 @@ impl Deploy {
     /// Keeps a component for a deployment to come, and of those that no deployment came for the newest. Blocks for as long as the disk takes.
     pub fn put_component(&self, digest: &Digest, component: &[u8]) -> Result<(), PutError> {
         self.parts.components.put(digest, component)?;
-        let state = self.current.lock().clone();
-        let used = used(&state);
+        let used = self.look(used);
         self.parts.components.prune_to(UNUSED_BYTES_MAX, |digest| used.contains(digest));
         Ok(())
     }
 
     fn prune(&self) {
-        let state = self.current.lock().clone();
-        let (set, used) = (&state.set, used(&state));
+        let used = self.look(used);
+        let drivers: HashSet<String> = self.look(|state| state.set.drivers.iter().map(|row| row.name.clone()).collect());
         self.parts.components.prune(|digest| used.contains(digest));
         self.parts.runtime.prune(|digest| used.contains(digest));
-        self.parts.config_files.prune(|name| set.drivers.iter().any(|row| row.name == name));
+        self.parts.config_files.prune(|name| drivers.contains(name));
     }
 
     async fn switch(&self, state: State, ready: Ready) {

@@ -16,7 +16,7 @@ use crate::limit::BODY_BYTES_MAX;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 const PIECE_BYTES: usize = 1 << 20;
 
-/// How long a client that is refused may take for that.
+/// How long a client that is refused may take to send the rest of a small body.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is read and thrown away of a body that is too large.
 const DRAIN_BYTES_MAX: usize = 128 << 20;
@@ -66,7 +66,7 @@ pub async fn finish(body: &mut Body) {
     drain(body, Instant::now() + FINISH_TIMEOUT, BODY_BYTES_MAX).await;
 }
 
-/// The same for a body of which nothing was read.
+/// Reads a large body, of which nothing was read and nothing is wanted, so that its client sees the answer.
 pub async fn drain_at_most(body: &mut Body, bytes_max: usize) {
     drain(body, due(Instant::now(), bytes_max), DRAIN_BYTES_MAX).await;
 }

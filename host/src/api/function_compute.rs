@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 
 use super::caller::Caller;
 use super::error::ApiError;
-use super::ledge::not_deployed;
+use super::ledge::{deployed, not_deployed};
 use super::{Api, body};
 use crate::deploy::{DeployError, PutError, State, VersionError};
 use crate::name::{FunctionName, LATEST};
@@ -108,7 +108,7 @@ fn conflict(code: &'static str, message: String) -> ApiError {
     ApiError::new(StatusCode::CONFLICT, message).with_code(code)
 }
 
-/// Changes what is deployed. Not on the request's own task, as for a whole deployment.
+/// Changes what is deployed.
 async fn changed<T: Send + 'static>(
     api: &Arc<Api>,
     Caller(user): Caller,
@@ -116,8 +116,7 @@ async fn changed<T: Send + 'static>(
     change: impl FnOnce(&mut State, u64) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let api = api.clone();
-    let done = tokio::spawn(async move { api.deploy.change_entries(change, &named, &user.who()).await }).await;
-    done.map_err(|error| ApiError::internal("changing what is deployed", &error.into()))?
+    deployed(async move { api.deploy.change_entries(change, &named, &user.who()).await }).await
 }
 
 impl From<DeployError> for ApiError {

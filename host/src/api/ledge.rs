@@ -161,11 +161,11 @@ pub async fn things(State(api): State<Arc<Api>>, Caller(user): Caller) -> JsonBo
 }
 
 /// Waits for a change of what is deployed, which is not on the request's own task: a client that goes away must not stop it half way.
-pub(super) async fn deployed<T: Send + 'static>(
-    change: impl Future<Output = Result<T, DeployError>> + Send + 'static,
+pub(super) async fn deployed<T: Send + 'static, E: Into<ApiError> + Send + 'static>(
+    change: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, ApiError> {
     let done = tokio::spawn(change).await.map_err(|error| ApiError::internal("deploying", &error.into()))?;
-    done.map_err(not_deployed)
+    done.map_err(Into::into)
 }
 
 pub(super) fn not_deployed(error: DeployError) -> ApiError {

@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::describe::form::Done;
 use super::error::ApiError;
 use super::given::InPath;
-use super::ledge::not_deployed;
+use super::ledge::{deployed, not_deployed};
 use super::{Api, body};
 use crate::deploy::{Alias, ChangeError, Deploy, Version, VersionError};
 use crate::name::FunctionName;
@@ -234,15 +234,14 @@ pub async fn roll_back(State(api): State<Arc<Api>>, Caller(user): Caller, path: 
     Ok(JsonBody(RolledBack { function: name, component }))
 }
 
-/// Not on the request's own task, as for a whole deployment.
 async fn changed<T, F, W>(api: &Arc<Api>, who: String, work: W) -> Result<T, ApiError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, ChangeError>> + Send + 'static,
     W: FnOnce(Arc<Deploy>, String) -> F,
 {
-    let done = tokio::spawn(work(api.deploy.clone(), who)).await;
-    done.map_err(|error| ApiError::internal("changing versions", &error.into()))?.map_err(refused)
+    let work = work(api.deploy.clone(), who);
+    deployed(async move { work.await.map_err(refused) }).await
 }
 
 fn refused(error: ChangeError) -> ApiError {

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use ring::digest::{Context as Sha256, SHA256};
@@ -73,9 +74,14 @@ impl Components {
         if found != *announced {
             return Err(PutError::OtherDigest { announced: announced.clone(), found });
         }
-        if !self.has(announced) {
+        let path = self.path(announced);
+        if self.has(announced) {
+            // Brought again, it is as new: what is deleted first is what lay for longest.
+            let touched = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+            touched.with_context(|| format!("keeping the component {}", path.display()))?;
+        } else {
             // A deployment that is acknowledged finds its components after a power loss: the file is fsynced.
-            file::replace(&self.path(announced), 0o600, component).context("keeping the component")?;
+            file::replace(&path, 0o600, component).context("keeping the component")?;
         }
         Ok(())
     }
@@ -128,7 +134,7 @@ fn missing(digest: &Digest) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::Duration;
 
     use super::*;
 

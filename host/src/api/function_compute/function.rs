@@ -149,12 +149,12 @@ async fn read(api: &Arc<Api>, body: Body) -> Result<Request, ApiError> {
     })?;
     // Also a small package may have a large component in it.
     let place = if place.is_some() { place } else { Some(api.component_uploads.place().await?) };
-    let components = api.deploy.components().clone();
+    let deploy = api.deploy.clone();
     let keep = move || {
         let _place = place;
         let (component, code) = code::unpack(&base64).map_err(ApiError::bad_request)?;
         drop(base64);
-        components.put(&code.component, &component)?;
+        deploy.put_component(&code.component, &component)?;
         Ok(code)
     };
     let code = blocking("keeping a component", keep).await?;
