@@ -1,16 +1,17 @@
 //! A driver's life as a future that its own task polls, and that whoever asks the driver something may poll too.
 //!
 //! Waking a task and waiting for it takes several times as long as most answers. So who asks looks first whether nobody polls the
-//! driver at the moment, and then does it once itself: the answer is there most of the time. Whatever comes later (a timer, a socket,
-//! the rest of a long computation) wakes the driver's own task and nobody else.
+//! driver at the moment, and then does it itself: the answer is there most of the time. Who finds that somebody else polls leaves it to
+//! them. Whatever comes later (a timer, a socket, the rest of a long computation) wakes the driver's own task and nobody else.
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst, fence};
 use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::function::BoxFuture;
 
@@ -20,7 +21,12 @@ pub struct Shared<T> {
     alarm: Arc<Alarm>,
     /// Of `alarm`: what the future is polled with, whoever polls it.
     waker: Waker,
+    /// Whose timers and sockets those of the life are, whoever polls it.
+    runtime: Handle,
 }
+
+/// How often who asks polls in a row. A driver that computes has each time as much as one of its own turns.
+const POLLS_MAX: usize = 3;
 
 enum Life<T> {
     Running(BoxFuture<'static, T>),
@@ -51,10 +57,19 @@ impl Wake for Alarm {
     }
 }
 
+impl Alarm {
+    /// To be asked by whoever has just let go of the life, or has found that somebody else has it: one of the two sees what came up.
+    fn is_due(&self) -> bool {
+        fence(SeqCst);
+        self.is_due.load(SeqCst)
+    }
+}
+
 impl<T: Send + 'static> Shared<T> {
+    /// In the runtime that the life is to live in.
     pub fn new() -> Arc<Self> {
         let alarm = Arc::<Alarm>::default();
-        Arc::new(Self { life: Mutex::new(Life::Gone), waker: alarm.clone().into(), alarm })
+        Arc::new(Self { life: Mutex::new(Life::Gone), waker: alarm.clone().into(), alarm, runtime: Handle::current() })
     }
 
     /// Begins `life`, and lives it until its end, or until it is dropped, which ends it too.
@@ -63,29 +78,37 @@ impl<T: Send + 'static> Shared<T> {
         Owner(self.clone())
     }
 
-    /// Does what brings the driver work, and then polls it, if nobody else does at the moment.
+    /// Does what brings the driver work, and then polls it, unless somebody else does at the moment.
     pub fn help<R>(&self, bring: impl FnOnce() -> R) -> R {
         self.alarm.helpers.fetch_add(1, SeqCst);
         let brought = bring();
-        if let Some(mut life) = self.life.try_lock() {
-            self.poll(&mut life);
+        // What others bring meanwhile is done too, and what the driver has put off.
+        for _ in 0..POLLS_MAX {
+            fence(SeqCst);
+            let Some(mut life) = self.life.try_lock() else { break };
+            let goes_on = self.poll(&mut life);
+            drop(life);
+            if !goes_on || !self.alarm.is_due() {
+                break;
+            }
         }
-        // Where somebody else polls, they see that something came up when they are done, as is seen here.
         self.alarm.helpers.fetch_sub(1, SeqCst);
-        if self.alarm.is_due.load(SeqCst) {
+        // Whoever has the life looks at the alarm in the same way once they have let go of it.
+        if self.alarm.is_due() && !self.life.is_locked() {
             self.alarm.task.wake();
         }
         brought
     }
 
-    fn poll(&self, life: &mut Life<T>) {
+    /// Whether there is a life that goes on. What has ended stays due until its owner has seen it.
+    fn poll(&self, life: &mut Life<T>) -> bool {
+        let Life::Running(running) = life else { return false };
+        let _runtime = self.runtime.enter();
         self.alarm.is_due.store(false, SeqCst);
-        if let Life::Running(running) = life
-            && let Poll::Ready(ended) = running.as_mut().poll(&mut Context::from_waker(&self.waker))
-        {
-            *life = Life::Ended(ended);
-            self.alarm.is_due.store(true, SeqCst);
-        }
+        let Poll::Ready(ended) = running.as_mut().poll(&mut Context::from_waker(&self.waker)) else { return true };
+        *life = Life::Ended(ended);
+        self.alarm.is_due.store(true, SeqCst);
+        false
     }
 }
 
@@ -107,13 +130,14 @@ impl<T: Send + 'static> Future for Owner<T> {
                 }
                 drop(life);
                 // Of what came up while this polled, a helper may have kept the alarm silent.
-                if alarm.is_due.load(SeqCst) {
+                if alarm.is_due() {
                     context.waker().wake_by_ref();
                 }
                 return Poll::Pending;
             }
             // A helper polls. It looks at this when it is done, unless it was done just now.
             alarm.is_due.store(true, SeqCst);
+            fence(SeqCst);
             if life.is_locked() {
                 return Poll::Pending;
             }

@@ -33,16 +33,17 @@ impl LostTime {
         u128::from(self.slow_us.load(Relaxed)) < self.max.as_micros() || self.is_over(now_ms)
     }
 
-    /// An answer was computed for so long, on the threads that serve.
-    pub fn took(&self, computed: Duration, now_ms: u64) {
+    /// An answer was computed for so long, on the threads that serve. It stands for so many that are not timed.
+    pub fn took(&self, computed: Duration, stands_for: u32, now_ms: u64) {
         if computed <= QUICK {
             return;
         }
+        let lost_us = u64::try_from((computed * stands_for).as_micros()).unwrap_or(u64::MAX / 2);
         if self.is_over(now_ms) {
             self.began_ms.store(now_ms, Relaxed);
             self.slow_us.store(0, Relaxed);
         }
-        self.slow_us.fetch_add(u64::try_from(computed.as_micros()).unwrap_or(u64::MAX / 2), Relaxed);
+        self.slow_us.fetch_add(lost_us, Relaxed);
     }
 
     fn is_over(&self, now_ms: u64) -> bool {
@@ -58,14 +59,14 @@ mod tests {
     fn what_was_slow_for_too_long_gets_another_chance_later() {
         let (lost, now_ms) = (LostTime::default(), 1_000_000);
         for _ in 0..10_000 {
-            lost.took(QUICK, now_ms);
+            lost.took(QUICK, 8, now_ms);
         }
-        lost.took(OF_A_DEVICE / 2, now_ms);
+        lost.took(OF_A_DEVICE / 16, 8, now_ms);
         assert!(lost.is_bearable(now_ms));
-        lost.took(OF_A_DEVICE / 2, now_ms + 1);
+        lost.took(OF_A_DEVICE / 16, 8, now_ms + 1);
         assert!(!lost.is_bearable(now_ms + 1) && !lost.is_bearable(now_ms + WHILE_MS - 1));
         assert!(lost.is_bearable(now_ms + WHILE_MS));
-        lost.took(OF_A_DEVICE / 2, now_ms + WHILE_MS);
+        lost.took(OF_A_DEVICE / 16, 8, now_ms + WHILE_MS);
         assert!(lost.is_bearable(now_ms + WHILE_MS));
     }
 }
