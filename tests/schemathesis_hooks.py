@@ -27,8 +27,19 @@ answers = collections.defaultdict(collections.Counter)
 turns = collections.defaultdict(itertools.count)
 
 
+class Elsewhere(requests.adapters.HTTPAdapter):
+    """Comes from another address than schemathesis: what strangers guess there is counted against the address, and so are logins."""
+
+    def init_poolmanager(self, *args, **kwargs):
+        super().init_poolmanager(*args, source_address=("127.0.0.2", 0), **kwargs)
+
+
+elsewhere = requests.Session()
+elsewhere.mount("http://", Elsewhere())
+
+
 def ask(method, path, body=None):
-    answer = requests.request(method, URL + path, json=body, auth=(USER, PASSWORD), timeout=30)
+    answer = elsewhere.request(method, URL + path, json=body, auth=(USER, PASSWORD), timeout=30)
     answer.raise_for_status()
     return answer
 
@@ -58,11 +69,17 @@ def spare_rule():
 
 
 def spare_key():
-    return {"name": "operator-1", "id": ask("POST", "/ledge/v1/users/operator-1/access-keys").json()["id"]}
+    path = "/ledge/v1/users/operator-1/access-keys"
+    # There may be as many as there can be.
+    keys = ask("GET", path).json() or [ask("POST", path).json()]
+    return {"name": "operator-1", "id": keys[0]["id"]}
 
 
 def spare_session():
-    return {"token": ask("POST", "/2020-04-30/auth/cookies").cookies["token"]}
+    token = ask("POST", "/2020-04-30/auth/cookies").cookies["token"]
+    # It is that of schemathesis's requests only.
+    elsewhere.cookies.clear()
+    return {"token": token}
 
 
 def spare_service():
@@ -152,6 +169,22 @@ def keep_examples(case):
         case.path_parameters[last] = 9 if last in ("number", "version") else "gone"
 
 
+def made_unless_full(make):
+    """A long run may have made as many before as there can be."""
+    try:
+        return make()
+    except requests.HTTPError as error:
+        if error.response.status_code != 409:
+            raise
+        return {}
+
+
+def keep_user(case):
+    """schemathesis learns names from answers, and so that of whoever asks: the list of users has it."""
+    if (case.path_parameters or {}).get("name") == USER:
+        case.path_parameters["name"] = "gone"
+
+
 def is_meant_to_be_right(case):
     return case.meta is not None and case.meta.generation.mode.is_positive
 
@@ -167,12 +200,13 @@ def before_call(context, case, kwargs):
         case.body["BulkAction"] = "GetProperties"
     if name in SPARES:
         keep_examples(case)
+    keep_user(case)
     if not os.environ.get("LEDGE_LOGGED_IN") or not is_meant_to_be_right(case):
         return
     turn = next(turns[name])
     if name in SPARES:
         if turn == 0 and case.path_parameters:
-            case.path_parameters.update(SPARES[name]())
+            case.path_parameters.update(made_unless_full(SPARES[name]))
     elif turn % 2 == 0 and case.path_parameters:
         case.path_parameters.update(examples(case))
     if turn == 0 and name in RIGHT:
