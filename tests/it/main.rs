@@ -9,6 +9,7 @@ mod audit;
 mod bindgen;
 mod blocking_driver;
 mod blocking_listen;
+mod certificate;
 mod cli;
 mod compiled_code;
 mod cookie;
