@@ -213,6 +213,38 @@ async fn a_timer_starts_a_function_and_an_async_invocation_is_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_a_function_that_is_there() {
+    let gw = gateway().function_of("app/relay", "relay").function_of("app/count", "count").start().await;
+    let signer = Signer::of(&gw, "admin").await;
+    signer.done(Method::POST, "/services/app/versions", Json::Null).await;
+    signer.done(Method::POST, "/services/app/aliases", json!({"aliasName": "live", "versionId": "1"})).await;
+    let path = "/services/app/functions/relay/async-invoke-config";
+    let to = |member: &str, destination: &str| json!({"destinationConfig": {member: {"destination": destination}}});
+    for service in ["app", "app.LATEST", "app.1", "app.live"] {
+        let arn = format!("acs:fc:cn-shanghai:1234567890123456:services/{service}/functions/count");
+        signer.done(Method::PUT, path, to("onFailure", &arn)).await;
+    }
+    let kept = signer.done(Method::GET, path, Json::Null).await;
+    for (service, function) in [("app", "gone"), ("gone", "count"), ("app.2", "count"), ("app.gone", "count")] {
+        for member in ["onSuccess", "onFailure"] {
+            let (status, said) =
+                signer.ask(Method::PUT, path, to(member, &format!("acs:fc:::services/{service}/functions/{function}"))).await;
+            assert_eq!((status, &said["ErrorCode"]), (400, &json!("InvalidArgument")), "{said}");
+            let message = said["ErrorMessage"].as_str().unwrap();
+            let wanted = [member, &format!("services/{service}/functions/{function}"), &format!("`{service}/{function}`")];
+            assert!(wanted.iter().all(|wanted| message.contains(wanted)), "{message}");
+        }
+    }
+    assert_eq!(signer.done(Method::GET, path, Json::Null).await, kept);
+    // What is not there itself is told first.
+    let absent = "/services/app/functions/absent/async-invoke-config";
+    assert_eq!(
+        signer.refused(Method::PUT, absent, to("onSuccess", "acs:fc:::services/app/functions/gone")).await,
+        refusal(404, "FunctionNotFound")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_http_trigger_answers_the_methods_that_it_names() {
     let gw = gateway().http_listen("http://127.0.0.1:0").start().await;
     let signer = Signer::of(&gw, "admin").await;
