@@ -292,7 +292,8 @@ impl Auth {
         if now_ms.abs_diff(signed_ms) > SIGNATURE_AGE_MAX.as_millis() as u64 {
             return Err(SignatureError::Time { now_ms });
         }
-        self.0.keys.user(key_id, text, signature).and_then(|user| self.0.user(&user)).ok_or(SignatureError::Wrong)
+        let user = self.0.keys.user(key_id, text, signature).and_then(|user| self.0.user(&user)).ok_or(SignatureError::Wrong)?;
+        Ok(User { access_key: Some(key_id.into()), ..user })
     }
 
     /// A link to something that a user may have. Whether they may is for the caller to know.
@@ -361,7 +362,7 @@ impl Auth {
 impl Inner {
     /// With what they may do now.
     fn user(&self, name: &str) -> Option<User> {
-        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights, from: None, session: None })
+        self.users.rights(name).map(|rights| User::new(name, rights))
     }
 
     fn log_out(&self, user: &str) {

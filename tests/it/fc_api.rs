@@ -3,7 +3,7 @@
 mod ledge_deploy;
 mod package;
 mod route_trigger;
-mod signer;
+pub mod signer;
 mod upload;
 
 use base64::Engine;

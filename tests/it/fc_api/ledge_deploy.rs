@@ -66,7 +66,7 @@ async fn whoever_may_deploy_does_so_with_an_access_key_and_nobody_else() {
     assert_eq!(output.code, 0, "{output:?}");
     assert!(output.stdout.contains("new      function app/count"), "{}", output.stdout);
     assert_eq!(gw.invoke_named("app/count", "").await.map(|_| ()).ok(), Some(()));
-    gw.audited("user deployer from 127.0.0.1").await;
+    gw.audited(&format!("user deployer with key {} from 127.0.0.1", deployer.id)).await;
     // Every command signs: also those whose paths have queries and escaped names.
     let output = far(&gw, dir.path(), &["list", "functions"], &key(&deployer)).await;
     assert!(output.code == 0 && output.stdout.contains("app/count"), "{output:?}");
