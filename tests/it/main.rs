@@ -34,6 +34,7 @@ mod limit;
 mod listen;
 mod login;
 mod manual;
+mod metric;
 mod modbus;
 mod mutant;
 mod openapi;
