@@ -173,6 +173,23 @@ async fn versions_and_aliases_with_weights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_functions_is_there_and_is_not_published() {
+    let (_gw, signer) = with_echo().await;
+    let nobodys = refusal(404, "ServiceNotFound");
+    assert_eq!(signer.refused(Method::POST, "/services/empty/versions", Json::Null).await, nobodys);
+    signer.done(Method::POST, "/services", json!({"serviceName": "empty"})).await;
+    signer.done(Method::GET, "/services/empty", Json::Null).await;
+    let (status, said) = signer.ask(Method::POST, "/services/empty/versions", Json::Null).await;
+    assert_eq!((status, &said["ErrorCode"]), (400, &json!("InvalidArgument")), "{said}");
+    assert!(said["ErrorMessage"].as_str().unwrap().contains("service `empty` has no functions"), "{said}");
+    assert_eq!(signer.done(Method::GET, "/services/empty/versions", Json::Null).await, json!({"versions": []}));
+    // So it is, too, with one that had some.
+    signer.done(Method::POST, "/services/app/versions", Json::Null).await;
+    signer.done(Method::DELETE, "/services/app/functions/echo", Json::Null).await;
+    assert_eq!(signer.refused(Method::POST, "/services/app/versions", Json::Null).await, refusal(400, "InvalidArgument"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_timer_starts_a_function_and_an_async_invocation_is_told_of() {
     let gw = gateway().start().await;
     let signer = Signer::of(&gw, "admin").await;
