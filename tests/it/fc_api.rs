@@ -280,6 +280,37 @@ async fn an_http_trigger_answers_the_methods_that_it_names() {
     signer.done(Method::DELETE, "/services/web/functions/hello", Json::Null).await;
 }
 
+/// What a component is not made for is said in words of this API. Those on ledge.toml are for `ledge deploy`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_another_kind_is_refused_by_what_it_exports() {
+    let (_gw, signer) = with_echo().await;
+    let trigger = json!({"triggerName": "web", "triggerType": "http", "triggerConfig": {"authType": "anonymous"}});
+    for (path, body, wanted) in [
+        (
+            "/functions/echo/triggers",
+            trigger,
+            ["is given an HTTP trigger", "wasi:http/incoming-handler@0.2.x", "`ledge:edge/handler@0.1.0`"],
+        ),
+        (
+            "/functions",
+            json!({"functionName": "x", "code": code("http-hello")}),
+            ["answers HTTP requests", "wasi:http/incoming-handler", "`custom`"],
+        ),
+        (
+            "/functions",
+            json!({"functionName": "x", "code": code("stay")}),
+            ["lives as long", "ledge:edge/persistent", "`ledge deploy` alone"],
+        ),
+        ("/functions", json!({"functionName": "x", "code": code("reporter")}), ["it is a driver", "it is deployed as a function", "app/x"]),
+    ] {
+        let (status, said) = signer.ask(Method::POST, &format!("/services/app{path}"), body).await;
+        assert_eq!((status, &said["ErrorCode"]), (400, &json!("InvalidArgument")), "{said}");
+        let message = said["ErrorMessage"].as_str().unwrap();
+        assert!(wanted.iter().all(|wanted| message.contains(wanted)) && !message.contains("ledge.toml"), "{message}");
+    }
+    assert_eq!(signer.done(Method::GET, "/services/app/functions/echo/triggers", Json::Null).await, json!({"triggers": []}));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn only_what_was_signed_by_a_key_that_is_there_is_let_in() {
     let gw = gateway().start().await;

@@ -80,6 +80,20 @@ async fn whoever_may_deploy_does_so_with_an_access_key_and_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_project_is_said_in_words_of_its_manifest() {
+    let gw = gateway().start().await;
+    let (dir, signer) = (tempfile::tempdir().unwrap(), Signer::of(&gw, "admin").await);
+    for (more, wanted) in
+        [("http = { prefix = \"/x\" }\n", "`http` in ledge.toml"), ("mode = \"persistent\"\n", "`mode = \"persistent\"` in ledge.toml")]
+    {
+        project(dir.path(), more);
+        let output = far(&gw, dir.path(), &["deploy"], &key(&signer)).await;
+        assert!(output.code == 1 && output.stderr.contains(wanted), "nothing of {wanted} in {output:?}");
+        assert!(output.stderr.contains("`ledge:edge/handler@0.1.0`"), "{output:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_deployed_in_one_way_is_seen_and_changed_in_the_other() {
     let gw = gateway().start().await;
     let dir = tempfile::tempdir().unwrap();
