@@ -209,7 +209,11 @@ pub async fn list(
     operation_id = "fc_async_config_put",
     security(("session" = ["deploy"])),
     params(("service" = String, Path), ("function" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({
+        "maxAsyncRetryAttempts": 2,
+        "maxAsyncEventAgeInSeconds": 3600,
+        "destinationConfig": {"onFailure": {"destination": "/EdgeFC/failed"}},
+    })),
     responses((status = 200, body = Shown)),
 )]
 pub async fn put(

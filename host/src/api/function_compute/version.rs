@@ -125,7 +125,7 @@ pub async fn list(
     operation_id = "fc_version_publish",
     security(("session" = ["deploy"])),
     params(("service" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"description": "before the new lamp"})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<String>, body: Body) -> Result<JsonBody<Shown>, ApiError> {
