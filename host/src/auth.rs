@@ -227,9 +227,11 @@ impl Auth {
         self.0.users.rights(user)
     }
 
-    /// Whether somebody who proved who they are has the password and the rights that they had then, and the session, which is in use.
+    /// Whether somebody who proved who they are has the password and the rights that they had then, and the access key or the session, which is
+    /// in use.
     pub fn is_unchanged(&self, user: &User) -> bool {
-        if user.session.is_some_and(|key| self.0.sessions.user(&key).is_none()) {
+        let has_key = user.access_key.as_ref().is_none_or(|id| self.0.keys.has(id));
+        if !has_key || user.session.is_some_and(|key| self.0.sessions.user(&key).is_none()) {
             return false;
         }
         user.is_local() || self.rights(&user.name).is_some_and(|now| Arc::ptr_eq(&now, &user.rights))
