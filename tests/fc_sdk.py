@@ -146,7 +146,8 @@ def asynchronous():
     refused(400, "InvalidArgument", client.invoke_function, "Shop", "echo", payload="", headers={"x-fc-invocation-type": "Later"})
     refused(404, "FunctionNotFound", client.invoke_function, "Shop", "nothing", payload="", headers=headers)
     refused(200, "", client.invoke_function, "Shop", "echo", payload="error")
-    for wrong in [{"maxAsyncRetryAttempts": 20}, {"maxAsyncEventAgeInSeconds": 0}, {"destinationConfig": {"onSuccess": {"destination": "x"}}}]:
+    unknown = [{"destinationConfig": {"onSuccess": {"destination": to}}} for to in ("x", "acs:fc:::services/Shop/functions/nothing")]
+    for wrong in [{"maxAsyncRetryAttempts": 20}, {"maxAsyncEventAgeInSeconds": 0}, *unknown]:
         refused(400, "InvalidArgument", client.put_function_async_invoke_config, "Shop", "LATEST", "echo", wrong)
     refused(404, "AsyncConfigNotExists", client.get_function_async_invoke_config, "Shop", "LATEST", "echo")
 

@@ -96,11 +96,11 @@ def spare_fc_alias():
     return {"service": "EdgeFC", "alias": spare_alias("spare-2")["name"]}
 
 
-def spare_trigger():
+def spare_trigger(name="spare"):
     config = {"cronExpression": "@every 1h", "enable": True}
     path = "/2016-08-15/services/EdgeFC/functions/helloworld/triggers"
-    ask("POST", path, {"triggerName": "spare", "triggerType": "timer", "triggerConfig": config})
-    return {"service": "EdgeFC", "function": "helloworld", "trigger": "spare"}
+    ask("POST", path, {"triggerName": name, "triggerType": "timer", "triggerConfig": config})
+    return {"service": "EdgeFC", "function": "helloworld", "trigger": name}
 
 
 def spare_async_config():
@@ -129,6 +129,9 @@ SPARES = {
     "fc_version_delete": spare_fc_version,
     "fc_alias_delete": spare_fc_alias,
     "fc_trigger_delete": spare_trigger,
+    # Going back (`version_roll_back`) takes away the one of the examples.
+    "fc_trigger_get": lambda: spare_trigger("spare-2"),
+    "fc_trigger_update": lambda: spare_trigger("spare-3"),
     "fc_async_config_get": spare_async_config,
     "fc_async_config_delete": spare_async_config,
     # Nothing makes another function.

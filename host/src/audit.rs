@@ -34,6 +34,7 @@ use self::rate::{Rate, Suppressed};
 pub use self::show::{Shown, last_lines};
 pub use self::verify::Findings;
 use crate::clock::Clock;
+use crate::metric::RefusalMetrics;
 use crate::seal::Seal;
 
 /// Records facts. Clones write to the same place.
@@ -46,6 +47,7 @@ struct Inner {
     lost: Arc<AtomicU64>,
     sender: SyncSender<Message>,
     memory: Option<Memory>,
+    refusals: RefusalMetrics,
 }
 
 enum Message {
@@ -106,7 +108,7 @@ impl Audit {
             writer.run(&receiver);
         };
         thread::Builder::new().name("audit".into()).spawn(run).context("starting the audit's thread")?;
-        Ok(Self(Arc::new(Inner { clock, rate, lost, sender, memory })))
+        Ok(Self(Arc::new(Inner { clock, rate, lost, sender, memory, refusals: RefusalMetrics::default() })))
     }
 
     /// Records that `who` (`function EdgeFC/x`, `user admin from 10.0.0.7`) did or suffered `what` (`denied`). Long text is cut.
@@ -120,6 +122,11 @@ impl Audit {
         if self.0.sender.try_send(Message::Line(line)).is_err() {
             self.0.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// What was refused to people and programs, whether its lines were written or left out.
+    pub fn refusals(&self) -> &RefusalMetrics {
+        &self.0.refusals
     }
 
     /// Waits until all that was recorded so far is on disk, but not for a disk that hangs. Blocks.

@@ -227,9 +227,11 @@ impl Auth {
         self.0.users.rights(user)
     }
 
-    /// Whether somebody who proved who they are has the password and the rights that they had then, and the session, which is in use.
+    /// Whether somebody who proved who they are has the password and the rights that they had then, and the access key or the session, which is
+    /// in use.
     pub fn is_unchanged(&self, user: &User) -> bool {
-        if user.session.is_some_and(|key| self.0.sessions.user(&key).is_none()) {
+        let has_key = user.access_key.as_ref().is_none_or(|id| self.0.keys.has(id));
+        if !has_key || user.session.is_some_and(|key| self.0.sessions.user(&key).is_none()) {
             return false;
         }
         user.is_local() || self.rights(&user.name).is_some_and(|now| Arc::ptr_eq(&now, &user.rights))
@@ -292,7 +294,8 @@ impl Auth {
         if now_ms.abs_diff(signed_ms) > SIGNATURE_AGE_MAX.as_millis() as u64 {
             return Err(SignatureError::Time { now_ms });
         }
-        self.0.keys.user(key_id, text, signature).and_then(|user| self.0.user(&user)).ok_or(SignatureError::Wrong)
+        let user = self.0.keys.user(key_id, text, signature).and_then(|user| self.0.user(&user)).ok_or(SignatureError::Wrong)?;
+        Ok(User { access_key: Some(key_id.into()), ..user })
     }
 
     /// A link to something that a user may have. Whether they may is for the caller to know.
@@ -361,7 +364,7 @@ impl Auth {
 impl Inner {
     /// With what they may do now.
     fn user(&self, name: &str) -> Option<User> {
-        self.users.rights(name).map(|rights| User { name: name.to_owned(), rights, from: None, session: None })
+        self.users.rights(name).map(|rights| User::new(name, rights))
     }
 
     fn log_out(&self, user: &str) {

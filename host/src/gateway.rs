@@ -285,7 +285,7 @@ impl Gateway {
             store: store.clone(),
             audit: audit.clone(),
             guard,
-            metrics,
+            metrics: metrics.clone(),
             lost_time: LostTime::of_all(),
             sandbox: sizes,
             component_uploads: api::Uploads::default(),
@@ -304,16 +304,20 @@ impl Gateway {
             tokio::spawn(deploy::compile_missing(deploy.clone())),
             tokio::spawn(deploy::watch(deploy.clone(), failing)),
         ];
-        let served = Served { router: router.clone(), places: Places::new(options.connections), shutdown: shutdown.clone() };
+        let places = Places::new(options.connections, metrics.connections("api"));
+        let served = Served { router: router.clone(), places, shutdown: shutdown.clone() };
+        let places = Places::new(ConnectionLimits::default(), metrics.connections("local"));
         let mut serving = vec![
             tokio::spawn(listen::serve_tls(tcp, identity.server_config(), served.clone())),
-            tokio::spawn(listen::serve_local(local, router, shutdown.clone())),
+            tokio::spawn(listen::serve_local(local, Served { router, places, shutdown: shutdown.clone() })),
         ];
         let plain = plain_tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
         serving.extend(plain_tcp.map(|tcp| tokio::spawn(listen::serve_plain(tcp, served))));
         let http = http_socket.as_ref().map(|socket| socket.listen);
-        let places = Places::new(options.connections);
-        let serve = |socket: HttpSocket| guests.handle().spawn(socket.serve(identity.server_config(), front, places, shutdown.clone()));
+        let serve = |socket: HttpSocket| {
+            let places = Places::new(options.connections, metrics.connections("http"));
+            guests.handle().spawn(socket.serve(identity.server_config(), front, places, shutdown.clone()))
+        };
         serving.extend(http_socket.map(serve));
         Ok(Self {
             address,

@@ -19,6 +19,8 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     limit_hits: Family<LimitLabels, Counter>,
     denials: Family<DenialLabels, Counter>,
+    open_connections: Family<ListenerLabels, Gauge>,
+    turned_away: Family<TurnedAwayLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,6 +44,17 @@ struct LimitLabels {
 struct DenialLabels {
     guest: String,
     grant: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabels {
+    listener: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TurnedAwayLabels {
+    listener: &'static str,
+    bound: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -70,6 +83,28 @@ pub struct FunctionMetrics {
     /// It was not started: busy, broken, too deep.
     pub refused: Count,
     nanoseconds: AtomicU64,
+}
+
+/// What a listener counts. Clones count into the same.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectionMetrics {
+    /// Those that are served now.
+    pub open: Gauge,
+    /// Their address had as many as it may.
+    pub beyond_address: Counter,
+    /// All together had.
+    pub beyond_all: Counter,
+}
+
+/// What people and programs were refused.
+#[derive(Debug, Default)]
+pub struct RefusalMetrics {
+    /// A user may not do what was asked.
+    pub denied_requests: Count,
+    /// A password or a signature was wrong.
+    pub failed_logins: Count,
+    /// A password was not looked at, after others that were wrong.
+    pub throttled_logins: Count,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +140,9 @@ pub struct Readings {
     pub persistents: Vec<(String, u64, bool)>,
     pub queued: usize,
     pub password_hashes: u64,
+    pub denied_requests: u64,
+    pub failed_logins: u64,
+    pub throttled_logins: u64,
 }
 
 pub struct FunctionReading {
@@ -122,6 +160,16 @@ impl Metrics {
 
     pub fn denied(&self, guest: &str, grant: &'static str) {
         self.denials.get_or_create(&DenialLabels { guest: guest.to_owned(), grant }).inc();
+    }
+
+    /// What a listener of this name is to count.
+    pub fn connections(&self, listener: &'static str) -> ConnectionMetrics {
+        let turned_away = |bound| self.turned_away.get_or_create(&TurnedAwayLabels { listener, bound }).clone();
+        ConnectionMetrics {
+            open: self.open_connections.get_or_create(&ListenerLabels { listener }).clone(),
+            beyond_address: turned_away("address"),
+            beyond_all: turned_away("all"),
+        }
     }
 
     /// Everything, in the text format of OpenMetrics.
@@ -149,8 +197,19 @@ impl Metrics {
         registry.register("ledge_persistent_up", "Whether a persistent function runs now", persistents_up.clone());
         let queued: Gauge = Gauge::default();
         registry.register("ledge_queued_invocations", "Async invocations that were accepted and have not ended", queued.clone());
-        let hashes: Counter = Counter::default();
-        registry.register("ledge_password_hashes", "Passwords that were hashed, to look at them or to set them", hashes.clone());
+        registry.register("ledge_open_connections", "Connections that are served now", self.open_connections.clone());
+        let text = "Connections that were turned away, by the bound that they met";
+        registry.register("ledge_connections_turned_away", text, self.turned_away.clone());
+        for (name, text, count) in [
+            ("ledge_password_hashes", "Passwords that were hashed, to look at them or to set them", readings.password_hashes),
+            ("ledge_failed_logins", "Logins and requests whose password or signature was wrong", readings.failed_logins),
+            ("ledge_throttled_logins", "Passwords that were not looked at, since too many before were wrong", readings.throttled_logins),
+            ("ledge_denied_requests", "Requests for what their user may not do", readings.denied_requests),
+        ] {
+            let counter: Counter = Counter::default();
+            counter.inc_by(count);
+            registry.register(name, text, counter);
+        }
 
         for FunctionReading { name, running: now, is_open, counted } in readings.functions {
             let labels = FunctionLabels { function: name.clone() };
@@ -178,7 +237,6 @@ impl Metrics {
             persistents_up.get_or_create(&labels).set(i64::from(is_up));
         }
         queued.set(i64::try_from(readings.queued).unwrap_or(i64::MAX));
-        hashes.inc_by(readings.password_hashes);
         let mut text = String::new();
         encode(&mut text, &registry).expect("a String takes every write");
         text
@@ -198,6 +256,9 @@ mod tests {
         counted.done.inc();
         metrics.limit_hit("function a/b", "cpu_ms");
         metrics.denied("driver x", "tcp");
+        let connections = metrics.connections("api");
+        connections.open.inc();
+        connections.beyond_all.inc();
         let function = FunctionReading { name: "a/b".into(), running: 3, is_open: true, counted };
         let text = metrics.text(Readings {
             functions: vec![function],
@@ -205,6 +266,9 @@ mod tests {
             persistents: vec![("a/c".into(), 1, true)],
             queued: 7,
             password_hashes: 5,
+            denied_requests: 1,
+            failed_logins: 2,
+            throttled_logins: 3,
         });
         for line in [
             r#"ledge_invocations_total{function="a/b",outcome="done"} 2"#,
@@ -219,6 +283,12 @@ mod tests {
             r#"ledge_persistent_up{function="a/c"} 1"#,
             "ledge_queued_invocations 7",
             "ledge_password_hashes_total 5",
+            "ledge_denied_requests_total 1",
+            "ledge_failed_logins_total 2",
+            "ledge_throttled_logins_total 3",
+            r#"ledge_open_connections{listener="api"} 1"#,
+            r#"ledge_connections_turned_away_total{listener="api",bound="address"} 0"#,
+            r#"ledge_connections_turned_away_total{listener="api",bound="all"} 1"#,
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }

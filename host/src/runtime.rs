@@ -49,7 +49,7 @@ pub use engine::Layout;
 use engine::{Class, Image, Machine, Sizes};
 use function_code::FunctionCode;
 pub use function_code::{BoundCode, FunctionParts};
-pub use inspect::Kind;
+pub use inspect::{Kind, without_manifest};
 use kept::Hoards;
 pub use persistent_code::{PersistentCall, PersistentCode, PersistentSpec, UnderWay};
 pub use state::FunctionState;

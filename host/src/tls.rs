@@ -3,6 +3,7 @@
 //! The certificate is self-signed and made once, until somebody brings another (`replace`); people and programs know it by its
 //! fingerprint. Its key is on disk only sealed. Deliberately absent: asking an authority for certificates.
 
+mod purpose;
 mod replace;
 
 use std::fmt;

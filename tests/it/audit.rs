@@ -8,6 +8,7 @@ use ledge::cli::client::Client;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
+use crate::fc_api::signer::Signer;
 use crate::harness::client::post;
 use crate::harness::command::{Output, Process, command, ledge};
 use crate::harness::{ECHO, PASSWORD, TestGateway, data_dir, eventually, gateway, shared_key};
@@ -108,6 +109,24 @@ async fn single_changes_and_keys_are_recorded_as_deployments_are() {
     recorded(&gw, admin, "access key deleted", &id).await;
     // Each line says what it was about.
     assert!(!gw.audit().contains(r#""detail":"0 new, 0 changed, 0 removed"#), "{}", gw.audit());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_with_an_access_key_names_the_key() {
+    let gw = gateway().start().await;
+    let eve = json!({"role": "viewer", "password": PASSWORD});
+    assert_eq!(send(&gw.admin(), Method::PUT, "/ledge/v1/users/eve", eve).await, 201);
+    let (admins, eves) = (Signer::of(&gw, "admin").await, Signer::of(&gw, "eve").await);
+    admins.done(Method::POST, "/services", json!({"serviceName": "plant"})).await;
+    recorded(&gw, &format!("user admin with key {} from 127.0.0.1", admins.id), "deployed", "service plant new").await;
+    assert_eq!(eves.refused(Method::DELETE, "/services/plant", Json::Null).await.0, 403);
+    recorded(&gw, &format!("user eve with key {} from 127.0.0.1", eves.id), "denied", "deploy").await;
+    // Another way in is none of a key.
+    assert_eq!(send(&gw.admin(), Method::DELETE, "/2016-08-15/services/plant", json!({})).await, 204);
+    recorded(&gw, "user admin from 127.0.0.1", "deployed", "service plant removed").await;
+    let (data, key) = (gw.data.path().to_str().unwrap(), shared_key());
+    let verified = ledge(gw.data.path(), &["audit", "verify", "--data", data, "--key-file", key.to_str().unwrap()]).await;
+    assert_eq!(verified.code, 0, "{verified:?}");
 }
 
 /// Nobody hides a change behind others.

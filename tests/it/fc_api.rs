@@ -3,7 +3,7 @@
 mod ledge_deploy;
 mod package;
 mod route_trigger;
-mod signer;
+pub mod signer;
 mod upload;
 
 use base64::Engine;
@@ -173,6 +173,23 @@ async fn versions_and_aliases_with_weights() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_without_functions_is_there_and_is_not_published() {
+    let (_gw, signer) = with_echo().await;
+    let nobodys = refusal(404, "ServiceNotFound");
+    assert_eq!(signer.refused(Method::POST, "/services/empty/versions", Json::Null).await, nobodys);
+    signer.done(Method::POST, "/services", json!({"serviceName": "empty"})).await;
+    signer.done(Method::GET, "/services/empty", Json::Null).await;
+    let (status, said) = signer.ask(Method::POST, "/services/empty/versions", Json::Null).await;
+    assert_eq!((status, &said["ErrorCode"]), (400, &json!("InvalidArgument")), "{said}");
+    assert!(said["ErrorMessage"].as_str().unwrap().contains("service `empty` has no functions"), "{said}");
+    assert_eq!(signer.done(Method::GET, "/services/empty/versions", Json::Null).await, json!({"versions": []}));
+    // So it is, too, with one that had some.
+    signer.done(Method::POST, "/services/app/versions", Json::Null).await;
+    signer.done(Method::DELETE, "/services/app/functions/echo", Json::Null).await;
+    assert_eq!(signer.refused(Method::POST, "/services/app/versions", Json::Null).await, refusal(400, "InvalidArgument"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_timer_starts_a_function_and_an_async_invocation_is_told_of() {
     let gw = gateway().start().await;
     let signer = Signer::of(&gw, "admin").await;
@@ -213,6 +230,38 @@ async fn a_timer_starts_a_function_and_an_async_invocation_is_told_of() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_destination_is_a_function_that_is_there() {
+    let gw = gateway().function_of("app/relay", "relay").function_of("app/count", "count").start().await;
+    let signer = Signer::of(&gw, "admin").await;
+    signer.done(Method::POST, "/services/app/versions", Json::Null).await;
+    signer.done(Method::POST, "/services/app/aliases", json!({"aliasName": "live", "versionId": "1"})).await;
+    let path = "/services/app/functions/relay/async-invoke-config";
+    let to = |member: &str, destination: &str| json!({"destinationConfig": {member: {"destination": destination}}});
+    for service in ["app", "app.LATEST", "app.1", "app.live"] {
+        let arn = format!("acs:fc:cn-shanghai:1234567890123456:services/{service}/functions/count");
+        signer.done(Method::PUT, path, to("onFailure", &arn)).await;
+    }
+    let kept = signer.done(Method::GET, path, Json::Null).await;
+    for (service, function) in [("app", "gone"), ("gone", "count"), ("app.2", "count"), ("app.gone", "count")] {
+        for member in ["onSuccess", "onFailure"] {
+            let (status, said) =
+                signer.ask(Method::PUT, path, to(member, &format!("acs:fc:::services/{service}/functions/{function}"))).await;
+            assert_eq!((status, &said["ErrorCode"]), (400, &json!("InvalidArgument")), "{said}");
+            let message = said["ErrorMessage"].as_str().unwrap();
+            let wanted = [member, &format!("services/{service}/functions/{function}"), &format!("`{service}/{function}`")];
+            assert!(wanted.iter().all(|wanted| message.contains(wanted)), "{message}");
+        }
+    }
+    assert_eq!(signer.done(Method::GET, path, Json::Null).await, kept);
+    // What is not there itself is told first.
+    let absent = "/services/app/functions/absent/async-invoke-config";
+    assert_eq!(
+        signer.refused(Method::PUT, absent, to("onSuccess", "acs:fc:::services/app/functions/gone")).await,
+        refusal(404, "FunctionNotFound")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_http_trigger_answers_the_methods_that_it_names() {
     let gw = gateway().http_listen("http://127.0.0.1:0").start().await;
     let signer = Signer::of(&gw, "admin").await;
@@ -229,6 +278,37 @@ async fn an_http_trigger_answers_the_methods_that_it_names() {
     signer.done(Method::DELETE, "/services/web/functions/hello/triggers/web", Json::Null).await;
     assert_eq!(gw.get("/web/hello").await.status, 401);
     signer.done(Method::DELETE, "/services/web/functions/hello", Json::Null).await;
+}
+
+/// What a component is not made for is said in words of this API. Those on ledge.toml are for `ledge deploy`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_of_another_kind_is_refused_by_what_it_exports() {
+    let (_gw, signer) = with_echo().await;
+    let trigger = json!({"triggerName": "web", "triggerType": "http", "triggerConfig": {"authType": "anonymous"}});
+    for (path, body, wanted) in [
+        (
+            "/functions/echo/triggers",
+            trigger,
+            ["is given an HTTP trigger", "wasi:http/incoming-handler@0.2.x", "`ledge:edge/handler@0.1.0`"],
+        ),
+        (
+            "/functions",
+            json!({"functionName": "x", "code": code("http-hello")}),
+            ["answers HTTP requests", "wasi:http/incoming-handler", "`custom`"],
+        ),
+        (
+            "/functions",
+            json!({"functionName": "x", "code": code("stay")}),
+            ["lives as long", "ledge:edge/persistent", "`ledge deploy` alone"],
+        ),
+        ("/functions", json!({"functionName": "x", "code": code("reporter")}), ["it is a driver", "it is deployed as a function", "app/x"]),
+    ] {
+        let (status, said) = signer.ask(Method::POST, &format!("/services/app{path}"), body).await;
+        assert_eq!((status, &said["ErrorCode"]), (400, &json!("InvalidArgument")), "{said}");
+        let message = said["ErrorMessage"].as_str().unwrap();
+        assert!(wanted.iter().all(|wanted| message.contains(wanted)) && !message.contains("ledge.toml"), "{message}");
+    }
+    assert_eq!(signer.done(Method::GET, "/services/app/functions/echo/triggers", Json::Null).await, json!({"triggers": []}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The one harness: gateways in this process, with components built by the code of `ledge build`.
 
 pub mod alone;
+pub mod browser;
 pub mod client;
 pub mod command;
 mod guests;

@@ -1,6 +1,7 @@
 //! OpenAPI v1 (manual, chapter 3), spoken by real clients to real driver components.
 
 mod described;
+mod page;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;

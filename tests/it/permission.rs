@@ -6,6 +6,7 @@ use http_body_util::BodyExt;
 use hyper::Method;
 use serde_json::{Value as Json, json};
 
+use crate::fc_api::signer::{Signer, date};
 use crate::harness::client::{json as body_of, post};
 use crate::harness::{ECHO, PASSWORD, PATIENCE, TestGateway, gateway};
 use ledge::cli::client::Client;
@@ -405,5 +406,36 @@ async fn a_stream_ends_with_the_rights_and_the_password_that_opened_it() {
             let said = tokio::time::timeout(PATIENCE, rest).await.unwrap_or_else(|_| panic!("{user} still reads after {path}"));
             assert!(!String::from_utf8_lossy(&said).contains("alarm"), "{user} has read on after {path}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_with_the_access_key_that_opened_it_and_not_with_another() {
+    let gw = gateway().echo_thing("echo-1").start().await;
+    let (path, body) = ("/thing/device/events/get", json!({"params": {"eventInfo": []}}).to_string());
+    let mut streams = Vec::new();
+    for signer in [Signer::of(&gw, "admin").await, Signer::of(&gw, "admin").await] {
+        let headers = signer.headers(&Method::POST, path, body.as_bytes(), date(0), &[]);
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.clone(), value.as_str())).collect();
+        let mut connection = gw.stranger().connect().await.unwrap();
+        let mut stream = connection.start(Method::POST, path, &headers, body.clone().into()).await.unwrap().into_body();
+        stream.frame().await.unwrap().unwrap();
+        streams.push((signer.id, connection, stream));
+    }
+    let (id, ..) = &streams[0];
+    let key = format!("/ledge/v1/users/admin/access-keys/{id}");
+    assert_eq!(gw.admin().send(Method::DELETE, &key, &[], "".into()).await.unwrap().status, 200);
+    let event = json!({"productKey": ECHO, "deviceName": "echo-1", "method": "event", "inputParams": {"event": "alarm", "level": 3}});
+    assert_eq!(gw.v1("/thing/device/service/invoke", event).await.0, 200);
+    for ((_, _connection, mut stream), reads_on) in streams.into_iter().zip([false, true]) {
+        let alarm = async {
+            while let Some(frame) = stream.frame().await {
+                if String::from_utf8_lossy(&frame.unwrap().into_data().unwrap()).contains("alarm") {
+                    return true;
+                }
+            }
+            false
+        };
+        assert_eq!(tokio::time::timeout(PATIENCE, alarm).await.expect("neither an event nor an end came"), reads_on);
     }
 }

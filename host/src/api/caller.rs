@@ -106,8 +106,9 @@ fn denied(audit: &Audit, user: &User, needed: &str) -> ApiError {
     forbidden(audit, user, needed, message)
 }
 
-/// The answer to what a user may not do, after a line in the audit.
+/// The answer to what a user may not do, counted, and after a line in the audit.
 pub fn forbidden(audit: &Audit, user: &User, what: &str, message: String) -> ApiError {
+    audit.refusals().denied_requests.inc();
     audit.record(&user.who(), "denied", what);
     ApiError::new(StatusCode::FORBIDDEN, message)
 }
@@ -151,7 +152,7 @@ async fn known(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Head<'_>) 
     }
     let client = || peer.map_or_else(|| "client".to_owned(), Peer::client);
     if signature::is_signed(head.headers) {
-        return signature::check(auth, &head).inspect_err(|_| audit.record(&client(), "login failed", "with a signature"));
+        return signature::check(auth, &head).inspect_err(|_| not_logged_in(audit, &client(), "with a signature", LoginError::Invalid));
     }
     let basic = head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let Some(header) = basic.filter(|header| header.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))) else {
@@ -168,11 +169,17 @@ async fn known(auth: &Auth, audit: &Audit, peer: Option<&Peer>, head: Head<'_>) 
     })
 }
 
-/// Writes down that a password was wrong, or was not looked at.
+/// Writes down, and counts, that a password or a signature was wrong, or a password was not looked at.
 pub fn not_logged_in(audit: &Audit, who: &str, tried: &str, error: LoginError) {
     match error {
-        LoginError::Invalid => audit.record(who, "login failed", tried),
-        LoginError::TooOften { wait_s } => audit.record(who, "login throttled", &format!("{tried}; the next is looked at in {wait_s} s")),
+        LoginError::Invalid => {
+            audit.refusals().failed_logins.inc();
+            audit.record(who, "login failed", tried);
+        }
+        LoginError::TooOften { wait_s } => {
+            audit.refusals().throttled_logins.inc();
+            audit.record(who, "login throttled", &format!("{tried}; the next is looked at in {wait_s} s"));
+        }
         LoginError::Busy => {}
     }
 }

@@ -109,7 +109,7 @@ impl<L: Lines> Reader<L> {
     tag = "things (v1)",
     operation_id = "event_stream_get",
     security(("session" = ["events.read"])),
-    request_body = v1::Request<v1::Subscription>,
+    request_body(content = v1::Request<v1::Subscription>, example = json!({"request": {"apiVer": "0.6"}, "params": {"eventInfo": [{"productKey": "a1LightSensor", "deviceName": "sensor-1", "eventIdentifier": []}], "propertyReports": true}})),
     responses((status = 200, body = v1::Message, description = "one after another, each in a chunk of its own, until the client goes")),
 )]
 pub async fn get(State(api): State<Arc<Api>>, caller: Caller, params: Params) -> Result<Response, ApiError> {

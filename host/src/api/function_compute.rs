@@ -116,7 +116,18 @@ async fn changed<T: Send + 'static>(
     change: impl FnOnce(&mut State, u64) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let api = api.clone();
-    deployed(async move { api.deploy.change_entries(change, &named, &user.who()).await }).await
+    let change = move |state: &mut State, now_ms| change(state, now_ms).map_err(Refusal);
+    let work = async move { api.deploy.change_entries(change, &named, &user.who()).await };
+    deployed(async move { work.await.map_err(|Refusal(error)| error) }).await
+}
+
+/// Why a change is not made, in words for those who have no manifest.
+struct Refusal(ApiError);
+
+impl From<DeployError> for Refusal {
+    fn from(error: DeployError) -> Self {
+        Self(not_deployed(error.without_manifest()))
+    }
 }
 
 impl From<DeployError> for ApiError {

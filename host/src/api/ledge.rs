@@ -69,7 +69,7 @@ pub async fn gateway(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Shown> 
 )]
 pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoResponse {
     let functions = api.functions.list();
-    let drivers = api.drivers.list();
+    let (drivers, refusals) = (api.drivers.list(), api.audit.refusals());
     let readings = Readings {
         functions: functions.iter().map(|function| function_reading(function)).collect(),
         drivers: drivers
@@ -84,6 +84,9 @@ pub async fn metrics(State(api): State<Arc<Api>>, _: Caller) -> impl IntoRespons
             .collect(),
         queued: api.queue.rows(),
         password_hashes: api.auth.hashes(),
+        denied_requests: refusals.denied_requests.get(),
+        failed_logins: refusals.failed_logins.get(),
+        throttled_logins: refusals.throttled_logins.get(),
     };
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.metrics.text(readings))
 }

@@ -32,7 +32,7 @@ pub struct LoggedIn {
     tag = "session",
     operation_id = "login_login",
     security(()),
-    request_body = v1::Request<v1::Login>,
+    request_body(content = v1::Request<v1::Login>, example = json!({"request": {"apiVer": "0.6"}, "params": {"UserName": "admin", "Password": "correct horse battery"}})),
     responses((status = 200, body = Envelope<LoggedIn>), (status = 503, description = "too many failed logins, or too many that wait: `Retry-After` says when")),
 )]
 pub async fn login(
@@ -62,7 +62,7 @@ pub async fn login(
     tag = "session",
     operation_id = "login_logout",
     security(()),
-    request_body = v1::Request<v1::Logout>,
+    request_body(content = v1::Request<v1::Logout>, example = json!({"request": {"apiVer": "0.6"}, "params": {"UserName": "admin"}})),
     responses((status = 200, body = Envelope<Done>)),
 )]
 pub async fn logout(

@@ -134,7 +134,7 @@ pub struct Given {
     operation_id = "product_put",
     security(("session" = ["deploy"])),
     params(("key" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"name": "Light", "history_bytes": 65536})),
     responses((status = 200, body = Report), (status = 500)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, key: Key, body: Body) -> Result<JsonBody<Report>, ApiError> {

@@ -137,7 +137,14 @@ fn yes() -> bool {
     operation_id = "rule_put",
     security(("session" = ["deploy"])),
     params(("name" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({
+        "rule": {
+            "type": "IFTTT",
+            "trigger": {"uri": "trigger/timer", "params": {"cron": "0 22 * * *", "cronType": "linux"}},
+            "action": [{"uri": "action/device/setProperty", "params": {"productKey": "a1Light", "deviceName": "lamp-1", "propertyItems": {"LightSwitch": 1}}}],
+        },
+        "description": "lights the lamp at ten",
+    })),
     responses((status = 200, body = Report), (status = 500)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, name: Name, body: Body) -> Result<JsonBody<Report>, ApiError> {

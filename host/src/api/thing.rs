@@ -34,7 +34,7 @@ pub struct Count {
     tag = "things (v1)",
     operation_id = "thing_count",
     security(("session" = ["things.read"])),
-    request_body = v1::Request<v1::Filters>,
+    request_body(content = v1::Request<v1::Filters>, example = json!({"request": {"apiVer": "0.6"}, "params": {"productKey": "a1Light"}})),
     responses((status = 200, body = Envelope<Count>)),
 )]
 pub async fn count(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
@@ -59,7 +59,7 @@ pub struct Page {
     tag = "things (v1)",
     operation_id = "thing_list",
     security(("session" = ["things.read"])),
-    request_body = v1::Request<v1::Listed>,
+    request_body(content = v1::Request<v1::Listed>, example = json!({"request": {"apiVer": "0.6"}, "params": {"PageSize": 15, "CurrentPage": 1}})),
     responses((status = 200, body = Envelope<Page>)),
 )]
 pub async fn list(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
@@ -179,7 +179,7 @@ fn state(presence: Presence) -> State {
     tag = "things (v1)",
     operation_id = "thing_set_properties",
     security(("session" = ["things.write"])),
-    request_body = v1::Request<v1::Settings>,
+    request_body(content = v1::Request<v1::Settings>, example = json!({"request": {"apiVer": "0.6"}, "params": {"productKey": "a1Light", "deviceName": "lamp-1", "properties": {"LightSwitch": 1}}})),
     responses((status = 200, body = Envelope<Nothing>), (status = 500)),
 )]
 pub async fn set_properties(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
@@ -218,7 +218,7 @@ pub struct Read {
     tag = "things (v1)",
     operation_id = "thing_query_properties",
     security(("session" = ["things.read"])),
-    request_body = v1::Request<v1::Query>,
+    request_body(content = v1::Request<v1::Query>, example = json!({"request": {"apiVer": "0.6"}, "params": {"productKey": "a1Light", "deviceName": "lamp-1", "propertyIdentifier": ["LightSwitch"]}})),
     responses((status = 200, body = Envelope<Vec<Read>>), (status = 500)),
 )]
 pub async fn query_properties(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {
@@ -263,7 +263,7 @@ pub struct Called {
     tag = "things (v1)",
     operation_id = "thing_invoke_service",
     security(("session" = ["things.call"])),
-    request_body = v1::Request<v1::Call>,
+    request_body(content = v1::Request<v1::Call>, example = json!({"request": {"apiVer": "0.6"}, "params": {"productKey": "a1Light", "deviceName": "lamp-1", "method": "turn", "inputParams": {"LightSwitch": 1}}})),
     responses((status = 200, body = Envelope<Called>), (status = 404, description = "its model has no such service"), (status = 500)),
 )]
 pub async fn invoke_service(Shared(api): Shared<Arc<Api>>, caller: Caller, params: Params) -> Result<impl IntoResponse, ApiError> {

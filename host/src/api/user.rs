@@ -56,7 +56,7 @@ pub struct Given {
 
 /// What a change of password takes.
 #[derive(Deserialize, utoipa::ToSchema)]
-#[schema(example = json!({"old": "correct horse battery", "new": "staple in the morning"}))]
+#[schema(example = json!({"old": "correct horse battery"}))]
 #[serde(deny_unknown_fields)]
 pub struct NewPassword {
     /// The one that holds now, unless an administrator changes that of somebody else.
@@ -121,7 +121,7 @@ pub async fn show(State(api): State<Arc<Api>>, _: Caller, name: Name) -> Result<
     operation_id = "user_put",
     security(("session" = ["users"])),
     params(("name" = String, Path, description = "a user's name", example = "operator-1")),
-    request_body = Given,
+    request_body(content = Given, example = json!({"role": "viewer", "products": ["a1Light"]})),
     responses((status = 200, body = Shown, description = "it was changed"), (status = 201, body = Shown, description = "it was added"), (status = 409), (status = 500)),
 )]
 pub async fn put(

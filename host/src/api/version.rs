@@ -123,7 +123,7 @@ pub struct Published {
     operation_id = "version_publish",
     security(("session" = ["deploy"])),
     params(("service" = String, Path)),
-    request_body = Option<Publish>,
+    request_body(content = Option<Publish>, example = json!({"description": "before the new lamp"})),
     responses((status = 200, body = Published), (status = 409, description = "it has too many versions"), (status = 500)),
 )]
 pub async fn publish(
@@ -179,7 +179,7 @@ pub struct Given {
     operation_id = "version_set_alias",
     security(("session" = ["deploy"])),
     params(("service" = String, Path), ("name" = String, Path, description = "an alias", example = "live")),
-    request_body = Given,
+    request_body(content = Given, example = json!({"version": 1})),
     responses((status = 200, body = Done), (status = 409), (status = 500)),
 )]
 pub async fn set_alias(State(api): State<Arc<Api>>, Caller(user): Caller, path: Pair, body: Body) -> Result<JsonBody<Done>, ApiError> {

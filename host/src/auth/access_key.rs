@@ -83,6 +83,10 @@ impl AccessKeys {
         entry.filter(|_| is_right).map(|entry| entry.user)
     }
 
+    pub fn has(&self, id: &str) -> bool {
+        self.entries.load().contains_key(id)
+    }
+
     /// The oldest first.
     pub fn list(&self, user: &str) -> Vec<AccessKey> {
         let entries = self.entries.load();

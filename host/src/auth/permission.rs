@@ -195,6 +195,8 @@ pub struct User {
     pub from: Option<CameFrom>,
     /// The session that proves it, if one does.
     pub session: Option<Key>,
+    /// The id of the access key that proves it, if one does.
+    pub access_key: Option<Arc<str>>,
 }
 
 /// From where somebody calls.
@@ -205,21 +207,24 @@ pub enum CameFrom {
 }
 
 impl User {
+    pub fn new(name: &str, rights: Arc<Rights>) -> Self {
+        Self { name: name.to_owned(), rights, from: None, session: None, access_key: None }
+    }
+
     /// Whoever may open the socket in the data directory.
     pub fn local() -> Self {
-        Self { name: super::ADMIN.to_owned(), rights: LOCAL.clone(), from: None, session: None }
+        Self::new(super::ADMIN, LOCAL.clone())
     }
 
     pub fn is_local(&self) -> bool {
         Arc::ptr_eq(&self.rights, &LOCAL)
     }
 
-    /// How the audit calls them.
+    /// How the audit calls them: `user admin with key LK0A1B from 10.0.0.7`.
     pub fn who(&self) -> String {
-        match self.from {
-            None => format!("user {}", self.name),
-            Some(from) => format!("user {} from {from}", self.name),
-        }
+        let key = self.access_key.as_ref().map(|id| format!(" with key {id}")).unwrap_or_default();
+        let from = self.from.map(|from| format!(" from {from}")).unwrap_or_default();
+        format!("user {}{key}{from}", self.name)
     }
 }
 
@@ -245,6 +250,14 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(serde_json::to_value(role).unwrap(), role.name());
         }
+    }
+
+    #[test]
+    fn the_audit_has_their_name_their_key_and_where_they_are() {
+        let user = User::new("eve", Arc::new(Rights::of(Role::Viewer)));
+        assert_eq!(user.who(), "user eve");
+        let user = User { access_key: Some("LK01".into()), from: Some(CameFrom::Address([10, 0, 0, 7].into())), ..user };
+        assert_eq!(user.who(), "user eve with key LK01 from 10.0.0.7");
     }
 
     #[test]

@@ -1,6 +1,18 @@
 //! Changing single functions, and what is kept of them, where somebody may change several things in one commit.
 
 use super::{Care, Deploy, DeployError, State};
+use crate::runtime::without_manifest;
+
+impl DeployError {
+    /// The same for whoever has no manifest to change.
+    #[must_use]
+    pub fn without_manifest(self) -> Self {
+        match self {
+            Self::Refused(problems) => Self::Refused(problems.iter().map(|problem| without_manifest(problem)).collect()),
+            failed @ Self::Failed(_) => failed,
+        }
+    }
+}
 
 impl Deploy {
     /// Looks at what is deployed now. Be quick: deployments wait.

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::connection::{Beginning, HANDSHAKE_TIMEOUT, beginning, serve, serve_once, timed};
-use super::places::{ConnectionLimits, Place, Places};
+use super::places::{Place, Places};
 use super::write_timeout::WriteTimeout;
 use crate::api::{self, Peer};
 use crate::shutdown::Shutdown;
@@ -104,9 +104,8 @@ pub async fn serve_plain(listener: TcpListener, served: Served) {
     open.join_all().await;
 }
 
-/// The administrator's own socket. Clients from elsewhere cannot take its places.
-pub async fn serve_local(listener: UnixListener, router: Router, shutdown: Shutdown) {
-    let places = Places::new(ConnectionLimits::default());
+/// The administrator's own socket. Its places are its own: clients from elsewhere cannot take them.
+pub async fn serve_local(listener: UnixListener, Served { router, places, shutdown }: Served) {
     let handle = |(stream, _), place: Place| {
         let (router, shutdown) = (router.clone(), shutdown.clone());
         async move { talk(timed(stream), Peer::Local, &place, router, shutdown).await }

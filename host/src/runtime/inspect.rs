@@ -43,10 +43,11 @@ pub enum Refused {
     OtherContract { name: String, built: String },
     #[error("it imports what the contract does not have: {}", list(.0))]
     UnknownImports(Vec<String>),
-    #[error("it answers HTTP requests (it exports `{0}`), so say where: add `http = {{ prefix = \"/...\" }}` to it in ledge.toml")]
+    #[error("it answers HTTP requests (it exports `{0}`), {SAY_WHERE}")]
     NoTrigger(String),
     #[error(
-        "it has `http` in ledge.toml and answers no HTTP requests: for that it exports `{INCOMING}@0.2.x`, and this exports {}",
+        "it {HAS_HTTP} and answers no HTTP requests: for that a component exports `{INCOMING}@0.2.x`, and this is one for events, which \
+         exports {}",
         list(.0)
     )]
     NotHttp(Vec<String>),
@@ -64,10 +65,10 @@ pub enum Refused {
     MemoryTooLarge { asked: u128 },
     #[error("one of its tables begins with {asked} elements, and no limit allows more than {}", TABLE_ELEMENTS.end())]
     TableTooLarge { asked: u64 },
-    #[error("it lives as long as it is deployed (it exports `{PERSISTENT}`), so say so: add `mode = \"persistent\"` to it in ledge.toml")]
+    #[error("it lives as long as it is deployed (it exports `{PERSISTENT}`), {SAY_SO}")]
     NoMode,
     #[error(
-        "it has `mode = \"persistent\"` in ledge.toml: for that it exports `{PERSISTENT}@{CONTRACT}` (in Rust, with \
+        "it {HAS_MODE}: for that it exports `{PERSISTENT}@{CONTRACT}` (in Rust, with \
          `ledge_sdk::persistent!`), and this exports {}",
         list(.0)
     )]
@@ -76,8 +77,27 @@ pub enum Refused {
         "its section `{USES_SECTION}`, which `ledge bindgen` makes, cannot be read: {0}; build it again, with this gateway's SDK and its `ledge bindgen`"
     )]
     WrongUses(String),
-    #[error("it is a {found}, and the project declares it as a {declared}")]
+    #[error("it is a {found}, and {DECLARED} as a {declared}")]
     OtherKind { found: Kind, declared: Kind },
+}
+
+const SAY_WHERE: &str = "so say where: add `http = { prefix = \"/...\" }` to it in ledge.toml";
+const HAS_HTTP: &str = "has `http` in ledge.toml";
+const SAY_SO: &str = "so say so: add `mode = \"persistent\"` to it in ledge.toml";
+const HAS_MODE: &str = "has `mode = \"persistent\"` in ledge.toml";
+const DECLARED: &str = "the project declares it";
+/// What the words on a manifest are for whoever deploys without one.
+const WITHOUT_MANIFEST: [(&str, &str); 5] = [
+    (SAY_WHERE, "so make it with the `runtime` `custom`"),
+    (HAS_HTTP, "is given an HTTP trigger"),
+    (SAY_SO, "and such functions are deployed by `ledge deploy` alone"),
+    (HAS_MODE, "was deployed as a persistent function"),
+    (DECLARED, "it is deployed"),
+];
+
+/// The words of a refusal for whoever deploys without a manifest. The compiler, which refuses, knows nothing of that.
+pub fn without_manifest(refusal: &str) -> String {
+    WITHOUT_MANIFEST.iter().fold(refusal.to_owned(), |words, (with, without)| words.replace(with, without))
 }
 
 /// The version of `ledge:edge` in `wit/`.

@@ -12,6 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, RootCertStore};
 use zeroize::Zeroizing;
 
+use super::purpose::is_of_a_server;
 use super::{Identity, PURPOSE, fingerprint, key_path, pem, provider, sessions};
 use crate::store::file;
 
@@ -81,6 +82,7 @@ fn is_fit(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), String> {
     for certificate in chain {
         ParsedCertificate::try_from(certificate).map_err(|error| unreadable(&error))?;
     }
+    is_of_a_server(&chain[0])?;
     let verifier = verifier().map_err(|error| format!("the certificate cannot be checked: {error:#}"))?;
     let name = ServerName::try_from("localhost").map_err(|error| unreadable(&error))?;
     // Dates and purposes are looked at before anybody is looked for who vouches for it.
@@ -91,7 +93,7 @@ fn is_fit(chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), String> {
                 Err("the certificate is not valid yet, by the clock of this machine".to_owned())
             }
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
-                Err("the certificate is not one for servers".to_owned())
+                Err("one of the certificates that vouch for the first is not for servers".to_owned())
             }
             CertificateError::BadEncoding => Err(unreadable(&wrong)),
             _ => Ok(()),

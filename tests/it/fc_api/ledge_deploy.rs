@@ -66,7 +66,7 @@ async fn whoever_may_deploy_does_so_with_an_access_key_and_nobody_else() {
     assert_eq!(output.code, 0, "{output:?}");
     assert!(output.stdout.contains("new      function app/count"), "{}", output.stdout);
     assert_eq!(gw.invoke_named("app/count", "").await.map(|_| ()).ok(), Some(()));
-    gw.audited("user deployer from 127.0.0.1").await;
+    gw.audited(&format!("user deployer with key {} from 127.0.0.1", deployer.id)).await;
     // Every command signs: also those whose paths have queries and escaped names.
     let output = far(&gw, dir.path(), &["list", "functions"], &key(&deployer)).await;
     assert!(output.code == 0 && output.stdout.contains("app/count"), "{output:?}");
@@ -77,6 +77,20 @@ async fn whoever_may_deploy_does_so_with_an_access_key_and_nobody_else() {
     }
     let denied = far(&gw, dir.path(), &["user", "key", "list", "deployer"], &key(&deployer)).await;
     assert!(denied.code == 1 && denied.stderr.contains("it needs `users`"), "{denied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_project_is_said_in_words_of_its_manifest() {
+    let gw = gateway().start().await;
+    let (dir, signer) = (tempfile::tempdir().unwrap(), Signer::of(&gw, "admin").await);
+    for (more, wanted) in
+        [("http = { prefix = \"/x\" }\n", "`http` in ledge.toml"), ("mode = \"persistent\"\n", "`mode = \"persistent\"` in ledge.toml")]
+    {
+        project(dir.path(), more);
+        let output = far(&gw, dir.path(), &["deploy"], &key(&signer)).await;
+        assert!(output.code == 1 && output.stderr.contains(wanted), "nothing of {wanted} in {output:?}");
+        assert!(output.stderr.contains("`ledge:edge/handler@0.1.0`"), "{output:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,20 +48,24 @@ impl Signer {
         format!("FC {}:{}", self.id, STANDARD.encode(hmac::sign(&key, text.as_bytes())))
     }
 
-    pub async fn send_but(&self, method: Method, path: &str, body: impl Into<Bytes>, own: &[(&str, &str)], wrong: Wrong<'_>) -> Answer {
+    /// The headers of a request with this body, but for its own.
+    pub fn headers(&self, method: &Method, path: &str, body: &[u8], date: String, own: &[(&str, &str)]) -> [(HeaderName, String); 4] {
         use md5::Digest;
-        let body: Bytes = body.into();
-        let md5: String = md5::Md5::digest(&body).iter().map(|byte| format!("{byte:02x}")).collect();
-        let date = wrong.date.unwrap_or_else(|| date(0));
+        let md5: String = md5::Md5::digest(body).iter().map(|byte| format!("{byte:02x}")).collect();
         let signed_path = path.split('?').next().unwrap();
         let signed_path = percent_encoding::percent_decode_str(signed_path).decode_utf8().unwrap();
-        let authorization = self.sign(&method, &signed_path, &md5, &date, own);
-        let mut headers: Vec<(HeaderName, &str)> = vec![
-            (AUTHORIZATION, &authorization),
-            (CONTENT_TYPE, "application/json"),
-            (DATE, &date),
-            (HeaderName::from_static("content-md5"), &md5),
-        ];
+        [
+            (AUTHORIZATION, self.sign(method, &signed_path, &md5, &date, own)),
+            (CONTENT_TYPE, "application/json".into()),
+            (DATE, date),
+            (HeaderName::from_static("content-md5"), md5),
+        ]
+    }
+
+    pub async fn send_but(&self, method: Method, path: &str, body: impl Into<Bytes>, own: &[(&str, &str)], wrong: Wrong<'_>) -> Answer {
+        let body: Bytes = body.into();
+        let signed = self.headers(&method, path, &body, wrong.date.unwrap_or_else(|| date(0)), own);
+        let mut headers: Vec<(HeaderName, &str)> = signed.iter().map(|(name, value)| (name.clone(), value.as_str())).collect();
         headers.extend(own.iter().chain(wrong.headers).map(|(name, value)| (name.parse().unwrap(), *value)));
         let body = wrong.body.map_or(body, Bytes::copy_from_slice);
         self.client.send(method, wrong.path.unwrap_or(path), &headers, body).await.unwrap()

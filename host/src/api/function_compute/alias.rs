@@ -139,7 +139,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>
     operation_id = "fc_alias_create",
     security(("session" = ["deploy"])),
     params(("service" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"aliasName": "next", "versionId": "1", "description": "tried by a few"})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<String>, body: Body) -> Result<Response, ApiError> {
@@ -185,7 +185,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<(String,
     operation_id = "fc_alias_update",
     security(("session" = ["deploy"])),
     params(("service" = String, Path), ("alias" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"versionId": "1", "description": "called by all"})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn update(

@@ -14,6 +14,7 @@ use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::error::ApiError;
 use crate::api::given::InPath;
+use crate::deploy::State;
 use crate::limit::{AGE_S, ATTEMPTS};
 use crate::name::{FunctionName, LATEST};
 use crate::set::{self, Asynchronous, Destination};
@@ -120,6 +121,21 @@ impl Given {
     }
 }
 
+/// Whether each function that is to be told is there.
+fn check_told(policy: &Asynchronous, state: &State) -> Result<(), ApiError> {
+    for (member, to) in [("onSuccess", &policy.on_success), ("onFailure", &policy.on_failure)] {
+        let Some(Destination::Function(name)) = to else { continue };
+        let is_there = state.set.functions.iter().any(|row| row.name == *name) || state.versions.has(name);
+        if !is_there {
+            let arn = To::of(&Destination::Function(name.clone())).destination;
+            return Err(ApiError::bad_request(format!(
+                "`destinationConfig.{member}.destination` is `{arn}`, and there is no function `{name}` here; make it first, or name another"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn shown(row: &set::Function, qualifier: &str) -> Option<Shown> {
     let policy = row.asynchronous.as_ref()?;
     let [on_success, on_failure] = [&policy.on_success, &policy.on_failure].map(|to| to.as_ref().map(To::of));
@@ -193,7 +209,11 @@ pub async fn list(
     operation_id = "fc_async_config_put",
     security(("session" = ["deploy"])),
     params(("service" = String, Path), ("function" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({
+        "maxAsyncRetryAttempts": 2,
+        "maxAsyncEventAgeInSeconds": 3600,
+        "destinationConfig": {"onFailure": {"destination": "/EdgeFC/failed"}},
+    })),
     responses((status = 200, body = Shown)),
 )]
 pub async fn put(
@@ -206,6 +226,8 @@ pub async fn put(
     let name = name(&plain_service(&service)?, &function)?;
     let policy = Arc::new(read::<Given>(body).await?.policy()?);
     let row = changed(&api, caller, vec![], move |state, _| {
+        super::row(state, &name)?;
+        check_told(&policy, state)?;
         let row = row_mut(state, &name)?;
         row.asynchronous = Some(policy);
         shown(row, LATEST).ok_or_else(|| none(&name))

@@ -40,7 +40,13 @@ pub struct Options {
     operation_id = "fc_deploy",
     security(("session" = ["deploy"])),
     params(Options),
-    request_body = serde_json::Value,
+    request_body(content = serde_json::Value, example = json!({
+        "products": [{"key": "a1Meter", "name": "Meter", "tsl": "{\"properties\": [], \"events\": [], \"services\": []}", "tsl_ext": null}],
+        "things": [],
+        "drivers": [],
+        "functions": [],
+        "routes": [],
+    })),
     responses((status = 200, body = Report)),
 )]
 pub async fn deploy(

@@ -277,7 +277,16 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>
     operation_id = "fc_function_create",
     security(("session" = ["deploy"])),
     params(("service" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({
+        "functionName": "hello",
+        "description": "says hello",
+        "runtime": "wasm",
+        "handler": "handler",
+        "memorySize": 64,
+        "timeout": 5,
+        "environmentVariables": {"GREETING": "hello"},
+        "code": {"zipFile": "UEsDBAoAAAA..."},
+    })),
     responses((status = 200, body = Shown)),
 )]
 pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<String>, body: Body) -> Result<Response, ApiError> {
@@ -345,7 +354,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<(String,
     operation_id = "fc_function_update",
     security(("session" = ["deploy"])),
     params(("service" = String, Path), ("function" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"description": "says hello", "memorySize": 64, "timeout": 5})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn update(

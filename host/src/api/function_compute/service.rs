@@ -120,7 +120,7 @@ pub async fn list(Shared(api): Shared<Arc<Api>>, _: Caller, pages: Pages) -> Res
     tag = "function compute",
     operation_id = "fc_service_create",
     security(("session" = ["deploy"])),
-    request_body = Given,
+    request_body(content = Given, example = json!({"serviceName": "Plant", "description": "hall seven"})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn create(Shared(api): Shared<Arc<Api>>, caller: Caller, body: Body) -> Result<Response, ApiError> {
@@ -164,7 +164,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<String>)
     operation_id = "fc_service_update",
     security(("session" = ["deploy"])),
     params(("service" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"description": "the manual's samples"})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn update(

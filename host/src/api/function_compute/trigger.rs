@@ -249,7 +249,11 @@ pub async fn list(
     operation_id = "fc_trigger_create",
     security(("session" = ["deploy"])),
     params(("service" = String, Path), ("function" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({
+        "triggerName": "morning",
+        "triggerType": "timer",
+        "triggerConfig": {"cronExpression": "CRON_TZ=Asia/Shanghai 0 0 8 * * *", "payload": "daily", "enable": true},
+    })),
     responses((status = 200, body = Shown)),
 )]
 pub async fn create(
@@ -323,7 +327,7 @@ pub async fn get(Shared(api): Shared<Arc<Api>>, _: Caller, path: InPath<(String,
     operation_id = "fc_trigger_update",
     security(("session" = ["deploy"])),
     params(("service" = String, Path), ("function" = String, Path), ("trigger" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"triggerConfig": {"cronExpression": "@every 1h", "payload": "hourly", "enable": true}})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn update(

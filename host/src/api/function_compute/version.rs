@@ -125,7 +125,7 @@ pub async fn list(
     operation_id = "fc_version_publish",
     security(("session" = ["deploy"])),
     params(("service" = String, Path)),
-    request_body = Given,
+    request_body(content = Given, example = json!({"description": "before the new lamp"})),
     responses((status = 200, body = Shown)),
 )]
 pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath<String>, body: Body) -> Result<JsonBody<Shown>, ApiError> {
@@ -133,7 +133,10 @@ pub async fn publish(Shared(api): Shared<Arc<Api>>, caller: Caller, path: InPath
     let given: Given = if body.is_empty() { Given::default() } else { body::parse(&body)? };
     let text = description(given.description.as_deref())?.unwrap_or_default();
     let row = changed(&api, caller, vec![], move |state, now_ms| {
-        super::rows(state, &service, None)?;
+        if super::rows(state, &service, None)?.is_empty() {
+            let message = format!("service `{service}` has no functions, and a version is made of them; make one first");
+            return Err(ApiError::bad_request(message));
+        }
         let number = state.versions.publish(&state.set, &service, &text, now_ms)?;
         let made = state.versions.published.iter().find(|version| version.service == service && version.number == number);
         made.map(shown).ok_or_else(|| no_service(&service))

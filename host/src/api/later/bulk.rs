@@ -103,7 +103,7 @@ struct OfThing {
     tag = "2020-04-30",
     operation_id = "later_bulk",
     security(("session" = [])),
-    request_body = Bulk,
+    request_body(content = Bulk, example = json!({"BulkAction": "GetProperties", "Things": [{"ProductKey": "a1Light", "DeviceName": "lamp-1"}]})),
     responses((status = 200, content((super::Answer<Results> = "application/json"), (String = "text/plain")))),
 )]
 pub async fn bulk(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<Response, ApiError> {

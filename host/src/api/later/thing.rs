@@ -277,7 +277,7 @@ pub struct Called {
     operation_id = "later_call_services",
     security(("session" = ["things.call"])),
     params(("product" = String, Path), ("device" = String, Path)),
-    request_body = Services,
+    request_body(content = Services, example = json!({"Services": [{"Name": "turn", "Args": {"LightSwitch": 1}}]})),
     responses((status = 200, body = super::Answer<Calls>)),
 )]
 pub async fn call_services(State(api): State<Arc<Api>>, caller: Caller, thing: Pair, body: Body) -> Result<impl IntoResponse, ApiError> {
