@@ -193,11 +193,15 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 /// Around everything. One layer: axum copies each of them, and those within, for each request.
-async fn around(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+async fn around(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let form = Form::of(request.uri().path());
-    let response = match guard::passed(&guard, request).await {
+    let body = body::lend(&mut request);
+    let response = match guard::passed(&guard, request) {
         Ok(request) => next.run(request).await,
         Err(error) => error.into_response(),
     };
+    if let Some(body) = body {
+        body.finish().await;
+    }
     guard::marked(form.given_to(response))
 }

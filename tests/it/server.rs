@@ -537,7 +537,10 @@ async fn the_certificate_is_replaced_while_clients_are_connected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_goes_on_after_a_refusal_whose_body_came_later() {
     let gw = gateway().start().await;
+    let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("admin:{PASSWORD}"));
+    let admin = format!("Authorization: Basic {basic}\r\n");
     for (method, path, more, expected) in [
+        ("PUT", "/2016-08-15/components/no-digest", admin.as_str(), 400),
         ("POST", "/thing/device/list-authed", "", 401),
         ("POST", "/nowhere", "", 404),
         ("PUT", "/thing/device/list-authed", "", 405),

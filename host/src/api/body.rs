@@ -1,11 +1,17 @@
 //! Bodies, read whole within a limit and a time.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
+use axum::http::header::EXPECT;
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use hyper::body::{Frame, SizeHint};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
@@ -61,9 +67,65 @@ fn due(began: Instant, bytes: usize) -> Instant {
     began + BODY_TIMEOUT * pieces
 }
 
-/// Reads what is left of a small body that nobody looks at, so that the connection can be used again.
-pub async fn finish(body: &mut Body) {
-    drain(body, Instant::now() + FINISH_TIMEOUT, BODY_BYTES_MAX).await;
+/// The body of a request while somebody else has it.
+pub struct Lent(Arc<Mutex<Option<Body>>>);
+
+/// Lends the body of a request, which comes back if it is let go of before its end. One whose client waits to be told to send it is not
+/// sent if nobody wants it.
+pub fn lend(request: &mut Request) -> Option<Lent> {
+    let waits = request.headers().contains_key(EXPECT);
+    let body = request.body_mut();
+    if waits || body.is_end_stream() {
+        return None;
+    }
+    let lent = Lent(Arc::default());
+    let borrowed = Borrowed { body: Some(std::mem::take(body)), back: lent.0.clone() };
+    *body = Body::new(borrowed);
+    Some(lent)
+}
+
+impl Lent {
+    /// Reads what is left of a small body that nobody wants, so that its client sees the answer and can use the connection again.
+    pub async fn finish(self) {
+        let back = self.0.lock().take();
+        if let Some(mut body) = back {
+            drain(&mut body, Instant::now() + FINISH_TIMEOUT, BODY_BYTES_MAX).await;
+        }
+    }
+}
+
+struct Borrowed {
+    /// Gone once it failed: what comes after that is nobody's.
+    body: Option<Body>,
+    back: Arc<Mutex<Option<Body>>>,
+}
+
+impl HttpBody for Borrowed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if !matches!(frame, Some(Ok(_))) {
+            self.body = None;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+    }
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        *self.back.lock() = self.body.take().filter(|body| !body.is_end_stream());
+    }
 }
 
 /// Reads a large body, of which nothing was read and nothing is wanted, so that its client sees the answer.

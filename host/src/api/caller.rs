@@ -13,10 +13,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::Api;
 use super::describe::{Operations, Who};
 use super::error::ApiError;
 use super::signature::{self, Head};
-use super::{Api, body};
 use crate::audit::Audit;
 use crate::auth::{Auth, CameFrom, LoginError, Permission, Source, User};
 
@@ -76,15 +76,10 @@ pub async fn admit(
         Who::Users => None,
         Who::With(permission) => Some(permission),
     };
-    let user = identify(&api.auth, &api.audit, peer, Head::from(&request)).await;
-    let admitted = user.and_then(|user| permission.map_or(Ok(()), |permission| require(&api.audit, &user, permission)).map(|()| user));
-    let user = match admitted {
-        Ok(user) => user,
-        Err(error) => {
-            body::finish(request.body_mut()).await;
-            return Err(error);
-        }
-    };
+    let user = identify(&api.auth, &api.audit, peer, Head::from(&request)).await?;
+    if let Some(permission) = permission {
+        require(&api.audit, &user, permission)?;
+    }
     if signature::is_signed(request.headers()) {
         let body = std::mem::take(request.body_mut());
         *request.body_mut() = signature::checked(request.headers(), body)?;

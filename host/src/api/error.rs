@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 
 use super::invoke::REQUEST_ID;
-use super::{body, spaced_json};
+use super::spaced_json;
 use crate::auth::LoginError;
 use crate::function::InvokeError;
 use crate::thing::fault::{self, Fault};
@@ -214,12 +213,10 @@ impl From<InvokeError> for ApiError {
     }
 }
 
-pub async fn not_found(uri: Uri, mut body: Body) -> ApiError {
-    body::finish(&mut body).await;
+pub async fn not_found(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, format!("there is no `{}` here; docs/compatibility.md lists the paths", uri.path()))
 }
 
-pub async fn method_not_allowed(method: Method, uri: Uri, mut body: Body) -> ApiError {
-    body::finish(&mut body).await;
+pub async fn method_not_allowed(method: Method, uri: Uri) -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, format!("`{}` does not answer {method}", uri.path()))
 }

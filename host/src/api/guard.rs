@@ -14,7 +14,6 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use axum::response::Response;
 
-use super::body;
 use super::caller::Peer;
 use super::error::ApiError;
 use crate::telemetry::{OncePerSecond, printable};
@@ -40,17 +39,14 @@ pub enum Linked {
 }
 
 /// Lets requests pass that no other page can have made.
-pub async fn passed(guard: &Guard, request: Request) -> Result<Request, ApiError> {
+pub fn passed(guard: &Guard, request: Request) -> Result<Request, ApiError> {
     let peer = request.extensions().get::<Peer>();
     if matches!(peer, Some(Peer::Local)) {
         return Ok(request);
     }
     let is_tls = matches!(peer, Some(Peer::Remote { tls: true, .. }));
-    let (head, mut body) = request.into_parts();
-    if let Err(error) = guard.admit(&head, is_tls, Linked::Pages) {
-        body::finish(&mut body).await;
-        return Err(error);
-    }
+    let (head, body) = request.into_parts();
+    guard.admit(&head, is_tls, Linked::Pages)?;
     Ok(Request::from_parts(head, body))
 }
 
