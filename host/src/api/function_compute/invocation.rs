@@ -28,7 +28,7 @@ use crate::api::invoke;
         ("X-Fc-Idempotency-Key" = Option<String>, Header, description = "of an asynchronous invocation, which is made once", max_length = 128),
     ),
     request_body(content = Option<String>, content_type = "application/octet-stream", example = "hello"),
-    responses((status = 200, body = String, content_type = "application/octet-stream"), (status = 202)),
+    responses((status = 200, content((String = "application/octet-stream"), (invoke::Failed = "application/json"))), (status = 202)),
 )]
 pub async fn invoke(
     Shared(api): Shared<Arc<Api>>,
