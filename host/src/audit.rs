@@ -124,6 +124,11 @@ impl Audit {
         }
     }
 
+    /// How long a user must wait before they change something again, so that the lines of what they change push out no others.
+    pub fn wait_to_change(&self, user: &str) -> Option<Duration> {
+        self.0.rate.wait_to_change(user)
+    }
+
     /// What was refused to people and programs, whether its lines were written or left out.
     pub fn refusals(&self) -> &RefusalMetrics {
         &self.0.refusals

@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Text that a guest or a client chose, fit for one line of a log: control characters are replaced, and the end is cut.
+/// Text that a guest or a client chose, fit for one line of a log: control characters and those that turn the direction of writing are replaced,
+/// and the end is cut.
 pub fn printable(text: &str) -> String {
     let end = text.floor_char_boundary(LINE_BYTES_MAX);
-    let mut line: String = text[..end].chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
+    let shown = |c: char| if c.is_control() && c != '\t' || turns(c) { '\u{fffd}' } else { c };
+    let mut line: String = text[..end].chars().map(shown).collect();
     if end < text.len() {
         line.push_str(" ...");
     }

@@ -253,6 +253,11 @@ async fn a_destination_is_a_function_that_is_there() {
         }
     }
     assert_eq!(signer.done(Method::GET, path, Json::Null).await, kept);
+    // As long as it is one, it stays.
+    let arn = "acs:fc:::services/app/functions/count";
+    signer.done(Method::PUT, path, to("onFailure", arn)).await;
+    let (status, said) = signer.ask(Method::DELETE, "/services/app/functions/count", Json::Null).await;
+    assert!(status == 400 && said["ErrorMessage"].as_str().unwrap().contains("`async.on_failure` is function `app/count`"), "{said}");
     // What is not there itself is told first.
     let absent = "/services/app/functions/absent/async-invoke-config";
     assert_eq!(

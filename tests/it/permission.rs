@@ -160,16 +160,64 @@ async fn a_user_gives_nobody_more_than_they_have_and_changes_only_their_own_pass
     // A role cannot leave what it has not.
     assert_eq!(put(&keeper, "eve", json!({"role": "viewer", "permissions": ["things.read", "users"]})).await, 400);
 
+    // Who serves another certificate can be taken for the gateway.
+    let certificate =
+        keeper.send(Method::PUT, "/ledge/v1/certificate", &[], json!({"certificate": "", "key": ""}).to_string().into()).await;
+    assert_eq!(certificate.unwrap().status, 403);
+
     let password = async |client: &Client, name: &str, body: Json| {
         let path = format!("/ledge/v1/users/{name}/password");
         client.send(Method::POST, &path, &[], body.to_string().into()).await.unwrap().status.as_u16()
     };
     assert_eq!(password(&keeper, "admin", json!({"new": "a whole new horse"})).await, 403);
     assert_eq!(password(&viewer, "eve", json!({"new": "a whole new horse"})).await, 403);
+    assert_eq!(password(&keeper, "eve", json!({"new": "a whole new horse"})).await, 200);
+    assert_eq!(password(&keeper, "keeper", json!({"new": "a whole new horse"})).await, 400);
+    let own = json!({"role": "admin", "permissions": ["users", "things.read"], "password": "a whole new horse"});
+    assert_eq!(put(&keeper, "keeper", own).await, 400);
     assert_eq!(password(&viewer, "viewer", json!({"new": "a whole new horse"})).await, 400);
     assert_eq!(password(&viewer, "viewer", json!({"old": "wrong wrong wrong", "new": "a whole new horse"})).await, 400);
     assert_eq!(password(&viewer, "viewer", json!({"old": PASSWORD, "new": "a whole new horse"})).await, 200);
     assert_eq!(viewer.send(Method::GET, "/ledge/v1/things", &[], "".into()).await.unwrap().status, 401);
+}
+
+/// A rule that is tried tells what it found of things.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_see_things_tries_no_rule() {
+    let gw = gateway().start().await;
+    let rule = json!({"rule": {"type": "IFTTT", "action": []}, "event": {"timer": "0 22 * * *"}}).to_string();
+    for (name, permissions, expected) in [("rules", json!(["rules.read"]), 403), ("both", json!(["rules.read", "things.read"]), 400)] {
+        let client = add(&gw, name, json!({"role": "viewer", "permissions": permissions})).await;
+        let answer = client.send(Method::POST, "/ledge/v1/rule-tests", &[], rule.clone().into()).await.unwrap();
+        assert_eq!(answer.status, expected, "{:?}", answer.body);
+    }
+}
+
+/// Each change has a line in the audit, which has a bound.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_switches_a_rule_without_end_is_told_to_wait_and_an_administrator_is_not() {
+    let gw = gateway().start().await;
+    let rule = json!({"rule": {"type": "IFTTT", "action": [{"uri": "action/mq/send", "params": {"topic": "/t"}}]}}).to_string();
+    assert!(gw.admin().send(Method::PUT, "/ledge/v1/rules/r", &[], rule.into()).await.unwrap().status.is_success());
+    let operator = add(&gw, "operator", json!({"role": "operator"})).await;
+    let mut connection = operator.connect().await.unwrap();
+    let mut done = 0;
+    let refused = loop {
+        let path = if done % 2 == 0 { "/ledge/v1/rules/r/disable" } else { "/ledge/v1/rules/r/enable" };
+        let answer = connection.start(Method::POST, path, &[], "".into()).await.unwrap();
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        if !head.status.is_success() {
+            break (head, String::from_utf8(body.to_vec()).unwrap());
+        }
+        done += 1;
+        assert!(done < 3_000, "nobody minds");
+    };
+    let (head, body) = refused;
+    assert!(done >= 2_000, "refused after {done}");
+    assert!(head.status == 503 && head.headers.contains_key("retry-after") && body.contains("go on more slowly"), "{head:?} {body}");
+    let local = Client::local(gw.data.path());
+    assert_eq!(local.send(Method::POST, "/ledge/v1/rules/r/enable", &[], "".into()).await.unwrap().status, 200);
 }
 
 const OTHER: &str = "a1Other";

@@ -399,7 +399,10 @@ async fn a_session_is_a_cookie_that_is_secure_where_its_listener_is_and_ends_by_
     let (status, head) = ask(&mut raw::connect(LOCALHOST, plain).await, "/auth/logout", &first, r#"{"params": {}}"#).await;
     assert!(status == 200 && head.contains("set-cookie: token=; path=/; max-age=0"), "{head}");
     assert_eq!((count(&first).await, count(&second).await), (401, 200));
-    let changed = json!({"new": "another horse that is correct"}).to_string();
+    let mut changed = json!({"new": "another horse that is correct"});
+    assert_eq!(post(&gw.admin(), "/ledge/v1/users/admin/password", &changed.to_string()).await.0, 400, "a key or a browser that is open");
+    changed["old"] = PASSWORD.into();
+    let changed = changed.to_string();
     assert_eq!(post(&gw.admin(), "/ledge/v1/users/admin/password", &changed).await.0, 200);
     assert_eq!(count(&second).await, 401);
 }

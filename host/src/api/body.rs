@@ -22,7 +22,7 @@ use crate::limit::BODY_BYTES_MAX;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 const PIECE_BYTES: usize = 1 << 20;
 
-/// How long a client that is refused may take to send the rest of a small body.
+/// How long a client that is refused may take to send the rest.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is read and thrown away of a body that is too large.
 const DRAIN_BYTES_MAX: usize = 128 << 20;
@@ -37,6 +37,11 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 }
 
 pub async fn read_at_most(mut body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let too_large = || ApiError::bad_request(format!("the body is larger than {bytes_max} bytes, the most that is taken here"));
+    if body.size_hint().lower() > bytes_max as u64 {
+        // It comes back to whoever lent it.
+        return Err(too_large());
+    }
     let began = Instant::now();
     let mut whole = Vec::new();
     loop {
@@ -46,9 +51,7 @@ pub async fn read_at_most(mut body: Body, bytes_max: usize) -> Result<Bytes, Api
             Ok(Some(Ok(frame))) => {
                 let Ok(bytes) = frame.into_data() else { continue };
                 if whole.len() + bytes.len() > bytes_max {
-                    drain(&mut body, due(began, bytes_max), DRAIN_BYTES_MAX).await;
-                    let message = format!("the body is larger than {bytes_max} bytes, the most that is taken here");
-                    return Err(ApiError::bad_request(message));
+                    return Err(too_large());
                 }
                 if whole.is_empty() && body.is_end_stream() {
                     return Ok(bytes);
@@ -85,11 +88,12 @@ pub fn lend(request: &mut Request) -> Option<Lent> {
 }
 
 impl Lent {
-    /// Reads what is left of a small body that nobody wants, so that its client sees the answer and can use the connection again.
+    /// Reads what is left of a body that nobody wants, so that its client sees the answer: one whose connection is closed while it sends does
+    /// not. If that is soon over, the connection can be used again.
     pub async fn finish(self) {
         let back = self.0.lock().take();
         if let Some(mut body) = back {
-            drain(&mut body, Instant::now() + FINISH_TIMEOUT, BODY_BYTES_MAX).await;
+            drain(&mut body, Instant::now() + FINISH_TIMEOUT, DRAIN_BYTES_MAX).await;
         }
     }
 }

@@ -79,6 +79,7 @@ pub async fn admit(
     let user = identify(&api.auth, &api.audit, peer, Head::from(&request)).await?;
     if let Some(permission) = permission {
         require(&api.audit, &user, permission)?;
+        in_pace(&api.audit, &user, permission)?;
     }
     if signature::is_signed(request.headers()) {
         let body = std::mem::take(request.body_mut());
@@ -94,6 +95,18 @@ pub fn require(audit: &Audit, user: &User, permission: Permission) -> Result<(),
         return Ok(());
     }
     Err(denied(audit, user, permission.name()))
+}
+
+/// Who switches and releases things in a loop would push everything else out of the audit.
+fn in_pace(audit: &Audit, user: &User, permission: Permission) -> Result<(), ApiError> {
+    let is_of_operators = matches!(permission, Permission::RulesOperate | Permission::FunctionsOperate);
+    if user.is_local() || !is_of_operators {
+        return Ok(());
+    }
+    let Some(wait) = audit.wait_to_change(&user.name) else { return Ok(()) };
+    let message =
+        format!("user `{}` has changed too much in too short a time: each change has a line in the audit; go on more slowly", user.name);
+    Err(ApiError::later(message, wait.as_secs() + 1))
 }
 
 fn denied(audit: &Audit, user: &User, needed: &str) -> ApiError {

@@ -9,9 +9,10 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::caller::Caller;
+use super::caller::{Caller, forbidden};
 use super::error::ApiError;
 use super::{Api, body};
+use crate::auth::{Rights, Role};
 use crate::tls::{self, ReplaceError};
 
 /// A certificate, as clients see it.
@@ -48,7 +49,8 @@ pub async fn show(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Certificat
     JsonBody(shown(&api))
 }
 
-/// Serves another certificate from the next connection on. Connections that are open stay as they are.
+/// Serves another certificate from the next connection on. Connections that are open stay as they are. Whoever may do this can be taken for the
+/// gateway, so it is for administrators whom nothing narrows.
 #[utoipa::path(
     put,
     path = "/ledge/v1/certificate",
@@ -59,6 +61,10 @@ pub async fn show(State(api): State<Arc<Api>>, _: Caller) -> JsonBody<Certificat
     responses((status = 200, body = Certificate), (status = 500)),
 )]
 pub async fn put(State(api): State<Arc<Api>>, Caller(user): Caller, body: Body) -> Result<JsonBody<Certificate>, ApiError> {
+    if !user.rights.include(&Rights::of(Role::Admin)) {
+        let message = format!("user `{}` may not do this: it is for administrators who may do everything", user.name);
+        return Err(forbidden(&api.audit, &user, "replacing the certificate", message));
+    }
     let body = body::read(body).await?;
     // The error of the parser may quote what it read, and that may be a key.
     let given: NewCertificate = serde_json::from_slice(&body)

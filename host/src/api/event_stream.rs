@@ -102,7 +102,8 @@ impl<L: Lines> Reader<L> {
     }
 }
 
-/// Subscribes to events (manual 3.4.6), and with `params.propertyReports` to reports of properties too. The answer does not end.
+/// Subscribes to events (manual 3.4.6), and with `params.propertyReports` to reports of properties too. The answer does not end, and
+/// a page that waits for its end shows nothing of it: subscribe with `curl -N`.
 #[utoipa::path(
     post,
     path = "/thing/device/events/get",

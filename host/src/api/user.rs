@@ -16,6 +16,8 @@ use super::error::ApiError;
 use super::given::InPath;
 use super::{Api, body};
 use crate::auth::{LoginError, Permission, Rights, Role, UserError, generate_password};
+use crate::name;
+use crate::telemetry::printable;
 
 type Name = InPath<String>;
 
@@ -132,6 +134,10 @@ pub async fn put(
 ) -> Result<(StatusCode, JsonBody<Shown>), ApiError> {
     let (InPath(name), body) = (name, body::read(body).await?);
     let given: Given = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is not a user: {error}")))?;
+    let is_no_key = |key: &&String| name::check_thing(key).is_err();
+    if let Some(wrong) = given.products.iter().flatten().find(is_no_key) {
+        return Err(ApiError::bad_request(format!("`products`: `{}` is no key of a product", printable(wrong))));
+    }
     let rights = Rights { role: given.role, permissions: given.permissions, products: given.products };
     if !user.rights.include(&rights) {
         let message = format!("user `{}` may not give more than they have themselves", user.name);
@@ -141,6 +147,10 @@ pub async fn put(
     if before.as_ref().is_some_and(|before| !user.rights.include(before)) {
         let message = format!("user `{name}` may do more than `{}`, who may not change them", user.name);
         return Err(forbidden(&api.audit, &user, &format!("changing user {name}"), message));
+    }
+    if given.password.is_some() && name == user.name && !user.is_local() {
+        let message = "change your own password with `POST /ledge/v1/users/{name}/password`, which asks for the one that holds now";
+        return Err(ApiError::bad_request(message));
     }
     let is_new = before.is_none();
     let made = (is_new && given.password.is_none()).then(generate_password);
@@ -184,7 +194,8 @@ pub async fn delete(State(api): State<Arc<Api>>, Caller(user): Caller, name: Nam
     Ok(JsonBody(Done {}))
 }
 
-/// Changes a password, one's own or, for administrators, anybody's. All sessions that the old one opened end.
+/// Changes a password: one's own, with the one that holds now in `old`, or, for administrators, somebody else's. All sessions that the old one
+/// opened end.
 #[utoipa::path(
     post,
     path = "/ledge/v1/users/{name}/password",
@@ -210,8 +221,9 @@ pub async fn set_password(
         let message = format!("user `{}` may change no password but their own", user.name);
         return Err(forbidden(&api.audit, &user, &format!("changing the password of user {name}"), message));
     }
-    // Whoever finds a browser open may not take the account over.
-    if !user.rights.may(Permission::Users) {
+    // Whoever finds a browser open, or a key, may not take the account over.
+    let is_own = user.name == name && !user.is_local();
+    if is_own {
         let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
         let refused = |error| {
             not_logged_in(&api.audit, &user.who(), "the old password, to change it", error);

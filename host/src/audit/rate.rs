@@ -1,5 +1,6 @@
-//! How many lines of what was refused each one may have written: so many a second, and so many an hour. The rest is counted. What was done is
-//! always written: nobody hides a change behind others.
+//! How many lines of what was refused each one may have written: so many a second, and so many an hour. The rest is counted, as are logins
+//! without end of one user. What was changed is always written: nobody hides a change behind others. So who may switch and release things, but
+//! deploys nothing, is kept from doing so without end ([`Rate::wait_to_change`]).
 //!
 //! Both files together hold some 60,000 lines. At ten a second whoever is denied something in a loop would have pushed out everything else within
 //! hours. Whoever has not proved who they are, the strangers, share a bound besides, whatever their addresses, and are told apart from
@@ -22,6 +23,9 @@ struct State {
     strangers: HashMap<String, Window>,
     of_all_strangers: Budget,
     strangers_told: Instant,
+    logins: HashMap<String, Window>,
+    /// Of users.
+    changes: HashMap<String, Budget>,
 }
 
 struct Window {
@@ -56,19 +60,25 @@ impl Rate {
     pub fn new(clock: Clock) -> Self {
         let now = clock.monotonic();
         let of_all_strangers = Budget::new(OF_ALL_STRANGERS, now);
-        let state = State { known: HashMap::new(), strangers: HashMap::new(), of_all_strangers, strangers_told: now };
+        let [known, strangers, logins] = Default::default();
+        let state = State { known, strangers, of_all_strangers, strangers_told: now, logins, changes: HashMap::new() };
         Self { clock, state: Mutex::new(state) }
     }
 
     /// Whether a line of this one may be written; counts it if not.
     pub fn allows(&self, who: &str, what: &str) -> bool {
-        if !PACED.contains(&what) {
+        let is_login = LOGINS.contains(&what);
+        if !is_login && !PACED.contains(&what) {
             return true;
         }
         let now = self.clock.monotonic();
-        let State { known, strangers, of_all_strangers, .. } = &mut *self.state.lock();
+        let State { known, strangers, of_all_strangers, logins, .. } = &mut *self.state.lock();
         let is_stranger = who.starts_with(STRANGER);
-        let (windows, pace) = if is_stranger { (strangers, OF_A_STRANGER) } else { (known, OF_ONE) };
+        let (windows, pace) = match (is_login, is_stranger) {
+            (true, _) => (logins, OF_ONE),
+            (false, true) => (strangers, OF_A_STRANGER),
+            (false, false) => (known, OF_ONE),
+        };
         // Beyond the bound, the newcomers share one window.
         let who = if windows.len() < WHO_MAX || windows.contains_key(who) { who } else { OTHERS };
         if !windows.contains_key(who) {
@@ -85,6 +95,18 @@ impl Rate {
         true
     }
 
+    /// How long a user must wait before they change something again; nothing, and it is counted, if they need not.
+    pub fn wait_to_change(&self, user: &str) -> Option<Duration> {
+        let now = self.clock.monotonic();
+        let changes = &mut self.state.lock().changes;
+        let budget = changes.entry(user.to_owned()).or_insert_with(|| Budget::new(OF_CHANGES, now));
+        if !budget.has_room(now) {
+            return Some(budget.pace.every);
+        }
+        budget.left -= 1;
+        None
+    }
+
     /// Takes the counts that are due, and forgets those who were quiet.
     pub fn sweep(&self) -> Vec<Suppressed> {
         self.taken(TOLD_EVERY)
@@ -97,11 +119,14 @@ impl Rate {
 
     fn taken(&self, age: Duration) -> Vec<Suppressed> {
         let now = self.clock.monotonic();
-        let State { known, strangers, strangers_told, .. } = &mut *self.state.lock();
-        let mut taken: Vec<_> = take(known, age, now)
-            .into_iter()
-            .map(|(who, lines)| Suppressed { who, detail: format!("{lines} lines left out: they came too fast") })
-            .collect();
+        let State { known, strangers, strangers_told, logins, changes, .. } = &mut *self.state.lock();
+        let mut taken = Vec::new();
+        for (windows, what) in [(&mut *known, "lines"), (&mut *logins, "lines of logins")] {
+            let of_each = take(windows, age, now).into_iter();
+            taken.extend(of_each.map(|(who, lines)| Suppressed { who, detail: format!("{lines} {what} left out: they came too fast") }));
+            windows.retain(|_, window| !window.is_quiet(now) || !window.budget.is_full(now));
+        }
+        changes.retain(|_, budget| !budget.is_full(now));
         // One line, however many they are.
         let is_due = now - *strangers_told >= age;
         let of_strangers = if is_due { take(strangers, Duration::ZERO, now) } else { Vec::new() };
@@ -111,7 +136,6 @@ impl Rate {
             *strangers_told = now;
             taken.push(Suppressed { who: ALL_STRANGERS.to_owned(), detail });
         }
-        known.retain(|_, window| !window.is_quiet(now) || !window.budget.is_full(now));
         // Their common bound is remembered.
         strangers.retain(|_, window| !window.is_quiet(now));
         taken
@@ -119,7 +143,7 @@ impl Rate {
 
     pub fn is_empty(&self) -> bool {
         let state = self.state.lock();
-        state.known.is_empty() && state.strangers.is_empty()
+        state.known.is_empty() && state.strangers.is_empty() && state.logins.is_empty()
     }
 }
 
@@ -176,11 +200,15 @@ const STRANGER: &str = "client ";
 const ALL_STRANGERS: &str = "clients";
 /// What others set the pace of.
 const PACED: [&str; 3] = ["denied", "login failed", "login throttled"];
+/// Whoever may log in may do so in a loop, and log out.
+const LOGINS: [&str; 2] = ["logged in", "logged out"];
 const LINES_PER_S_MAX: u32 = 10;
 const OF_ONE: Pace = Pace { burst: 60, every: Duration::from_secs(60) };
 /// As many passwords of an address are looked at in an hour (`auth`).
 const OF_A_STRANGER: Pace = Pace { burst: 20, every: Duration::from_secs(60) };
 const OF_ALL_STRANGERS: Pace = Pace { burst: 60, every: Duration::from_secs(10) };
+/// Both files hold those of one user of three days.
+const OF_CHANGES: Pace = Pace { burst: 2_000, every: Duration::from_millis(3_600) };
 /// How many are told apart.
 const WHO_MAX: usize = 1_024;
 const OTHERS: &str = "(others)";
@@ -263,5 +291,16 @@ mod tests {
         let told = rate.rest();
         assert_eq!(told.len(), 1);
         assert!(told[0].who == ALL_STRANGERS && told[0].detail.contains("client 10.0.0.1"), "{}", told[0].detail);
+    }
+
+    #[test]
+    fn who_logs_in_without_end_pushes_out_nobody_elses_lines_and_hides_nothing_of_their_own() {
+        let rate = Rate::new(Clock::system());
+        let who = "user eve from 10.0.0.7";
+        let written = (0..1_000).filter(|_| rate.allows(who, "logged in")).count();
+        assert!((1..=60).contains(&written), "{written}");
+        assert!(rate.allows(who, "denied") && rate.allows(who, "rule disabled"));
+        let told = counts(rate.rest());
+        assert_eq!(told, [(who.to_owned(), 1_000 - written as u64)]);
     }
 }

@@ -76,7 +76,7 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
     if found.problem_count == 0 && alarms.is_empty() {
         say(format_args!("the audit is whole: {}, as the gateway wrote them", range(&found)))?;
     }
-    remarks(&found, args.since)?;
+    remarks(&found)?;
     if let Some(last) = found.last.filter(|_| found.problem_count == 0) {
         say(format_args!("newest: {last}"))?;
     }
@@ -97,6 +97,13 @@ fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
             printable(what)
         );
     }
+    if let Some((since, first)) = args.since.zip(found.first).filter(|(since, first)| since.seq + 1 < *first) {
+        bail!(
+            "number {} of the audit is not kept any more: the oldest is {first}. What came between was pushed out by what came later, and nothing can \
+             be said about it; verify more often",
+            since.seq
+        );
+    }
     Ok(())
 }
 
@@ -108,7 +115,7 @@ fn range(found: &Findings) -> String {
 }
 
 /// What is no sign of a change, and worth knowing.
-fn remarks(found: &Findings, since: Option<Link>) -> std::io::Result<()> {
+fn remarks(found: &Findings) -> std::io::Result<()> {
     for seq in &found.repaired {
         say(format_args!("  number {seq}: the line after the one before it ended in its middle, as after power loss, and was cut off"))?;
     }
@@ -126,9 +133,6 @@ fn remarks(found: &Findings, since: Option<Link>) -> std::io::Result<()> {
     }
     if found.left_out > 0 {
         say(format_args!("  {} lines say how many others were left out, since they came too fast", found.left_out))?;
-    }
-    if let Some((since, first)) = since.zip(found.first).filter(|(since, first)| since.seq + 1 < *first) {
-        say(format_args!("  number {} is not kept any more, so nothing can be said about it: the oldest is {first}", since.seq))?;
     }
     Ok(())
 }

@@ -24,9 +24,8 @@ pub fn lines(gateway: &Gateway, data: &Path, given: Option<&str>) -> Vec<String>
             let params = json!({"UserName": "admin", "Password": password});
             format!("{curl} -c {cookie} -d {} {url}/auth/login", body(&params))
         }
-        None => format!(
-            "read -rsp 'Password of admin: ' PW; {curl} -c {cookie} -d '{{\"params\":{{\"UserName\":\"admin\",\"Password\":\"'\"$PW\"'\"}}}}' {url}/auth/login"
-        ),
+        // It asks for the password.
+        None => format!("{curl} -c {cookie} -u admin -X POST {url}/2020-04-30/auth/cookies"),
     };
     let light = |rest: Json| {
         let mut params = json!({"productKey": "a1Light", "deviceName": "lamp-1"});

@@ -100,8 +100,8 @@ fn rights_of(name: &str, set: &Json) -> String {
         let names = set[member].as_array()?.iter().map(|name| name.as_str().unwrap_or_default());
         Some(names.collect::<Vec<_>>().join(", "))
     };
-    let permissions =
-        listed("permissions").map_or_else(|| "all of its permissions".to_owned(), |only| format!("of its permissions only {only}"));
+    let all = if set["products"].is_array() { "all of its permissions that are about things" } else { "all of its permissions" };
+    let permissions = listed("permissions").map_or_else(|| all.to_owned(), |only| format!("of its permissions only {only}"));
     let products = listed("products").map_or_else(|| "things of all products".to_owned(), |only| format!("things of {only} only"));
     format!("user `{name}` has now the role {}, {permissions}, {products}", set["role"].as_str().unwrap_or_default())
 }

@@ -61,6 +61,7 @@ pub fn set(before: &Set, set: &Set, has_version: &dyn Fn(&FunctionName) -> bool,
             problems.push(format!("{who}: it is granted `gateway_info`, which only drivers can use"));
         }
         problems.extend(function.asynchronous.iter().flat_map(|policy| asynchronous(&who, policy)));
+        problems.extend(function.asynchronous.iter().flat_map(|policy| untold(&who, policy, set, has_version)));
         problems.extend(function.timers.iter().filter_map(|timer| Some(format!("{who}: timer `{}`: {}", timer.name, wrong_timer(timer)?))));
         duplicates(&format!("{who}: timer"), function.timers.iter().map(|timer| timer.name.clone()), &mut problems);
         let prefix = function.http.as_ref().map(|http| set::check_http_prefix(&http.prefix));
@@ -154,6 +155,19 @@ fn asynchronous(who: &str, policy: &Asynchronous) -> Vec<String> {
         _ => None,
     });
     attempts.into_iter().chain(pauses).chain(none).chain(age).chain(topics).map(|wrong| format!("{who}: {wrong}")).collect()
+}
+
+/// Functions that are to be told how async invocations end, and are not there.
+fn untold(who: &str, policy: &Asynchronous, set: &Set, has_version: &dyn Fn(&FunctionName) -> bool) -> Vec<String> {
+    let told = [("on_success", &policy.on_success), ("on_failure", &policy.on_failure)];
+    let gone = told.into_iter().filter_map(|(member, to)| match to {
+        Some(Destination::Function(name)) => {
+            let is_there = set.functions.iter().any(|row| row.name == *name) || name.qualifier().is_some() && has_version(name);
+            (!is_there).then(|| format!("{who}: `async.{member}` is function `{name}`, which is neither in the project nor on the gateway"))
+        }
+        _ => None,
+    });
+    gone.collect()
 }
 
 fn wrong_timer(timer: &Timer) -> Option<String> {

@@ -81,6 +81,8 @@ fn fine(table: &mut Table) {
     table.add("the same length twice", head("Content-Length: 14\r\nContent-Length: 14\r\n") + BODY, ok());
     table.add("upgrade to h2c", with_body("Upgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"), ok());
     table.add("expects 100-continue", with_body("Expect: 100-continue\r\n"), Expected::Answers(&[100, 200]));
+    let too_large = head("Content-Length: 100000\r\nExpect: 100-continue\r\n");
+    table.add("would send too much, if it were told to", too_large, Expected::Answers(&[400]));
     let two = with_body("").replace("Connection: close\r\n", "") + &with_body("");
     table.add("two at once", two, Expected::Answers(&[200, 200]));
     table.add("bytes after the last one", with_body("") + "GET /smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n", Expected::NothingAfter);

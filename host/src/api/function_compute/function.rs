@@ -367,6 +367,9 @@ pub async fn update(
     let ((service, function), expected) = (path.0, Expected::of(&headers));
     let name = name(&plain_service(&service)?, &function)?;
     let Request { given, code } = read(&api, body).await?;
+    if given.function_name.as_ref().is_some_and(|given| given != name.function()) {
+        return Err(ApiError::bad_request("`functionName` is another one than in the path: a function keeps its name"));
+    }
     let row = changed(&api, caller, vec![name.to_string()], move |state, now_ms| {
         let mut row = row_mut(state, &name)?.clone();
         expected.check(&shown(state, &row))?;

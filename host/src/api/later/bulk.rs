@@ -96,7 +96,8 @@ struct OfThing {
     returns: Option<Returns>,
 }
 
-/// Reads, sets or calls many things, or watches them: then the answer goes on, one line a message.
+/// Reads, sets or calls many things, or watches them: then the answer goes on, one line a message, and has no end. A page that waits for the
+/// end shows nothing of it: watch with `curl -N`.
 #[utoipa::path(
     post,
     path = "/2020-04-30/things/bulk",

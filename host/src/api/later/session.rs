@@ -22,7 +22,7 @@ use crate::auth::LoginError;
     path = "/2020-04-30/auth/cookies",
     tag = "2020-04-30",
     operation_id = "later_login",
-    security(()),
+    security(("basic" = [])),
     responses((status = 201, description = "`Set-Cookie: token=...`"), (status = 401), (status = 503)),
 )]
 pub async fn begin(

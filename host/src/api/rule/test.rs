@@ -17,6 +17,7 @@ use crate::api::caller::Caller;
 use crate::api::describe::form::Values;
 use crate::api::error::ApiError;
 use crate::api::{Api, body};
+use crate::auth::Permission;
 use crate::name::ThingId;
 use crate::rule::{self, Cause, Happened, Judged};
 use crate::schedule;
@@ -79,7 +80,7 @@ struct WouldDo {
     problem: Option<String>,
 }
 
-/// Runs a rule dry.
+/// Runs a rule dry. It tells values of things, so it needs `things.read` too.
 #[utoipa::path(
     post,
     path = "/ledge/v1/rule-tests",
@@ -89,7 +90,8 @@ struct WouldDo {
     request_body = Given,
     responses((status = 200, body = Tested), (status = 404)),
 )]
-pub async fn run(State(api): State<Arc<Api>>, _: Caller, body: Body) -> Result<JsonBody<Tested>, ApiError> {
+pub async fn run(State(api): State<Arc<Api>>, caller: Caller, body: Body) -> Result<JsonBody<Tested>, ApiError> {
+    caller.require(&api.audit, Permission::ThingsRead)?;
     let body = body::read(body).await?;
     let given: Given = serde_json::from_slice(&body).map_err(|error| ApiError::bad_request(format!("the body is no test: {error}")))?;
     let rule = match &given.rule {

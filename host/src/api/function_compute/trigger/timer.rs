@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::api::error::ApiError;
 use crate::limit::INTERVAL_S;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, parse_cron};
 use crate::set::Timer;
 
 const UTC: &str = "UTC";
@@ -53,7 +53,16 @@ fn schedule_of(text: &str) -> Result<Schedule, String> {
         return Err(format!("`{}`: {expected}", text.escape_debug()));
     }
     let schedule = Schedule::Cron { cron: fields.join(" "), time_zone: zone.to_owned() };
-    schedule.parse().map(|_| schedule)
+    match schedule.parse() {
+        Ok(_) => Ok(schedule),
+        // What is wrong with the fields is said of five.
+        Err(_) if fields_are_wrong(&schedule) => Err(format!("`{}`: {expected}", text.escape_debug())),
+        Err(wrong) => Err(wrong),
+    }
+}
+
+fn fields_are_wrong(schedule: &Schedule) -> bool {
+    matches!(schedule, Schedule::Cron { cron, .. } if parse_cron(cron).is_err())
 }
 
 /// As in `1h30m`.
