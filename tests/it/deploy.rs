@@ -171,7 +171,7 @@ async fn a_component_that_needs_more_memory_to_compile_than_it_may_is_refused_wi
     assert!(message.contains("more than the 2048 MiB of memory"), "{message}");
 }
 
-/// Our compiler with 2 MiB more of addresses than it needs to start, which is not enough for a component.
+/// Our compiler with 12 MiB more of addresses than it needs to start: its threads start too, and there is not enough for a component.
 fn small_compiler() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let program = env!("CARGO_BIN_EXE_ledge");
@@ -180,7 +180,7 @@ fn small_compiler() -> tempfile::TempDir {
         std::process::Command::new("bash").args(["-c", &line]).output().unwrap().status.success()
     };
     let needed_mib = (16..1_024).step_by(2).find(starts).unwrap();
-    let script = format!("#!/bin/bash\nulimit -v {}\nexec {program} \"$@\"\n", (needed_mib + 2) * 1_024);
+    let script = format!("#!/bin/bash\nulimit -v {}\nexec {program} \"$@\"\n", (needed_mib + 12) * 1_024);
     let path = dir.path().join("compiler");
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
