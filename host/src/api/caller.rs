@@ -78,8 +78,13 @@ pub async fn admit(
     };
     let user = identify(&api.auth, &api.audit, peer, Head::from(&request)).await?;
     if let Some(permission) = permission {
-        require(&api.audit, &user, permission)?;
-        in_pace(&api.audit, &user, permission)?;
+        if !user.rights.may(permission) {
+            let what = format!("{}, for {} {}", permission.name(), request.method(), path.as_str());
+            return Err(denied(&api.audit, &user, permission.name(), &what));
+        }
+        if matches!(permission, Permission::RulesOperate | Permission::FunctionsOperate) {
+            in_pace(&api.audit, &user)?;
+        }
     }
     if signature::is_signed(request.headers()) {
         let body = std::mem::take(request.body_mut());
@@ -94,13 +99,12 @@ pub fn require(audit: &Audit, user: &User, permission: Permission) -> Result<(),
     if user.rights.may(permission) {
         return Ok(());
     }
-    Err(denied(audit, user, permission.name()))
+    Err(denied(audit, user, permission.name(), permission.name()))
 }
 
-/// Who switches and releases things in a loop would push everything else out of the audit.
-fn in_pace(audit: &Audit, user: &User, permission: Permission) -> Result<(), ApiError> {
-    let is_of_operators = matches!(permission, Permission::RulesOperate | Permission::FunctionsOperate);
-    if user.is_local() || !is_of_operators {
+/// Who switches and releases things in a loop, or changes their own password, would push everything else out of the audit.
+pub fn in_pace(audit: &Audit, user: &User) -> Result<(), ApiError> {
+    if user.is_local() {
         return Ok(());
     }
     let Some(wait) = audit.wait_to_change(&user.name) else { return Ok(()) };
@@ -109,9 +113,10 @@ fn in_pace(audit: &Audit, user: &User, permission: Permission) -> Result<(), Api
     Err(ApiError::later(message, wait.as_secs() + 1))
 }
 
-fn denied(audit: &Audit, user: &User, needed: &str) -> ApiError {
+/// `what` is for the audit.
+fn denied(audit: &Audit, user: &User, needed: &str, what: &str) -> ApiError {
     let message = format!("user `{}` may not do this: it needs `{needed}`, which an administrator can give (`ledge user`)", user.name);
-    forbidden(audit, user, needed, message)
+    forbidden(audit, user, what, message)
 }
 
 /// The answer to what a user may not do, counted, and after a line in the audit.
@@ -132,7 +137,8 @@ impl Caller {
         if self.0.rights.covers(product_key) {
             return Ok(());
         }
-        Err(denied(audit, &self.0, &format!("product {product_key}")))
+        let needed = format!("product {product_key}");
+        Err(denied(audit, &self.0, &needed, &needed))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::caller::{Caller, Peer, forbidden, not_logged_in};
+use super::caller::{Caller, Peer, forbidden, in_pace, not_logged_in};
 use super::describe::form::Done;
 use super::error::ApiError;
 use super::given::InPath;
@@ -224,6 +224,7 @@ pub async fn set_password(
     // Whoever finds a browser open, or a key, may not take the account over.
     let is_own = user.name == name && !user.is_local();
     if is_own {
+        in_pace(&api.audit, &user)?;
         let old = given.old.as_ref().ok_or_else(|| ApiError::bad_request("`old`, the password that holds now, is missing"))?;
         let refused = |error| {
             not_logged_in(&api.audit, &user.who(), "the old password, to change it", error);

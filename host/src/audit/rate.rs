@@ -207,8 +207,8 @@ const OF_ONE: Pace = Pace { burst: 60, every: Duration::from_secs(60) };
 /// As many passwords of an address are looked at in an hour (`auth`).
 const OF_A_STRANGER: Pace = Pace { burst: 20, every: Duration::from_secs(60) };
 const OF_ALL_STRANGERS: Pace = Pace { burst: 60, every: Duration::from_secs(10) };
-/// Both files hold those of one user of three days.
-const OF_CHANGES: Pace = Pace { burst: 2_000, every: Duration::from_millis(3_600) };
+/// Both files hold those of one user of sixteen hours, and whoever runs a rule each second may.
+const OF_CHANGES: Pace = Pace { burst: 2_000, every: SECOND };
 /// How many are told apart.
 const WHO_MAX: usize = 1_024;
 const OTHERS: &str = "(others)";

@@ -87,12 +87,13 @@ const SAY_SO: &str = "so say so: add `mode = \"persistent\"` to it in ledge.toml
 const HAS_MODE: &str = "has `mode = \"persistent\"` in ledge.toml";
 const DECLARED: &str = "the project declares it";
 /// What the words on a manifest are for whoever deploys without one.
-const WITHOUT_MANIFEST: [(&str, &str); 5] = [
+const WITHOUT_MANIFEST: [(&str, &str); 6] = [
     (SAY_WHERE, "so make it with the `runtime` `custom`"),
     (HAS_HTTP, "is given an HTTP trigger"),
     (SAY_SO, "and such functions are deployed by `ledge deploy` alone"),
     (HAS_MODE, "was deployed as a persistent function"),
     (DECLARED, "it is deployed"),
+    ("neither in the project nor on the gateway", "not on the gateway then"),
 ];
 
 /// The words of a refusal for whoever deploys without a manifest. The compiler, which refuses, knows nothing of that.
