@@ -8,13 +8,14 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::{ApiError, Form};
 use super::{body, guard};
+use crate::limit::BODY_BYTES_MAX;
 
 /// For a client that has more connections open than it may, whatever it asks.
 pub fn too_many() -> Router {
     let answer = async |request: Request| {
         let form = Form::of(request.uri().path());
         // Whoever still sends does not see an answer.
-        let _ = body::read(request.into_body()).await;
+        body::drain_at_most(&mut request.into_body(), BODY_BYTES_MAX).await;
         let message = "this address has as many connections open as it may, or all together have; close some, and try again";
         guard::marked(form.given_to(ApiError::new(StatusCode::MISDIRECTED_REQUEST, message).into_response()))
     };
